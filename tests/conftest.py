@@ -1,0 +1,119 @@
+"""What holds for every test: which part is under test, slow forms, and how scripts are run.
+
+Several parts own a `model.py`. Before a test file under tests/part_N is imported, and before each
+of its tests runs, part_N is put first on the import path and the modules of the other parts are
+shelved, so that `from model import GPT` means part N's. tests/part_N/test_isolation.py checks it.
+"""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = {path.name: path for path in sorted(ROOT.glob("part_[0-9]"))}
+shelf: dict[str, dict] = {name: {} for name in PARTS}  # part -> its imported modules
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # for `from planted import Bug`
+sys.dont_write_bytecode = True
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+def part_of_module(module) -> str | None:
+    """The part whose folder a module was loaded from, or None."""
+    file = getattr(module, "__file__", None)
+    if not file:
+        return None
+    folder = Path(file).resolve().parent
+    return next((name for name, path in PARTS.items() if folder == path), None)
+
+
+def activate(part: str | None) -> None:
+    """Put `part` first on the path; shelve the modules of all other parts."""
+    folders = {str(path) for path in PARTS.values()}
+    sys.path[:] = [entry for entry in sys.path if entry not in folders]
+    for name, module in list(sys.modules.items()):
+        owner = part_of_module(module)
+        if owner and owner != part:
+            shelf[owner][name] = sys.modules.pop(name)
+    if part:
+        sys.path.insert(0, str(PARTS[part]))
+        sys.modules.update(shelf[part])
+    importlib.invalidate_caches()
+
+
+def part_of_test(path) -> str | None:
+    match = re.search(r"tests[/\\](part_\d)[/\\]", str(path))
+    return match[1] if match and match[1] in PARTS else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collectstart(collector):
+    if isinstance(collector, pytest.Module):
+        activate(part_of_test(collector.path))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    activate(part_of_test(item.path))
+    torch.manual_seed(0)
+
+
+@contextmanager
+def using(part: str):
+    """Inside the block, imports mean those of `part`: for tests that need two parts at once."""
+    before = next((name for name, path in PARTS.items() if str(path) in sys.path), None)
+    activate(part)
+    try:
+        yield
+    finally:
+        activate(before)
+
+
+@pytest.fixture
+def modules_of():
+    """modules_of("part_2", "model", "data") -> a namespace with those modules of that part."""
+    def load(part: str, *names: str) -> SimpleNamespace:
+        with using(part):
+            return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
+    return load
+
+
+@pytest.fixture
+def run_script(tmp_path):
+    """run_script("part_2/train_gpt.py", "--steps", 5) -> CompletedProcess with text output.
+
+    Runs in a folder of its own unless `cwd` is given; `check=True` insists on exit status 0.
+    """
+    def run(script: str, *args, cwd=None, check: bool = True, timeout: float = 300, input=None,
+            env: dict | None = None) -> subprocess.CompletedProcess:
+        command = [sys.executable, str(ROOT / script), *map(str, args)]
+        done = subprocess.run(command, cwd=cwd or tmp_path, capture_output=True, text=True,
+                              timeout=timeout, input=input, check=False,
+                              env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
+        if check and done.returncode != 0:
+            pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n"
+                        f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+        return done
+    return run
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", default=False,
+                     help="run the slow forms too (three seeds, many kills, whole pipelines)")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--full"):
+        return
+    skip = pytest.mark.skip(reason="slow form: run with --full")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
