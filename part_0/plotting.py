@@ -6,6 +6,7 @@ A title says what was found, with the measured number in it; the grey line under
 (size, steps, seed). Two runs with the same seed write the same bytes.
 """
 
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -39,9 +40,12 @@ def figure(title: str, setup: str, panels: int = 1, *, sharey: bool = False, siz
     plt.rcParams.update(STYLE)
     fig, axes = plt.subplots(1, panels, figsize=size, sharey=sharey, layout="constrained",
                              gridspec_kw={"width_ratios": widths} if widths else None)
-    fig.get_layout_engine().set(rect=(0, 0, 1, 0.86))
-    fig.text(0.012, 0.975, title, fontsize=10.5, fontweight="bold", va="top", ha="left", wrap=True)
-    fig.text(0.012, 0.895, setup, fontsize=7.5, color="#666666", va="top", ha="left")
+    title = textwrap.fill(title, int(11.5 * size[0]))  # a long title takes two lines
+    line = 0.19 / size[1]  # the height of one, as a fraction of the picture
+    below = 1 - (1 + title.count("\n")) * line - 0.025
+    fig.text(0.012, 0.98, title, fontsize=10.5, fontweight="bold", va="top", ha="left")
+    fig.text(0.012, below, setup, fontsize=7.5, color="#666666", va="top", ha="left")
+    fig.get_layout_engine().set(rect=(0, 0, 1, below - (1 + setup.count("\n")) * line))
     return fig, (axes if panels == 1 else list(axes))
 
 
