@@ -1,0 +1,203 @@
+"""Runs the demos whose pictures are missing or out of date, and collects every picture.
+
+    python generate_screenshots.py                 what is missing or older than its code
+    python generate_screenshots.py --all           everything anew
+    python generate_screenshots.py --only part_3   one part (or one demo: --only demo_rope)
+    python generate_screenshots.py --collect-only  run nothing, collect what is there
+
+Pictures end in screenshots/ as part_3_rope.png, with an index page (screenshots/index.html) and a
+list (screenshots/README.md). A demo that fails is reported with its last lines, the others still
+run, and the exit status is 1. A picture that is there is only replaced by a complete new one.
+"""
+
+import argparse
+import ast
+import html
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent
+SCREENSHOTS = ROOT / "screenshots"
+TIMEOUT = 1800  # seconds for one demo; the quickest machine we know needs under 60
+NOT_BY_ITSELF = {"demo_pipeline.py"}  # runs for minutes; with --all or by name only
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A demo that did not end well, and its last lines."""
+
+    demo: Path
+    status: str
+    lines: str
+
+
+def find_demos(only: str = "", root: Path = ROOT) -> list[Path]:
+    """All demo_*.py, part by part; `only` keeps those whose path holds it."""
+    return [path for path in sorted(root.glob("part_[0-9]/demo_*.py"))
+            if only in str(path.relative_to(root))]
+
+
+def pictures_of(demo: Path) -> list[str]:
+    """Names of the PNG files that a demo writes: the string constants ending in .png."""
+    tree = ast.parse(demo.read_text(encoding="utf-8"))
+    names = [node.value for node in ast.walk(tree)
+             if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return sorted({name for name in names if name.endswith(".png") and "/" not in name
+                   and " " not in name and len(name) > 4})
+
+
+def is_stale(demo: Path) -> bool:
+    """True when a picture of the demo is missing, or older than the demo or its part's modules."""
+    pictures = [demo.parent / "out" / name for name in pictures_of(demo)]
+    if not pictures or not all(path.is_file() for path in pictures):
+        return True
+    modules = [path for path in demo.parent.glob("*.py") if not path.name.startswith("demo_")]
+    newest_code = max(path.stat().st_mtime for path in [demo, *modules])
+    return min(path.stat().st_mtime for path in pictures) < newest_code
+
+
+def run_demo(demo: Path, timeout: float = TIMEOUT) -> Failure | None:
+    """Run one demo in a process of its own -> None, or what went wrong."""
+    try:
+        done = subprocess.run([sys.executable, str(demo)], cwd=demo.parent, capture_output=True,
+                              text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        return Failure(demo, f"ran past {timeout:.0f} s", "")
+    if done.returncode == 0:
+        return None
+    lines = (done.stdout + done.stderr).strip().splitlines()[-12:]
+    return Failure(demo, f"exit status {done.returncode}", "\n".join(lines))
+
+
+def replace_with_copy(source: Path, target: Path) -> None:
+    """Copy to a temporary name, then move into place: never half a picture."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.copyfile(source, temporary)
+    os.replace(temporary, target)
+
+
+def collect(root: Path = ROOT, folder: Path = SCREENSHOTS) -> list[Path]:
+    """Copy every complete PNG of part_N/out/ to screenshots/part_N_<subject>.png."""
+    folder.mkdir(exist_ok=True)
+    for picture in sorted(root.glob("part_[0-9]/out/*.png")):
+        content = picture.read_bytes()
+        is_complete = content.startswith(b"\x89PNG") and content.endswith(b"IEND\xaeB`\x82")
+        target = folder / f"{picture.parts[-3]}_{picture.name}"
+        if is_complete and (not target.exists() or target.read_bytes() != content):
+            replace_with_copy(picture, target)
+    return sorted(folder.glob("part_[0-9]_*.png"))
+
+
+def caption_of(picture: Path, root: Path = ROOT) -> tuple[str, str]:
+    """A picture's (question, command): the first docstring line of the script that draws it."""
+    part, name = picture.name[:6], picture.name[7:]
+    for script in sorted((root / part).glob("*.py")):
+        source = script.read_text(encoding="utf-8")
+        if f'"{name}"' in source or f"'{name}'" in source:
+            first = (ast.get_docstring(ast.parse(source)) or "").strip().splitlines()
+            return (first[0] if first else script.stem), f"python {part}/{script.name}"
+    return picture.stem.replace("_", " "), ""
+
+
+def write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>LLM from scratch: the pictures</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; padding: 1rem;
+       color: #222; background: #fff; }}
+nav a {{ margin-right: .8rem; white-space: nowrap; }}
+figure {{ margin: 1.5rem 0 2.5rem; }}
+img {{ width: 100%; height: auto; border: 1px solid #ddd; }}
+figcaption {{ margin-top: .4rem; }}
+code {{ font-size: .85rem; color: #555; }}
+a {{ color: #0072B2; }}
+</style>
+<h1>LLM from scratch: the pictures</h1>
+<p>{count} pictures. Each was drawn by the command under it.</p>
+<nav>{links}</nav>
+{body}
+</html>
+"""
+
+
+def write_index(pictures: list[Path], folder: Path = SCREENSHOTS, root: Path = ROOT) -> None:
+    """Write screenshots/index.html and screenshots/README.md."""
+    parts = sorted({picture.name[:6] for picture in pictures})
+    blocks = []
+    lines = ["# The pictures", "",
+             "Made by `python generate_screenshots.py`. On one page: [index.html](index.html)", ""]
+    for part in parts:
+        name = part.replace("_", " ").capitalize()
+        blocks.append(f'<h2 id="{part}">{name}</h2>')
+        lines += [f"## {name}", "", "| picture | question | command |", "|---|---|---|"]
+        for picture in pictures:
+            if picture.name[:6] != part:
+                continue
+            question, command = caption_of(picture, root)
+            blocks.append(f'<figure><img src="{picture.name}" loading="lazy" '
+                          f'alt="{html.escape(question, quote=True)}">'
+                          f"<figcaption>{html.escape(question)}<br><code>{command}</code>"
+                          "</figcaption></figure>")
+            lines.append(f"| [{picture.name}]({picture.name}) | {question.replace('|', '/')} | `{command}` |")
+        lines.append("")
+    links = " ".join(f'<a href="#{p}">{p.replace("_", " ").capitalize()}</a>' for p in parts)
+    write(folder / "index.html", PAGE.format(count=len(pictures), links=links,
+                                             body="\n".join(blocks)))
+    write(folder / "README.md", "\n".join(lines))
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="run every demo (default: stale ones)")
+    parser.add_argument("--only", default="", help="demos whose path holds this (default: all)")
+    parser.add_argument("--collect-only", action="store_true", help="run nothing (default: off)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    demos = find_demos(args.only)
+    if not demos:
+        print(f"error: --only {args.only}: no demo's path holds that", file=sys.stderr)
+        return 2
+    if args.collect_only:
+        demos = []
+    elif not args.all:
+        demos = [demo for demo in demos if is_stale(demo)
+                 and (demo.name not in NOT_BY_ITSELF or args.only)]
+    failures = []
+    with tqdm(demos, unit="demo", disable=not demos) as bar:
+        for demo in bar:
+            bar.set_description(f"{demo.parent.name}/{demo.name}")
+            start = time.time()
+            failure = run_demo(demo)
+            verdict = failure.status if failure else "done"
+            tqdm.write(f"{verdict:16s} {time.time() - start:6.1f} s  {demo.relative_to(ROOT)}")
+            failures += [failure] if failure else []
+    pictures = collect()
+    write_index(pictures)
+    print(f"{len(demos)} demos run, {len(pictures)} pictures in {SCREENSHOTS.name}/")
+    for failure in failures:
+        print(f"\nFAILED {failure.demo.relative_to(ROOT)}: {failure.status}\n{failure.lines}",
+              file=sys.stderr)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
