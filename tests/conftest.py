@@ -6,10 +6,12 @@ shelved, so that `from model import GPT` means part N's. tests/part_N/test_isola
 """
 
 import importlib
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,18 +88,65 @@ def modules_of():
     return load
 
 
+class Starter:
+    """Starts scripts, through the zygote where the system can fork (tests/zygote.py)."""
+
+    def __init__(self):
+        self.process = None
+
+    def ask(self, request: dict) -> int | None:
+        if self.process is None:
+            environment = {**os.environ, "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1"}
+            self.process = subprocess.Popen([sys.executable, str(ROOT / "tests" / "zygote.py")],
+                                            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                            text=True, env=environment)
+            json.loads(self.process.stdout.readline())
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())["status"]
+
+    def run(self, command: list[str], cwd, timeout: float, input: str | None,
+            env: dict) -> subprocess.CompletedProcess:
+        with tempfile.TemporaryDirectory() as folder:
+            files = {name: os.path.join(folder, name) for name in ("stdout", "stderr", "stdin")}
+            Path(files["stdin"]).write_text(input or "", encoding="utf-8")
+            status = self.ask({"script": command[1], "args": command[2:], "cwd": str(cwd),
+                               "env": env, "timeout": timeout, **files})
+            if status is None:
+                raise subprocess.TimeoutExpired(command, timeout)
+            texts = [Path(files[name]).read_text(encoding="utf-8", errors="replace")
+                     for name in ("stdout", "stderr")]
+        return subprocess.CompletedProcess(command, status, *texts)
+
+    def stop(self):
+        if self.process is not None:
+            self.process.stdin.close()
+            self.process.wait(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def starter():
+    starter = Starter()
+    yield starter
+    starter.stop()
+
+
 @pytest.fixture
-def run_script(tmp_path):
+def run_script(tmp_path, starter):
     """run_script("part_2/train_gpt.py", "--steps", 5) -> CompletedProcess with text output.
 
-    Runs in a folder of its own unless `cwd` is given; `check=True` insists on exit status 0.
+    Runs in a folder of its own unless `cwd` is given; `check=True` insists on exit status 0;
+    `fresh=True` starts a new interpreter (slower by the seconds that importing torch takes).
     """
     def run(script: str, *args, cwd=None, check: bool = True, timeout: float = 300, input=None,
-            env: dict | None = None) -> subprocess.CompletedProcess:
+            env: dict | None = None, fresh: bool = False) -> subprocess.CompletedProcess:
         command = [sys.executable, str(ROOT / script), *map(str, args)]
-        done = subprocess.run(command, cwd=cwd or tmp_path, capture_output=True, text=True,
-                              timeout=timeout, input=input, check=False,
-                              env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
+        if fresh or not hasattr(os, "fork"):
+            done = subprocess.run(command, cwd=cwd or tmp_path, capture_output=True, text=True,
+                                  timeout=timeout, input=input, check=False, env=environment)
+        else:
+            done = starter.run(command, cwd or tmp_path, timeout, input, environment)
         if check and done.returncode != 0:
             pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n"
                         f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}")

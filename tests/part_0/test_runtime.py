@@ -1,0 +1,154 @@
+"""The runtime chooses with reasons, refuses by name, and never harms a file that is there."""
+
+import argparse
+import json
+import os
+
+import numpy as np
+import pytest
+import runtime
+import torch
+from runtime import (
+    Runtime,
+    choose_amp,
+    choose_device,
+    choose_runtime,
+    format_number,
+    make_parser,
+    out_folder,
+    print_table,
+    replacing,
+    save_json,
+    save_results,
+    seed_everything,
+)
+
+CPU = torch.device("cpu")
+
+
+def test_device_as_asked_and_unknown_devices_refused():
+    assert choose_device("cpu") == (CPU, "as asked")
+    with pytest.raises(ValueError, match="--device tpu: unknown; choose one of auto, cpu"):
+        choose_device("tpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_missing_cuda_device_is_an_error_and_not_a_silent_cpu():
+    with pytest.raises(ValueError, match="sees no CUDA device"):
+        choose_device("cuda")
+
+
+def test_auto_amp_follows_the_probe(monkeypatch):
+    def seconds(narrow):
+        return lambda width, amp_dtype, device: 1.0 if amp_dtype is None else narrow
+    monkeypatch.setattr(runtime, "time_layer", seconds(0.3))
+    assert choose_amp("auto", CPU, 64)[0] is torch.bfloat16
+    monkeypatch.setattr(runtime, "time_layer", seconds(1.1))
+    dtype, reason = choose_amp("auto", CPU, 64)
+    assert dtype is None
+    assert "1100.0 ms in bfloat16" in reason
+
+
+def test_the_probe_does_not_move_the_random_numbers():
+    seed_everything(3)
+    expected = torch.rand(4)
+    seed_everything(3)
+    choose_amp("auto", CPU, 64)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_unknown_amp_is_refused():
+    with pytest.raises(ValueError, match="--amp int8: unknown"):
+        choose_amp("int8", CPU, 64)
+
+
+def test_autocast_is_on_only_where_mixed_precision_was_chosen():
+    x = torch.ones(2, 2)
+    with choose_runtime("cpu", "bfloat16", quiet=True).autocast():
+        assert (x @ x).dtype is torch.bfloat16
+    with choose_runtime("cpu", "float32", quiet=True).autocast():
+        assert (x @ x).dtype is torch.float32
+
+
+def test_only_fp16_scales_its_gradients():
+    assert Runtime(CPU, torch.float16, "", "").grad_scaler().is_enabled()
+    assert not Runtime(CPU, torch.bfloat16, "", "").grad_scaler().is_enabled()
+    assert not Runtime(CPU, None, "", "").grad_scaler().is_enabled()
+
+
+def test_one_seed_fixes_python_numpy_and_torch():
+    import random
+    draws = []
+    for _ in range(2):
+        seed_everything(7)
+        draws.append((random.random(), np.random.rand(), torch.rand(1).item()))
+    assert draws[0] == draws[1]
+    with pytest.raises(ValueError, match="--seed -1"):
+        seed_everything(-1)
+
+
+def test_a_failed_write_leaves_the_old_file_whole_and_nothing_beside_it(tmp_path):
+    path = tmp_path / "a.json"
+    save_json(path, {"old": 1})
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half of")
+        raise RuntimeError("power cut")
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="--out .*file/inside: cannot write there"):
+        out_folder(__file__, str(tmp_path / "file" / "inside"))
+
+
+def test_results_have_the_same_keys_everywhere(tmp_path):
+    results = save_results(tmp_path / "x.json", name="x", preset="p", seed=1,
+                           runtime=Runtime(CPU, None, "", ""), seconds=2.0, tokens=10,
+                           parameters=3, metrics={"val_loss": 1.5})
+    assert list(results) == ["name", "preset", "seed", "device", "amp", "torch", "seconds",
+                             "tokens", "tokens_per_second", "parameters", "peak_memory_mb",
+                             "metrics"]
+    assert results["tokens_per_second"] == 5.0
+    assert json.loads((tmp_path / "x.json").read_text()) == results
+
+
+def test_numbers_in_tables_are_aligned_and_readable(capsys):
+    print_table(["name", "value"], [["a", 1234567], ["bb", 0.000123]])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2:] == ["a     1,234,567", "bb      1.2e-04"]
+    assert [format_number(v) for v in (None, True, 3, 0.12345, 2500.4)] == [
+        "-", "yes", "3", "0.1235", "2,500"]
+
+
+def test_a_users_mistake_ends_in_one_line_and_status_2(capsys):
+    def wrong():
+        raise ValueError("--steps -1: must be at least 1")
+    with pytest.raises(SystemExit) as leaving:
+        runtime.run_main(wrong)
+    assert leaving.value.code == 2
+    assert capsys.readouterr().err == "error: --steps -1: must be at least 1\n"
+
+
+def test_a_bug_still_shows_its_traceback():
+    def broken():
+        raise KeyError("a bug of ours")
+    with pytest.raises(KeyError):
+        runtime.run_main(broken)
+
+
+def test_ctrl_c_ends_with_status_130(capsys):
+    def stopped():
+        raise KeyboardInterrupt
+    with pytest.raises(SystemExit) as leaving:
+        runtime.run_main(stopped)
+    assert leaving.value.code == 130
+
+
+def test_the_common_flags_mean_the_same_everywhere():
+    parser = make_parser("What?", presets=("a", "b"), preset="a")
+    assert isinstance(parser, argparse.ArgumentParser)
+    args = parser.parse_args([])
+    assert (args.device, args.amp, args.seed, args.out, args.preset) == (
+        "auto", "auto", 0, None, "a")

@@ -1,0 +1,60 @@
+"""Every script of every part answers --help, and every quick demo runs, from any folder."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MAIN = 'if __name__ == "__main__":'
+SCRIPTS = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.py"),
+                 *ROOT.glob("part_[0-9]/*.py"), ROOT / "tests" / "planted_bugs.py"]
+                 if MAIN in path.read_text(encoding="utf-8"))
+DEMOS = [script for script in SCRIPTS if "/demo_" in script]
+SLOW_DEMOS = {"part_0/demo_pipeline.py"}  # has tests of its own
+
+
+def folders(tmp_path) -> list[Path]:
+    """Three places to stand: somewhere else, the top of the repository, inside a part."""
+    return [tmp_path, ROOT, ROOT / "part_0"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_names_every_flag_and_its_default(script, run_script, tmp_path):
+    for folder in folders(tmp_path):
+        text = run_script(script, "--help", cwd=folder).stdout
+    assert text.startswith("usage:")
+    docstring = ast.get_docstring(ast.parse((ROOT / script).read_text(encoding="utf-8")))
+    assert docstring.splitlines()[0] in text, "--help should open with the docstring"
+    flags = re.findall(r'add_argument\(\s*"(--[a-z-]+)"', (ROOT / script).read_text("utf-8"))
+    for flag in flags:
+        assert flag in text
+
+
+@pytest.mark.parametrize("script", [d for d in DEMOS if d not in SLOW_DEMOS])
+def test_quick_demo_prints_a_table_and_draws_a_picture_from_any_folder(script, run_script,
+                                                                       tmp_path):
+    source = (ROOT / script).read_text(encoding="utf-8")
+    quick = ["--quick"] if '"--quick"' in source else []
+    places = folders(tmp_path)
+    place = places[sum(script.encode()) % len(places)]  # each demo from one of the three places
+    done = run_script(script, *quick, "--out", tmp_path / "pictures", cwd=place)
+    assert re.search(r"^-{2,}( +-{2,})*$", done.stdout, re.MULTILINE), "no aligned table printed"
+    assert list((tmp_path / "pictures").rglob("*.png")), "no picture drawn"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", [d for d in DEMOS if d not in SLOW_DEMOS])
+def test_every_demo_runs_from_all_three_folders(script, run_script, tmp_path):
+    quick = ["--quick"] if '"--quick"' in (ROOT / script).read_text(encoding="utf-8") else []
+    for folder in folders(tmp_path):
+        run_script(script, *quick, "--out", tmp_path / "pictures", cwd=folder)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_unknown_flag_is_refused_with_status_2(script, run_script):
+    done = run_script(script, "--no-such-flag", check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "--no-such-flag" in done.stderr or "required" in done.stderr
