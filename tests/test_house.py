@@ -1,0 +1,177 @@
+"""What holds across the parts: the top level, the copies, the pins, the links, the commands."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = sorted(path.name for path in ROOT.glob("part_[0-9]"))
+LESSONS = [ROOT / "README.md", *sorted(ROOT.glob("part_[0-9]/README.md"))]
+SOURCES = [path for path in sorted(ROOT.glob("**/*.py"))
+           if not {"out", ".venv"} & set(path.relative_to(ROOT).parts)]
+PYTHON_FILES = [path for path in SOURCES if "tests" not in path.relative_to(ROOT).parts]
+
+
+@pytest.fixture
+def whats_new(modules_of):
+    return modules_of("part_0", "whats_new").whats_new
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_differs_from_its_ancestors_only_where_it_says_so(part, whats_new):
+    assert whats_new.compare(int(part[-1])).violations == []
+
+
+def test_the_top_level_holds_nothing_else():
+    allowed = {"README.md", "requirements.txt", "generate_screenshots.py", "screenshots", "tests",
+               "pyproject.toml", ".ci", "LICENSE", ".gitignore", *PARTS}
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True,
+                             check=False).stdout.splitlines()
+    if not tracked:
+        pytest.skip("not a git checkout")
+    assert {name.split("/")[0] for name in tracked} <= allowed
+
+
+def test_exactly_the_seven_packages_are_pinned():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").split()
+    assert all(re.fullmatch(r"[a-z]+==[\d.]+", line) for line in lines)
+    assert {line.split("==")[0] for line in lines} == {
+        "torch", "numpy", "matplotlib", "tiktoken", "tensorboard", "tqdm", "pytest"}
+    assert "torch==2.13.0" in lines
+
+
+def imported_names(path: Path) -> set[str]:
+    """Top-level names of all modules that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+# regex comes with tiktoken; the others are used only where the user has them
+OPTIONAL = {"regex", "wandb", "safetensors", "tokenizers", "transformers"}
+PACKAGES = {"torch", "numpy", "matplotlib", "tiktoken", "tensorboard", "tqdm", "pytest"}
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_file_imports_only_its_siblings_the_standard_library_and_the_packages(path):
+    siblings = {sibling.stem for sibling in path.parent.glob("*.py")}
+    foreign = imported_names(path) - siblings - set(sys.stdlib_module_names) - PACKAGES - OPTIONAL
+    assert not foreign
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_file_neither_evaluates_text_nor_unpickles_nor_calls_a_shell(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
+        assert name not in {"eval", "exec", "os.system", "os.popen", "pickle.load", "pickle.loads",
+                            "yaml.load", "marshal.loads"}, f"line {node.lineno}: {name}"
+        assert keywords.get("shell") != "True", f"line {node.lineno}: a shell"
+        if name == "torch.load":
+            assert keywords.get("weights_only") == "True", f"line {node.lineno}"
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_flag_has_help_and_nothing_edits_the_import_path(path):
+    source = path.read_text(encoding="utf-8")
+    assert "sys.path" not in source or path.name == "whats_new.py"
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("add_argument"):
+            assert any(k.arg == "help" for k in node.keywords), f"line {node.lineno}: no help"
+
+
+def test_tests_assert_something():
+    empty = []
+    for path in sorted((ROOT / "tests").glob("**/test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                body = ast.unparse(node)
+                if not re.search(r"\bassert\b|raises|assert_close|check|run_script|allclose", body):
+                    empty.append(f"{path.name}: {node.name}")
+    assert not empty
+
+
+def links_of(lesson: Path) -> list[str]:
+    text = re.sub(r"```.*?```", "", lesson.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors that a Markdown page's headings get."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower().strip()).replace(" ", "-")
+            for heading in headings}
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_link_of_a_lesson_leads_somewhere(lesson):
+    broken = []
+    for link in links_of(lesson):
+        file, _, anchor = link.partition("#")
+        target = (lesson.parent / file).resolve() if file else lesson
+        if not target.exists() or (anchor and target.suffix == ".md"
+                                   and anchor not in anchors_of(target)):
+            broken.append(link)
+    assert not broken
+
+
+def commands_of(lesson: Path) -> list[tuple[str, list[str]]]:
+    """(script, flags) of every `python part_N/…` command that a lesson names."""
+    text = lesson.read_text(encoding="utf-8").replace("\\\n", " ")
+    found = re.findall(r"python ((?:part_\d/|tests/)?\w+\.py)([^`\n]*)", text)
+    commands = []
+    for script, rest in found:
+        if "/" not in script and lesson.parent != ROOT:
+            script = f"{lesson.parent.name}/{script}"
+        commands.append((script, re.findall(r"(?<!\S)(--[a-z][a-z-]*)", rest.split("#")[0])))
+    return commands
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_command_of_a_lesson_names_a_script_and_flags_that_exist(lesson):
+    wrong = []
+    common = ("--device", "--amp", "--seed", "--out", "--preset")
+    for script, flags in commands_of(lesson):
+        path = ROOT / script
+        if not path.is_file():
+            wrong.append(script)
+            continue
+        known = path.read_text(encoding="utf-8")
+        known += "".join(f'"{flag}"' for flag in common) if "make_parser" in known else ""
+        # flags may be made in a sibling module or from the fields of a dataclass
+        siblings = "".join(p.read_text(encoding="utf-8") for p in path.parent.glob("*.py"))
+        wrong += [f"{script} {flag}" for flag in flags
+                  if f'"{flag}"' not in known + siblings
+                  and flag.strip("-").replace("-", "_") + ":" not in siblings]
+    assert not wrong
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_has_a_lesson_tests_and_an_isolation_test(part):
+    assert (ROOT / part / "README.md").is_file()
+    assert (ROOT / "tests" / part / "test_isolation.py").is_file()
+
+
+def test_the_planted_bugs_still_fit_the_code(modules_of):
+    import importlib.util
+    spec = importlib.util.spec_from_file_location("planted_bugs", ROOT / "tests/planted_bugs.py")
+    planted_bugs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(planted_bugs)
+    assert planted_bugs.misplaced(planted_bugs.load_bugs("", "")) == []
+
+
+def test_no_path_of_somebodys_machine_is_committed():
+    home = re.compile(r"/(?:home|Users|root)/\w+|[A-Z]:\\\\Users")
+    for path in [*SOURCES, *LESSONS]:
+        text = path.read_text(encoding="utf-8")
+        assert not home.search(text) or path.name == "test_house.py", path
