@@ -1,0 +1,82 @@
+"""The collector runs what is stale, reports what fails, and never leaves half a picture."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+spec = importlib.util.spec_from_file_location("generate_screenshots", ROOT / "generate_screenshots.py")
+shots = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(shots)
+
+DEMO = '''"""What does a demo draw?"""
+import matplotlib
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import pathlib
+out = pathlib.Path(__file__).parent / "out"
+out.mkdir(exist_ok=True)
+plt.plot([1, 2])
+plt.savefig(out / "line.png")
+'''
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    (tmp_path / "part_1").mkdir()
+    (tmp_path / "part_1" / "demo_line.py").write_text(DEMO)
+    (tmp_path / "part_1" / "demo_broken.py").write_text('"""Fails?"""\nprint("so far")\n1 / 0\n')
+    monkeypatch.setattr(shots, "ROOT", tmp_path)
+    monkeypatch.setattr(shots, "SCREENSHOTS", tmp_path / "screenshots")
+    monkeypatch.setattr(shots, "find_demos", lambda only="": sorted(
+        p for p in tmp_path.glob("part_1/demo_*.py") if only in str(p)))
+    monkeypatch.setattr(shots, "collect", lambda: collect(tmp_path, tmp_path / "screenshots"))
+    monkeypatch.setattr(shots, "write_index", lambda pictures: write_index(
+        pictures, tmp_path / "screenshots", tmp_path))
+    return tmp_path
+
+
+collect, write_index = shots.collect, shots.write_index
+
+
+def test_a_failing_demo_is_reported_and_the_others_still_run(house, capsys):
+    assert shots.main([]) == 1
+    captured = capsys.readouterr()
+    assert "ZeroDivisionError" in captured.err
+    assert "demo_broken.py" in captured.err
+    assert (house / "screenshots" / "part_1_line.png").is_file()
+
+
+def test_the_index_names_the_question_and_the_command(house):
+    shots.main(["--only", "demo_line"])
+    page = (house / "screenshots" / "index.html").read_text()
+    assert "What does a demo draw?" in page
+    assert "python part_1/demo_line.py" in page
+    assert "http" not in page, "the page must work without a network"
+    assert "part_1_line.png" in (house / "screenshots" / "README.md").read_text()
+
+
+def test_a_picture_newer_than_its_code_is_not_drawn_again(house):
+    demo = house / "part_1" / "demo_line.py"
+    assert shots.is_stale(demo)
+    shots.main(["--only", "demo_line"])
+    assert not shots.is_stale(demo)
+    later = (house / "part_1" / "out" / "line.png").stat().st_mtime + 10
+    os.utime(demo, (later, later))
+    assert shots.is_stale(demo)
+
+
+def test_half_a_picture_does_not_replace_a_whole_one(house):
+    shots.main(["--only", "demo_line"])
+    target = house / "screenshots" / "part_1_line.png"
+    whole = target.read_bytes()
+    (house / "part_1" / "out" / "line.png").write_bytes(whole[:200])
+    shots.main(["--collect-only"])
+    assert target.read_bytes() == whole
+
+
+def test_an_unknown_demo_is_refused(house, capsys):
+    assert shots.main(["--only", "demo_nothing"]) == 2
+    assert "demo_nothing" in capsys.readouterr().err
