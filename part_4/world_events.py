@@ -13,7 +13,11 @@ SKILLS = w.words("whistle swim dance juggle knit skate paint bake ride sail weav
 LISTS = {
     "sky": w.SKIES, "time": w.TIMES, "month": w.MONTHS, "town": w.TOWNS, "doing": w.DOINGS, "trait": w.TRAITS,
     "creature": w.CREATURES, "act": w.CREATURE_DOINGS, "mood": w.MOODS, "glad": w.GLAD, "sad": w.SAD,
-    "meal": w.MEALS, "lesson": w.LESSONS, "skill": SKILLS, "look": w.LOOKS,
+    "meal": w.MEALS, "lesson": w.LESSONS, "skill": SKILLS, "look": w.LOOKS, "glad2": w.GLAD,
+    # what the slots of people and things may be, for a reader who does not know the story's words
+    **dict.fromkeys("abc", w.NAMES), **dict.fromkeys("jk", w.JOBS), **dict.fromkeys("xy", w.THINGS),
+    **dict.fromkeys("mn", w.LOOKS), **dict.fromkeys("pq", w.PLACES),
+    "s": tuple(spot for place in w.PLACES for spot in place.spots),
 }
 EVENTS = {}
 
@@ -212,7 +216,7 @@ event("go_search", """
 {a} went {q.to} to look for the {x}.
 "Perhaps the {x} is somewhere else," thought {a}, and went {q.to}.
 Still looking for the {x}, {a} walked {q.to}.
-{a} felt {sad} about the {x} and tried {q.to} next.
+{a} felt {sad} about the {x} and went on {q.to}.
 """, makes="a at q")
 
 event("ask_where", """
@@ -296,10 +300,17 @@ event("refuse", """
 """, needs="b has x, a with b")
 
 event("take", """
-While {a} was {doing}, {b} took the {x} and ran off {q.to}.
-{b} snatched the {x} from {a} and ran {q.to}. "Stop!" shouted {a}.
+While {a} was {doing}, {b} came up, took the {x} and ran off {q.to}. "Stop!" shouted {a}.
+{b} snatched the {x} from {a} and ran {q.to}. "Come back!" shouted {a}.
+"Catch me!" laughed {b}, pulled the {x} out of {a.his} hands and ran {q.to}.
+{b} wanted the {x} too. {b.He} grabbed it and ran {q.to}, and {a} was left behind, {sad}.
+""", needs="a has x, a with b", makes="b has x, b at q")
+
+event("steal", """
 When nobody was looking, {b} took the {x} out of {a.his} bag and crept away {q.to}.
 {a} fell asleep. When {a.he} woke, {b} had gone {q.to} with the {x}.
+While {a} was {doing}, {b} hid the {x} under {b.his} coat and went {q.to}. {a} saw nothing.
+{b} asked {a} to close {a.his} eyes. Then {b} crept off {q.to} with the {x}.
 """, needs="a has x, a with b", makes="b has x, b at q")
 
 event("swap", """
@@ -363,6 +374,12 @@ So the {x} came to {b}, as {a} had wanted. {a} had learned that {lesson}.
 "What a good friend you are, {a}," said {b}, and held the {x} tight. {a} was {glad}.
 """, needs="b has x")
 
+event("end_kept", """
+It grew late, and {a} still had the {x}. "Tomorrow I will give it to {b}," {a.he} said.
+In the evening {a} sat down, {mood}, and looked at the {x}. It was still not with {b}.
+{a} was too tired to go on. {a.He} put the {x} under {a.his} pillow and dreamed of {b}.
+""", needs="a has x")
+
 event("end_other", """
 In the evening {b} still had the {x}. "Never mind," said {a}, and ate some {meal}.
 So {b} kept the {x}, and {a} went home without it. {a.He} had learned that {lesson}.
@@ -375,4 +392,3 @@ Night fell, and the {x} still lay {s} {p.at}. {a} went to bed {sad}.
 So the {x} stayed {s} {p.at}, and there it may lie to this day. {a} had learned that {lesson}.
 {a} had to go home without the {x}, which was {s} {p.at}. "Tomorrow I will try again," said {a}.
 """, needs="x lies p s")
-LISTS["glad2"] = lambda local: w.GLAD

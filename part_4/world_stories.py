@@ -15,8 +15,9 @@ POOLS = {}    # role -> (words it is drawn from, the roles that may not share a 
 for _roles, _pool in (("HFT", w.NAMES), ("XY", w.THINGS), ("PQR", w.PLACES), ("JKL", w.JOBS)):
     POOLS.update({role: (_pool, _roles) for role in _roles})
 POOLS.update({role: (w.LOOKS, "") for role in "MN"})
+POOLS["D"] = (w.TIMES, "")    # the time of day
 JOB_OF = {"H": "J", "F": "K", "T": "L"}
-MIN_STEPS, MAX_STEPS, LONG = 3, 9, 105    # steps before the end may come; steps or words that force it
+MIN_STEPS, MAX_STEPS, LONG = 3, 9, 118    # steps before the end may come; steps or words that force it
 PRONOUN = {name: event.with_pronoun() for name, event in EVENTS.items()}
 
 
@@ -26,7 +27,7 @@ def question(name, question, answer, needs):
 
 QUESTIONS = {event.name: event for event in (
     question("who_has", "Who has the {x} now?", "{a} has the {x}.", "a has x"),
-    question("nobody_has", "Who has the {x} now?", "Nobody has the {x}.", "x lies p s"),
+    question("nobody_has", "Who has the {x} now?", "Nobody has the {x}.", "x free"),
     question("where_held", "Where is the {x} now?", "{a} has the {x} {p.at}.", "a has x, a at p"),
     question("where_lies", "Where is the {x} now?", "The {x} is {s} {p.at}.", "x lies p s"),
     question("where_is", "Where is {a} now?", "{a} is {p.at}.", "a at p"),
@@ -100,7 +101,7 @@ class Story:
         return []
 
     def _open(self):
-        return [(1, EVENTS["open"], {"a": "H", "j": "J", "p": "P"}, {"stage": "want"})]
+        return [(1, EVENTS["open"], {"a": "H", "j": "J", "p": "P", "time": "D"}, {"stage": "want"})]
 
     def _want(self):
         here, friend, loop = {"a": "H", "p": "P"}, {"stage": "friend"}, {"stage": "loop"}
@@ -123,7 +124,7 @@ class Story:
         return self._meetings("F", {"stage": "loop"})
 
     def _meetings(self, who, changes):
-        roles = {"a": "H", "b": who, "k": JOB_OF[who], "p": self.at["H"]}
+        roles = {"a": "H", "b": who, "k": JOB_OF[who], "p": self.at["H"], "time": "D"}
         options = [(2, EVENTS["meet"], roles, changes)]
         if "Y" not in self.has:
             options.append((3, EVENTS["meet_with"], {**roles, "y": "Y", "n": "N"}, changes))
@@ -136,12 +137,14 @@ class Story:
         if over:
             return end
         steps = self._steps(done)
+        if not steps:
+            return self._end()
         total = sum(option[0] for option in steps)
         if end:    # the want is fulfilled: four stories in seven end here
             steps += [(total * 4 / 3 * option[0] / sum(e[0] for e in end), *option[1:]) for option in end]
-        if not self.quiet:
+        if not self.quiet and self.steps < MIN_STEPS:
             total = sum(option[0] for option in steps)
-            steps += self._moments(total * 0.3)
+            steps += self._moments(total * 0.25)
         return steps
 
     def _end(self):
@@ -153,7 +156,7 @@ class Story:
             name = "end_have" if holder == "H" else "end_gave"
             roles["b"] = holder
         elif holder == "H":
-            name = "end_have"
+            name, roles = "end_kept", {**roles, "b": self.owner}
         else:
             name, roles = "end_other", {**roles, "b": holder}
         return [(1, EVENTS[name], roles, {"stage": "ask"})]
@@ -170,7 +173,8 @@ class Story:
             if count(name, 0) < most:
                 options.append((weight, EVENTS[name], {"a": "H", "x": "X", "p": here, **roles}, changes or {}))
 
-        if "T" not in self.at and not (self.goal == "errand"):
+        early = self.steps < MIN_STEPS
+        if "T" not in self.at and early:
             for weight, event, roles, changes in self._meetings("T", {}):
                 options.append((weight * 0.4, event, roles, changes))
         if holder == "H":
@@ -183,8 +187,11 @@ class Story:
             self._when_away(add, holder, near, new)
         for who in near:
             if self.has.get("Y") == who and holder != who:
-                add(1, "give_y", b=who, y="Y")
-            add(0.7, "teach", b=who)
+                add(1.5, "give_y", b=who, y="Y")
+            if early:
+                add(0.5, "teach", b=who)
+        if not early and not done:    # time to bring the story to its end, where that can be done
+            options = [option for option in options if option[0] >= 3] or options
         return options
 
     def new_spot(self, place=None):
@@ -199,10 +206,9 @@ class Story:
             else:
                 for place in new or [p for p in "PQR" if p != self.at["H"]][:1]:
                     add(1.5, "lend", b=who, q=place)
-                    add(1.5, "take", b=who, q=place)
-            if self.has.get("Y") == who and self.owner == "H" and self.goal != "keep":
-                add(0.3, "swap", b=who, x="Y", y="X")
-            add(1, "show", b=who)
+                    add(1, "take", b=who, q=place)
+                    add(1, "steal", b=who, q=place, changes={"knows": False})
+            add(0.7, "show", b=who)
         for who in away:
             if self.owner == who:
                 add(6, "to_person", 3, b=who, q=self.at[who])
@@ -214,15 +220,15 @@ class Story:
                 add(1.5, "walk_with", q=place)
                 for who in near:
                     add(1, "together", b=who, q=place)
-        if done:
+        if done and self.steps < MIN_STEPS:
             add(0.7, "hide", s=self.new_spot())
 
     def _when_near(self, add, holder, near, away, new, done):
         if not done:
             if self.has.get("Y") == "H":
-                add(3, "swap", b=holder, y="Y")
+                add(6, "swap", b=holder, y="Y")
             add(4, "give_back", 3, b=holder)
-            add(2, "refuse", b=holder)
+            add(1, "refuse", b=holder)
         for place in new:
             add(1, "leave_with", b=holder, q=place)
             add(0.7, "together", b=holder, q=place)
@@ -245,11 +251,11 @@ class Story:
             for who in near:
                 add(4, "ask_where", 2, b=who, q=place, s=spot, changes={"knows": True})
             add(1, "remember", q=place, s=spot, changes={"knows": True})
-            add(2, "search")
+            add(1.5, "search")
             for other in [place, *new]:
                 add(1, "go_search", 2, q=other)
         for who in away:
-            add(1, "find_far", b=who, q=place, s=spot, changes={"knows": False})
+            add(1.5, "find_far", b=who, q=place, s=spot, changes={"knows": False})
 
     def _when_away(self, add, holder, near, new):
         place = self.at[holder]
@@ -259,14 +265,15 @@ class Story:
             for who in near:
                 add(4, "ask_who", 2, b=who, c=holder, q=place, changes={"knows": True})
             add(1.5, "hear", 2, b=holder, q=place, changes={"knows": True})
-            add(2, "search")
+            add(1.5, "search")
             for other in new:
                 add(1, "go_search", 2, q=other)
         add(1, "come_with", b=holder, q=place)
         add(0.7, "lose_far", b=holder, q=place, s=self.new_spot(place), changes={"knows": False})
 
     def _moments(self, weight):
-        return [(weight * share, EVENTS[name], {"a": "H"}, {}) for share, name in ((0.6, "nature"), (0.4, "rest"))]
+        return [(weight * share, EVENTS[name], {"a": "H", "time": "D"}, {})
+                for share, name in ((0.6, "nature"), (0.4, "rest"))]
 
     # ---- questions --------------------------------------------------------------------------------
 
