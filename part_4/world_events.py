@@ -101,7 +101,7 @@ Not far away {a} saw {b}, {trait.a} {k}, {doing}.
 Just then {b} the {k} came by. "Good {time}, {a}!" said {b}.
 {a} was not alone: {b} the {k} was there too, {doing}.
 "Hello, {a}! How are you?" called {b} the {k}. "Fine, thank you," said {a}.
-Soon {trait.a} {k} named {b} sat down beside {a.him}.
+Soon {trait.a} {k} named {b} sat down beside {a}.
 There {a} met {b}, {trait.a} {k} from {town}.
 """, needs="a at p", makes="b new, b job k, b at p")
 
@@ -302,12 +302,12 @@ event("refuse", """
 event("take", """
 While {a} was {doing}, {b} came up, took the {x} and ran off {q.to}. "Stop!" shouted {a}.
 {b} snatched the {x} from {a} and ran {q.to}. "Come back!" shouted {a}.
-"Catch me!" laughed {b}, pulled the {x} out of {a.his} hands and ran {q.to}.
+"Catch me!" laughed {b}, pulled the {x} out of {a}'s hands and ran {q.to}.
 {b} wanted the {x} too. {b.He} grabbed it and ran {q.to}, and {a} was left behind, {sad}.
 """, needs="a has x, a with b", makes="b has x, b at q")
 
 event("steal", """
-When nobody was looking, {b} took the {x} out of {a.his} bag and crept away {q.to}.
+When nobody was looking, {b} took the {x} out of {a}'s bag and crept away {q.to}.
 {a} fell asleep. When {a.he} woke, {b} had gone {q.to} with the {x}.
 While {a} was {doing}, {b} hid the {x} under {b.his} coat and went {q.to}. {a} saw nothing.
 {b} asked {a} to close {a.his} eyes. Then {b} crept off {q.to} with the {x}.
