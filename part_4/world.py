@@ -13,7 +13,7 @@ import zlib
 from itertools import islice
 
 from world_engine import Shape, choose, matches, tell
-from world_stories import PRONOUN, Story
+from world_stories import POOLS, PRONOUN, Story
 from world_topics import Facts
 
 KINDS = {"story": 0.42, "facts": 0.22, "words": 0.16, "sums": 0.20}   # share of the documents
@@ -48,12 +48,13 @@ def with_pronouns(options, walk):
 
 
 class Text:
-    """One text of the world, with the log of its probability and, for a story, its last state."""
+    """One text of the world: its `kind`, the `text`, its `logprob`, the last state of its `walk`,
+    and `trace`, its lines with the log-probability of each: [(line, logprob)]."""
 
-    __slots__ = ("kind", "text", "logprob", "walk")
+    __slots__ = ("kind", "text", "logprob", "walk", "trace")
 
-    def __init__(self, kind, text, logprob, walk):
-        self.kind, self.text, self.logprob, self.walk = kind, text, logprob, walk
+    def __init__(self, kind, text, logprob, walk, trace=()):
+        self.kind, self.text, self.logprob, self.walk, self.trace = kind, text, logprob, walk, trace
 
     def __repr__(self):
         return f"Text({self.kind!r}, {self.text[:40]!r}..., logprob={self.logprob:.1f})"
@@ -90,7 +91,9 @@ class Text:
                     if Shape(question).fill({**local, slot: walk.bind[rival]}) == \
                             Shape(question).fill(local):
                         wrongs.append(wrong)
-            found.append((Shape(question + "?").fill(local), Shape(answer).fill(local), wrongs))
+            right = Shape(answer).fill(local)
+            wrongs = [wrong for wrong in dict.fromkeys(wrongs) if wrong != right]
+            found.append((Shape(question + "?").fill(local), right, wrongs))
         return found
 
 
@@ -112,14 +115,13 @@ class World:
         walk = start(kind)
         if bind:
             walk.bind.update(bind)
-        pieces, length, checked = [], 0, split is None
+        pieces, trace, length, checked = [], [], 0, split is None
         while options := with_pronouns(walk.options(), walk):
             (_, event, roles, changes), log_option = choose(options, rng)
-            logp += log_option
-            line = ""
+            line, log_line = tell(event, roles, walk, rng) if event is not None else ("", 0.0)
+            logp += log_option + log_line
+            trace.append((line, log_option + log_line))
             if event is not None:
-                line, log_line = tell(event, roles, walk, rng)
-                logp += log_line
                 pieces += (walk.gap, line)
                 length += len(walk.gap) + len(line)
                 if not checked and length >= KEY_LENGTH:
@@ -130,7 +132,19 @@ class World:
         text = "".join(pieces)
         if not checked and split_of(text) != split:
             return None
-        return Text(kind, text, logp, walk)
+        return Text(kind, text, logp, walk, trace)
+
+    def tell(self, seed, **bind):
+        """A story about given words: tell(1, H="Tom", X="bell"). H F T people, X Y things, P the first place.
+
+        Its `logprob` is that of the rest, given these words."""
+        chosen = {}
+        for role, name in bind.items():
+            pool = POOLS[role][0] if role in ("H", "F", "T", "X", "Y", "P") else ()
+            chosen[role] = next((word for word in pool if word == name), None)
+            if chosen[role] is None:
+                raise ValueError(f"{role}={name!r}: not a word of the world for one of H F T X Y P")
+        return World({"story": 1}).draw(random.Random(f"tell {seed}").random, bind=chosen)
 
     def sample(self, seed, split="train", kinds=None):
         """Texts without end, the same for the same seed. `kinds`: names, to draw from those only."""

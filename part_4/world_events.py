@@ -10,10 +10,11 @@ import world_words as w
 from world_engine import Event
 
 SKILLS = w.words("whistle swim dance juggle knit skate paint bake ride sail weave sing cook fish row climb")
+COATS = w.words("big black brown grey little old pale spotted tiny white young")
 LISTS = {
     "sky": w.SKIES, "time": w.TIMES, "month": w.MONTHS, "town": w.TOWNS, "doing": w.DOINGS, "trait": w.TRAITS,
     "creature": w.CREATURES, "act": w.CREATURE_DOINGS, "mood": w.MOODS, "glad": w.GLAD, "sad": w.SAD,
-    "meal": w.MEALS, "lesson": w.LESSONS, "skill": SKILLS, "look": w.LOOKS, "glad2": w.GLAD,
+    "meal": w.MEALS, "lesson": w.LESSONS, "skill": SKILLS, "look": w.LOOKS, "coat": COATS, "glad2": w.GLAD,
     # what the slots of people and things may be, for a reader who does not know the story's words
     **dict.fromkeys("abc", w.NAMES), **dict.fromkeys("jk", w.JOBS), **dict.fromkeys("xy", w.THINGS),
     **dict.fromkeys("mn", w.LOOKS), **dict.fromkeys("pq", w.PLACES),
@@ -344,7 +345,7 @@ event("nature", """
 {creature.A} {act}.
 Somewhere {creature.a} {act}.
 The {time} grew {sky}, and {creature.a} {act}.
-{look.A} {creature} {act}.
+{coat.A} {creature} {act}.
 The sky was {sky} now.
 """)
 
@@ -377,7 +378,7 @@ So the {x} came to {b}, as {a} had wanted. {a} had learned that {lesson}.
 event("end_kept", """
 It grew late, and {a} still had the {x}. "Tomorrow I will give it to {b}," {a.he} said.
 In the evening {a} sat down, {mood}, and looked at the {x}. It was still not with {b}.
-{a} was too tired to go on. {a.He} put the {x} under {a.his} pillow and dreamed of {b}.
+{a} was too tired to go on. {a.He} put the {x} beside {a.his} bed and dreamed of {b}.
 """, needs="a has x")
 
 event("end_other", """

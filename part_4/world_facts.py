@@ -43,16 +43,16 @@ CATEGORIES = {name: tuple(members.split()) for name, members in {
     "tree": "ash beech birch cedar elm fir hazel larch maple oak pine poplar spruce willow",
     "flower": "bluebell buttercup daffodil daisy dandelion lily marigold pansy poppy primrose rose sunflower tulip "
               "violet",
-    "colour": "black blue brown green grey orange pink purple red white yellow turquoise",
+    "colour": "black blue brown green grey pink purple red white yellow turquoise",
     "metal": "aluminium brass bronze copper gold iron lead nickel silver steel tin zinc",
     "drink": "cider cocoa coffee juice lemonade milk tea water",
     "garment": "blouse cap cloak coat dress glove hat jacket scarf shirt skirt sock sweater vest",
-    "tool": "axe chisel drill hammer pliers rake saw screwdriver shovel spade spanner",
+    "tool": "axe chisel drill hammer rake saw screwdriver shovel spade spanner",
     "instrument": "accordion banjo cello drum fiddle flute guitar harp horn organ piano trumpet violin",
     "vehicle": "bicycle boat bus car cart ferry lorry plane ship sled train tram truck van wagon",
     "shape": "circle cone cube cylinder oval pyramid rectangle sphere square triangle",
     "language": "Danish Dutch English Finnish French German Greek Italian Polish Portuguese Spanish Swedish Turkish",
-    "sport": "basketball boxing cricket fencing football golf hockey judo rowing rugby sailing skating skiing swimming "
+    "sport": "basketball boxing fencing football golf hockey judo rowing rugby sailing skating skiing swimming "
              "tennis volleyball wrestling",
     "relative": "aunt brother cousin daughter father grandfather grandmother mother nephew niece sister son uncle",
 }.items()}
@@ -136,9 +136,13 @@ SPELLING = tuple(sorted({word for pool in (w.THINGS, w.CREATURES, w.JOBS, w.TRAI
 SPELLING = tuple(Word(word, spelled=spelled(word), back=word[::-1], spelled_back=spelled(word[::-1]),
                       upper=word.upper(), length=str(len(word)), first=word[0], last=word[-1])
                  for word in SPELLING)
+UNCOUNTED = {*"broccoli celery lettuce spinach".split(), *CATEGORIES["colour"], *CATEGORIES["metal"],
+             *CATEGORIES["drink"], *CATEGORIES["language"], *CATEGORIES["sport"]}    # gold, not a gold
 KINDS = tuple(Word(name, many=name if name == "fish" else name + "s", members=tuple(map(Word, members)))
               for name, members in CATEGORIES.items())
-MEMBERS = tuple(Word(member, kind=kind) for kind in KINDS for member in kind.members)
+MEMBERS = tuple(Word(member, kind=kind, one=member if member in UNCOUNTED else member.a,
+                     One=member.Cap if member in UNCOUNTED else member.A)
+                for kind in KINDS for member in kind.members)
 COUNTABLE = tuple(Word(many, one=one) for one, many in PLURALS.items() if one != many)
 DATES = tuple(Word(word, next=names[(i + 1) % len(names)], before=names[i - 1], nth=number_word(i + 1),
                    what="day" if len(names) == 7 else "month", many="days of the week" if len(names) == 7 else "months")

@@ -12,10 +12,9 @@ from world_engine import LOG, Event
 from world_events import EVENTS, LISTS
 
 POOLS = {}    # role -> (words it is drawn from, the roles that may not share a word)
-for _roles, _pool in (("HFT", w.NAMES), ("XY", w.THINGS), ("PQR", w.PLACES), ("JKL", w.JOBS)):
+for _roles, _pool in (("HFT", w.NAMES), ("XY", w.THINGS), ("PQR", w.PLACES), ("JKL", w.JOBS), ("MN", w.LOOKS),
+                      ("D", w.TIMES)):
     POOLS.update({role: (_pool, _roles) for role in _roles})
-POOLS.update({role: (w.LOOKS, "") for role in "MN"})
-POOLS["D"] = (w.TIMES, "")    # the time of day
 JOB_OF = {"H": "J", "F": "K", "T": "L"}
 MIN_STEPS, MAX_STEPS, LONG = 3, 9, 118    # steps before the end may come; steps or words that force it
 PRONOUN = {name: event.with_pronoun() for name, event in EVENTS.items()}
@@ -88,8 +87,9 @@ class Story:
         """Other roles of this story that `role` could be mistaken for."""
         if role[0] == "S":
             return [other for other in self.bind if other[0] == "S" and other != role]
-        group = "MN" if role in "MN" else POOLS[role][1]
-        return [other for other in group if other != role and other in self.bind]
+        group = POOLS[role][1]
+        known = self.bind if role in "MNJKLPQR" else {**self.at, **self.has}
+        return [other for other in group if other != role and other in known]
 
     # ---- options ----------------------------------------------------------------------------------
 

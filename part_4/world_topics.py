@@ -48,10 +48,10 @@ What is the opposite of {w}? {w.Other}.
 If it is not {w}, it may be {w.other}.
 """, OPPOSITES)
 topic("facts", """
-{w.A} is a kind of {kind}.
-What is {w.a}? {kind.A}.
-Is {w.a} {kind.a}? Yes, it is.
-Is {w.a} {other.a}? No, {w.a} is {kind.a}.
+{w.One} is a kind of {kind}.
+What is {w.one}? {kind.A}.
+Is {w.one} {kind.a}? Yes, it is.
+Is {w.one} {other.a}? No, {w.one} is {kind.a}.
 """, f.MEMBERS, kind=lambda local: (local["w"].kind,), other=other_kinds)
 topic("facts", """
 Name three {w.many}. {m.Cap}, {n} and {o}.

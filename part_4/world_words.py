@@ -70,7 +70,7 @@ LOOKS = words(
     "wooden wonderful yellow")
 
 THINGS = tuple(thing(entry) for entry in """
-acorn|plant it in the garden;apple|bake a small cake;axe|cut some firewood;bag|carry nuts home;ball|play with the children
+acorn|plant it by the wall;apple|bake a small cake;axe|cut some firewood;bag|carry nuts home;ball|play with the children
 banner|hang it over the gate;basket|gather mushrooms;bell|call the sheep home;belt|look smart at the wedding;blanket|keep the baby warm
 book|read aloud in the evening;bottle|send a letter over the sea;bow|learn to shoot;bowl|mix the dough;box|keep letters in it
 bracelet|wear it at the feast;broom|sweep the steps;brush|paint the fence;bucket|fetch clean water;button|mend a coat
@@ -80,19 +80,19 @@ coin|pay for a boat ride;comb|tidy the pony;compass|find the way north;crown|act
 cushion|sit softly;diary|write down every day;dish|serve the soup;doll|cheer up a sick child;drum|play in the parade
 egg|make a pancake;fan|cool the room;feather|write a letter;fiddle|play at the dance;flag|wave at the ships
 flute|play a song;fork|eat noodles;gem|pay an old debt;glove|keep one hand warm;hammer|mend the roof
-hat|look like a captain;helmet|ride down the mountain;hook|catch a trout;horn|warn the village;jar|store honey
+hat|look like a captain;helmet|ride down the mountain;hook|catch a trout;horn|warn everyone;jar|store honey
 jug|pour lemonade;kettle|boil water for tea;key|open the old door;kite|fly it in the wind;knife|carve a wooden horse
-ladle|taste the stew;lamp|light up the cellar;lantern|light the way home;letter|learn the news;lock|close the shed
+ladle|taste the stew;lamp|light up a dark room;lantern|light the way home;letter|learn the news;lock|close the shed
 loaf|feed the ducks;magnet|pick up nails;map|find the hidden valley;marble|win the next game;mask|surprise the guests
 medal|show it at school;melon|share it at lunch;mirror|see behind the cart;mug|drink warm milk;nail|hang up a picture
-necklace|wear it to the ball;needle|sew a shirt;net|catch butterflies;notebook|draw birds;oar|row across the lake
-orange|make sweet juice;paddle|steer the canoe;pan|fry some fish;parcel|see what was inside;pearl|sell it at the market
+necklace|wear it to the party;needle|sew a shirt;net|catch butterflies;notebook|draw birds;oar|row across the water
+orange|make sweet juice;paddle|steer the canoe;pan|fry some fish;parcel|see what was inside;pearl|sell it for silver
 pencil|draw a horse;picture|hang it over the bed;pie|eat it with cream;pillow|sleep better;pipe|blow soap bubbles
 pot|cook for everyone;puppet|put on a show;purse|save some money;puzzle|solve it before bedtime;ribbon|tie up a present
-ring|propose to a sweetheart;rope|climb the cliff;ruler|measure the table;sack|bring the corn inside;saddle|ride the grey mare
+ring|look grand at the ball;rope|climb the cliff;ruler|measure the table;sack|bring the corn inside;saddle|ride the grey mare
 scarf|wrap up against the frost;shell|hear the sea;shield|play knights;shovel|dig for treasure;skirt|dance all night
 sled|race down the slope;spade|plant potatoes;spoon|stir the porridge;stamp|post a letter;stone|finish the wall
-stool|reach the top shelf;sword|play pirates;tent|sleep under the stars;ticket|see the circus;torch|explore the cave
+stool|reach the top shelf;sword|play pirates;tent|sleep under the stars;ticket|see the circus;torch|explore a tunnel
 towel|dry off after a swim;toy|amuse the twins;trumpet|wake the town;umbrella|keep off the rain;vase|put flowers on the table
 violin|play for the queen;wallet|keep money safe;watch|be on time;wheel|repair the wagon;whistle|call the dog
 """.replace("\n", ";").strip(";").split(";"))
