@@ -54,7 +54,12 @@ class Event:
 
     def with_pronoun(self):
         """The same event told of someone who was just named: "She gave ..."; None if no wording fits."""
-        lines = [s.text.replace("{a}", "{a.He}", 1) for s in self.shapes if s.text.startswith("{a} ")]
+        lines = []
+        for shape in self.shapes:
+            if shape.text.startswith("{a} "):
+                lines.append(shape.text.replace("{a}", "{a.He}", 1))
+            elif shape.text.startswith("{when.Cap} {a} "):
+                lines.append(shape.text.replace("{a}", "{a.he}", 1))
         if not lines:
             return None
         twin = Event(self.name, "\n".join(lines), draws=self.draws)

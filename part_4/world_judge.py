@@ -11,7 +11,7 @@ Used   parts 6 to 9 judge what a model writes; every story of the world itself s
 from dataclasses import dataclass, field
 
 from world_engine import matches
-from world_events import EVENTS
+from world_deeds import EVENTS
 from world_stories import FINDS, GIFTS, PRONOUN, QUESTIONS
 
 WANTS = {"keep": "ax", "wish": "ax", "wish_far": "ax", "quest": "ax", "lost": "ax", "gift": "axb", "errand": "axc"}

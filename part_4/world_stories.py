@@ -9,14 +9,15 @@ Used   world.py.   See it: python demo_world.py
 
 import world_words as w
 from world_engine import LOG, Event
-from world_events import EVENTS, LISTS
+from world_deeds import EVENTS
+from world_events import LISTS
 
 POOLS = {}    # role -> (words it is drawn from, the roles that may not share a word)
 for _roles, _pool in (("HFT", w.NAMES), ("XY", w.THINGS), ("PQR", w.PLACES), ("JKL", w.JOBS), ("MN", w.LOOKS),
                       ("D", w.TIMES)):
     POOLS.update({role: (_pool, _roles) for role in _roles})
 JOB_OF = {"H": "J", "F": "K", "T": "L"}
-MIN_STEPS, MAX_STEPS, LONG = 3, 9, 118    # steps before the end may come; steps or words that force it
+MIN_STEPS, MAX_STEPS, LONG = 3, 9, 112    # steps before the end may come; steps or words that force it
 PRONOUN = {name: event.with_pronoun() for name, event in EVENTS.items()}
 
 
@@ -91,7 +92,7 @@ class Story:
         known = self.bind if role in "MNJKLPQR" else {**self.at, **self.has}
         return [other for other in group if other != role and other in known]
 
-    # ---- options ----------------------------------------------------------------------------------
+    # ---- options --------------------------------------------------------------------------------
 
     def options(self):
         """[(weight, event, roles of its slots, changes to the state's own fields)], [] at the end."""
@@ -135,7 +136,7 @@ class Story:
         done = self.has["X"] == self.owner
         end = self._end() if over or (done and self.steps >= MIN_STEPS) else []
         if over:
-            return end
+            return self._last_chance() or end
         steps = self._steps(done)
         if not steps:
             return self._end()
@@ -146,6 +147,22 @@ class Story:
             total = sum(option[0] for option in steps)
             steps += self._moments(total * 0.25)
         return steps
+
+    def _last_chance(self):
+        """What would be left hanging if a long story ended here: the thing is in reach."""
+        holder, here = self.has["X"], self.at["H"]
+        near = [who for who in ("F", "T") if self.at.get(who) == here]
+        if holder == "H" and self.owner in near:
+            name, roles = "give", {"b": self.owner}
+        elif holder.__class__ is tuple and holder[0] == here:
+            name, roles = "find", {"s": holder[1]}
+        elif holder in near and holder != self.owner:
+            name, roles = "give_back", {"b": holder}
+        else:
+            return []
+        if self.counts.get(name, 0) == 3:
+            return []
+        return [(1, EVENTS[name], {"a": "H", "x": "X", "p": here, **roles}, {})]
 
     def _end(self):
         holder = self.has["X"]
@@ -275,7 +292,7 @@ class Story:
         return [(weight * share, EVENTS[name], {"a": "H", "time": "D"}, {})
                 for share, name in ((0.6, "nature"), (0.4, "rest"))]
 
-    # ---- questions --------------------------------------------------------------------------------
+    # ---- questions ------------------------------------------------------------------------------
 
     def askable(self):
         """[(event, roles)] of the questions the state can answer."""
@@ -324,7 +341,7 @@ class Story:
             options.append((len(options) * 0.5, None, {}, {}))
         return options
 
-    # ---- what an event does to the state ------------------------------------------------------------
+    # ---- what an event does to the state --------------------------------------------------------
 
     def apply(self, event, roles, changes, text):
         """Make the facts of `event` true and take the steps of the plot."""

@@ -1,12 +1,12 @@
 """The words of the little world: who can be met, what can be carried, where one can go.
 
-Used   world_stories.py and world_facts.py draw from these lists, later parts build exercises on them.
-Rule   a Word is a str that also knows its other forms, so that "{x.a}" in a sentence gives "an apple".
+Used   world_stories.py and world_facts.py draw from these lists; later parts build exercises on them.
+Rule   a Word is a str that knows its other forms, so that "{x.a}" in a sentence gives "an apple".
 """
 
 
 class Word(str):
-    """A string with grammatical forms as attributes: apple, .a an apple, .A An apple, .Cap Apple."""
+    """A string with its forms as attributes: apple, .a an apple, .A An apple, .Cap Apple."""
 
     def __new__(cls, text, **forms):
         word = super().__new__(cls, text)
@@ -24,7 +24,7 @@ def person(name, he, his, him):
 
 
 def place(entry):
-    """"mill|at|under the stairs,..." -> the mill, at the mill, to the mill, and its hiding spots."""
+    """"mill|at|under the stairs,..." -> the mill, at the mill, to the mill, its hiding spots."""
     noun, where, spots = entry.split("|")
     return Word(f"the {noun}", noun=noun, at=f"{where} the {noun}", to=f"to the {noun}",
                 spots=tuple(Word(spot) for spot in spots.split(",")))
@@ -51,50 +51,60 @@ BOYS = tuple(person(name, "he", "his", "him") for name in (
 NAMES = GIRLS + BOYS
 
 JOBS = words(
-    "artist baker barber beekeeper blacksmith brewer builder butcher captain carpenter clown cook dancer "
-    "doctor farmer ferryman fiddler fisher gardener glazier guard hatter hunter innkeeper jeweller joiner "
-    "judge juggler librarian mason merchant miller miner monk nurse painter pedlar pilot piper "
-    "poet porter potter ranger sailor scholar shepherd singer smith soldier student tailor tanner "
-    "teacher thatcher tinker trader weaver woodcutter writer")
+    "artist baker barber beekeeper blacksmith brewer builder butcher captain carpenter clown "
+    "cook dancer doctor farmer ferryman fiddler fisher gardener glazier guard hatter hunter "
+    "innkeeper jeweller joiner judge juggler librarian mason merchant miller miner monk nurse "
+    "painter pedlar pilot piper poet porter potter ranger sailor scholar shepherd singer "
+    "smith soldier student tailor tanner teacher thatcher tinker trader weaver woodcutter "
+    "writer")
 
 TRAITS = words(
-    "brave bright busy calm careful cheerful clever curious dreamy eager forgetful friendly funny "
-    "gentle grumpy hardworking honest hungry jolly kind lazy lonely lucky merry modest noisy old "
-    "patient playful polite poor proud quiet restless shy sleepy strong stubborn tall thoughtful "
-    "wise young")
+    "brave bright busy calm careful cheerful clever curious dreamy eager forgetful friendly "
+    "funny gentle grumpy hardworking honest hungry jolly kind lazy lonely lucky merry modest "
+    "noisy old patient playful polite poor proud quiet restless shy sleepy strong stubborn "
+    "tall thoughtful wise young")
 
 # What makes this thing differ from others of its kind.
 LOOKS = words(
-    "beautiful big blue brass bright broken copper curious dusty fine golden green heavy iron little "
-    "new old painted plain pretty red rusty shiny silver small smooth strange striped tiny white "
-    "wooden wonderful yellow")
+    "beautiful big blue brass bright broken copper curious dusty fine golden green heavy iron "
+    "little new old painted plain pretty red rusty shiny silver small smooth strange striped "
+    "tiny white wooden wonderful yellow")
 
 THINGS = tuple(thing(entry) for entry in """
-acorn|plant it by the wall;apple|bake a small cake;axe|cut some firewood;bag|carry nuts home;ball|play with the children
-banner|hang it over the gate;basket|gather mushrooms;bell|call the sheep home;belt|look smart at the wedding;blanket|keep the baby warm
-book|read aloud in the evening;bottle|send a letter over the sea;bow|learn to shoot;bowl|mix the dough;box|keep letters in it
-bracelet|wear it at the feast;broom|sweep the steps;brush|paint the fence;bucket|fetch clean water;button|mend a coat
-cage|bring the parrot home;candle|read after dark;cap|keep the sun away;card|send a greeting;carpet|cover the cold floor
-chain|tie up the boat;cheese|make a warm supper;clock|get up in time;cloak|stay dry in the rain;coat|keep warm in winter
-coin|pay for a boat ride;comb|tidy the pony;compass|find the way north;crown|act in the school play;cup|drink hot tea
-cushion|sit softly;diary|write down every day;dish|serve the soup;doll|cheer up a sick child;drum|play in the parade
-egg|make a pancake;fan|cool the room;feather|write a letter;fiddle|play at the dance;flag|wave at the ships
-flute|play a song;fork|eat noodles;gem|pay an old debt;glove|keep one hand warm;hammer|mend the roof
-hat|look like a captain;helmet|ride down the mountain;hook|catch a trout;horn|warn everyone;jar|store honey
-jug|pour lemonade;kettle|boil water for tea;key|open the old door;kite|fly it in the wind;knife|carve a wooden horse
-ladle|taste the stew;lamp|light up a dark room;lantern|light the way home;letter|learn the news;lock|close the shed
-loaf|feed the ducks;magnet|pick up nails;map|find the hidden valley;marble|win the next game;mask|surprise the guests
-medal|show it at school;melon|share it at lunch;mirror|see behind the cart;mug|drink warm milk;nail|hang up a picture
-necklace|wear it to the party;needle|sew a shirt;net|catch butterflies;notebook|draw birds;oar|row across the water
-orange|make sweet juice;paddle|steer the canoe;pan|fry some fish;parcel|see what was inside;pearl|sell it for silver
-pencil|draw a horse;picture|hang it over the bed;pie|eat it with cream;pillow|sleep better;pipe|blow soap bubbles
-pot|cook for everyone;puppet|put on a show;purse|save some money;puzzle|solve it before bedtime;ribbon|tie up a present
-ring|look grand at the ball;rope|climb the cliff;ruler|measure the table;sack|bring the corn inside;saddle|ride the grey mare
-scarf|wrap up against the frost;shell|hear the sea;shield|play knights;shovel|dig for treasure;skirt|dance all night
-sled|race down the slope;spade|plant potatoes;spoon|stir the porridge;stamp|post a letter;stone|finish the wall
-stool|reach the top shelf;sword|play pirates;tent|sleep under the stars;ticket|see the circus;torch|explore a tunnel
-towel|dry off after a swim;toy|amuse the twins;trumpet|wake the town;umbrella|keep off the rain;vase|put flowers on the table
-violin|play for the queen;wallet|keep money safe;watch|be on time;wheel|repair the wagon;whistle|call the dog
+acorn|plant it by the wall;apple|bake a small cake;axe|cut some firewood;bag|carry nuts home
+ball|play with the children;banner|hang it over the gate;basket|gather mushrooms
+bell|call the sheep home;belt|look smart at the wedding;blanket|keep the baby warm
+book|read aloud in the evening;bottle|send a letter over the sea;bow|learn to shoot
+bowl|mix the dough;box|keep letters in it;bracelet|wear it at the feast;broom|sweep the steps
+brush|paint the fence;bucket|fetch clean water;button|mend a coat;cage|bring the parrot home
+candle|read after dark;cap|keep the sun away;card|send a greeting;carpet|cover the cold floor
+chain|tie up the boat;cheese|make a warm supper;clock|get up in time;cloak|stay dry in the rain
+coat|keep warm in winter;coin|pay for a boat ride;comb|tidy the pony;compass|find the way north
+crown|act in the school play;cup|drink hot tea;cushion|sit softly;diary|write down every day
+dish|serve the soup;doll|cheer up a sick child;drum|play in the parade;egg|make a pancake
+fan|cool the room;feather|write a letter;fiddle|play at the dance;flag|wave at the ships
+flute|play a song;fork|eat noodles;gem|pay an old debt;glove|keep one hand warm
+hammer|mend the roof;hat|look like a captain;helmet|ride down the mountain;hook|catch a trout
+horn|warn everyone;jar|store honey;jug|pour lemonade;kettle|boil water for tea
+key|open the old door;kite|fly it in the wind;knife|carve a wooden horse;ladle|taste the stew
+lamp|light up a dark room;lantern|light the way home;letter|learn the news;lock|close the shed
+loaf|feed the ducks;magnet|pick up nails;map|find the hidden valley;marble|win the next game
+mask|surprise the guests;medal|show it at school;melon|share it at lunch
+mirror|see behind the cart;mug|drink warm milk;nail|hang up a picture
+necklace|wear it to the party;needle|sew a shirt;net|catch butterflies;notebook|draw birds
+oar|row across the water;orange|make sweet juice;paddle|steer the canoe;pan|fry some fish
+parcel|see what was inside;pearl|sell it for silver;pencil|draw a horse
+picture|hang it over the bed;pie|eat it with cream;pillow|sleep better;pipe|blow soap bubbles
+pot|cook for everyone;puppet|put on a show;purse|save some money;puzzle|solve it before bedtime
+ribbon|tie up a present;ring|look grand at the ball;rope|climb the cliff;ruler|measure the table
+sack|bring the corn inside;saddle|ride the grey mare;scarf|wrap up against the frost
+shell|hear the sea;shield|play knights;shovel|dig for treasure;skirt|dance all night
+sled|race down the slope;spade|plant potatoes;spoon|stir the porridge;stamp|post a letter
+stone|finish the wall;stool|reach the top shelf;sword|play pirates;tent|sleep under the stars
+ticket|see the circus;torch|explore a tunnel;towel|dry off after a swim;toy|amuse the twins
+trumpet|wake the town;umbrella|keep off the rain;vase|put flowers on the table
+violin|play for the queen;wallet|keep money safe;watch|be on time;wheel|repair the wagon
+whistle|call the dog
 """.replace("\n", ";").strip(";").split(";"))
 
 PLACES = tuple(place(entry) for entry in """
@@ -161,51 +171,65 @@ workshop|in|under the sawdust,behind the lathe,beside the glue pot
 """.strip().split("\n"))
 
 SKIES = words(
-    "bitter bright chilly clear cloudy cold cool crisp damp dark dry dull foggy fresh frosty golden grey "
-    "hot icy lovely mild misty pale peaceful perfect pleasant quiet rainy silent snowy soft stormy "
-    "sunny sweltering warm wet wild windy")
+    "bitter bright chilly clear cloudy cold cool crisp damp dark dry dull foggy fresh frosty "
+    "golden grey hot icy lovely mild misty pale peaceful perfect pleasant quiet rainy silent "
+    "snowy soft stormy sunny sweltering warm wet wild windy")
 TIMES = words("morning afternoon evening day")
-MONTHS = words("January February March April May June July August September October November December")
+MONTHS = words(
+    "January February March April May June July August September October November December")
 DAYS = words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
 TOWNS = words(
-    "Alder Ashby Birch Brook Cliffton Dale Elmwood Fairfield Glen Harrow Hazelby Kirkby Linden "
-    "Marsh Millford Northby Oakham Redhill Rosby Sandwick Stony Thornby Westby Whitby Willowby")
+    "Alder Ashby Birch Brook Cliffton Dale Elmwood Fairfield Glen Harrow Hazelby Kirkby "
+    "Linden Marsh Millford Northby Oakham Redhill Rosby Sandwick Stony Thornby Westby Whitby "
+    "Willowby")
 
 DOINGS = tuple(Word(doing) for doing in """
-admiring the view,chatting with a neighbour,chewing a straw,counting clouds,counting swallows,daydreaming,drawing in the dust
-drinking tea,dozing,eating a sandwich,feeding the sparrows,gazing at the sky,humming a tune,juggling three pebbles
-laughing at a joke,listening to the wind,looking for four-leaf clovers,making a list,mending a sock,peeling an onion
-picking berries,playing with a kitten,polishing a boot,practising a speech,reading the newspaper,resting,scratching a mosquito bite
-shelling peas,sharpening a pencil,singing,sketching a snail,sneezing,stretching,studying a beetle,tapping a rhythm
-telling riddles,thinking about dinner,throwing stones into a puddle,tying a knot,waiting for the rain to stop,watching an ant
-whistling,writing a poem,yawning
+admiring the view,chatting with a neighbour,chewing a straw,counting clouds,counting swallows
+daydreaming,drawing in the dust,drinking tea,dozing,eating a sandwich,feeding the sparrows
+gazing at the sky,humming a tune,juggling three pebbles,laughing at a joke,listening to the wind
+looking for four-leaf clovers,making a list,mending a sock,peeling an onion,picking berries
+playing with a kitten,polishing a boot,practising a speech,reading the newspaper,resting
+scratching a mosquito bite,shelling peas,sharpening a pencil,singing,sketching a snail,sneezing
+stretching,studying a beetle,tapping a rhythm,telling riddles,thinking about dinner
+throwing stones into a puddle,tying a knot,waiting for the rain to stop,watching an ant,whistling
+writing a poem,yawning
 """.strip().replace("\n", ",").split(","))
 
 CREATURES = words(
-    "badger beaver blackbird butterfly cat cow crow cricket deer dog donkey dragonfly duck eagle fox frog goat "
-    "goose hare hawk hedgehog hen heron horse kingfisher ladybird lamb lizard magpie mole moth mouse "
-    "otter owl ox pheasant pig pigeon pony rabbit rat raven robin rooster seagull sheep snail sparrow spider "
-    "squirrel stork swallow swan toad turtle weasel woodpecker wren")
+    "badger beaver blackbird butterfly cat cow crow cricket deer dog donkey dragonfly duck "
+    "eagle fox frog goat goose hare hawk hedgehog hen heron horse kingfisher ladybird lamb "
+    "lizard magpie mole moth mouse otter owl ox pheasant pig pigeon pony rabbit rat raven "
+    "robin rooster seagull sheep snail sparrow spider squirrel stork swallow swan toad turtle "
+    "weasel woodpecker wren")
 CREATURE_DOINGS = tuple(Word(doing) for doing in """
-blinked in the light,called twice,came to look,crossed the path,dashed past,drank from a puddle,fell asleep in the shade
-followed them for a while,gave a cry,hid in the bushes,jumped over a ditch,looked up,made everyone laugh,moved on
-nibbled at a leaf,passed by,rustled in the leaves,sat very still,scratched its ear,shook itself dry,stared at them
+blinked in the light,called twice,came to look,crossed the path,dashed past,drank from a puddle
+fell asleep in the shade,followed them for a while,gave a cry,hid in the bushes
+jumped over a ditch,looked up,made everyone laugh,moved on,nibbled at a leaf,passed by
+rustled in the leaves,sat very still,scratched its ear,shook itself dry,stared at them
 stretched and yawned,trotted by,wandered off,watched from far away,went about its business
 """.strip().replace("\n", ",").split(","))
 
 MOODS = words(
-    "astonished bored cheered comforted content delighted disappointed excited glad grateful happy hopeful "
-    "moved nervous peaceful pleased puzzled relieved satisfied serious surprised thankful tired touched worried")
-GLAD = words("cheered comforted content delighted glad grateful happy peaceful pleased relieved satisfied thankful")
-SAD = words("cross disappointed downcast glum heartbroken lost miserable sad sorry tearful troubled unhappy upset worried")
+    "astonished bored cheered comforted content delighted disappointed excited glad grateful "
+    "happy hopeful moved nervous peaceful pleased puzzled relieved satisfied serious "
+    "surprised thankful tired touched worried")
+GLAD = words(
+    "cheered comforted content delighted glad grateful happy peaceful pleased relieved "
+    "satisfied thankful")
+SAD = words(
+    "cross disappointed downcast glum heartbroken lost miserable sad sorry tearful troubled "
+    "unhappy upset worried")
 MEALS = tuple(Word(meal) for meal in """
-apple pie,bean soup,bread and butter,carrot stew,cheese and crackers,cherry cake,chicken broth,corn bread,dumplings,fried eggs
-ginger biscuits,hot chocolate,leek soup,mashed potatoes,mushroom pie,noodle soup,oat porridge,pancakes,pea soup,plum pudding
-pumpkin soup,rice pudding,roast chestnuts,salad,strawberry tart,toast and jam,tomato soup,vegetable stew,walnut bread
+apple pie,bean soup,bread and butter,carrot stew,cheese and crackers,cherry cake,chicken broth
+corn bread,dumplings,fried eggs,ginger biscuits,hot chocolate,leek soup,mashed potatoes
+mushroom pie,noodle soup,oat porridge,pancakes,pea soup,plum pudding,pumpkin soup,rice pudding
+roast chestnuts,salad,strawberry tart,toast and jam,tomato soup,vegetable stew,walnut bread
 """.strip().replace("\n", ",").split(","))
 LESSONS = tuple(Word(lesson) for lesson in """
-a friend is worth more than silver,a good deed comes back,asking costs nothing,borrowed things must be looked after
-every road leads somewhere,good things come to those who share,haste makes waste,honesty is the best plan
-it is wise to look twice,kind words open doors,nothing is lost while someone remembers it,patience brings its reward
-small things can matter a great deal,two heads are better than one,what is shared is never lost
+a friend is worth more than silver,a good deed comes back,asking costs nothing
+borrowed things must be looked after,every road leads somewhere
+good things come to those who share,haste makes waste,honesty is the best plan
+it is wise to look twice,kind words open doors,nothing is lost while someone remembers it
+patience brings its reward,small things can matter a great deal,two heads are better than one
+what is shared is never lost
 """.strip().replace("\n", ",").split(","))

@@ -17,7 +17,7 @@ import world_facts as facts
 import world_words as words
 from world import KEY_LENGTH, SPLITS, World, split_of
 from world_engine import Event, Shape
-from world_events import EVENTS
+from world_deeds import EVENTS
 from world_words import Word
 
 PART = Path(world.__file__).parent
@@ -33,7 +33,7 @@ def stories(texts):
     return [text for text in texts if text.kind == "story"]
 
 
-# ---- exact probabilities --------------------------------------------------------------------------
+# ---- exact probabilities ------------------------------------------------------------------------
 
 TINY = Event("tiny", "{x} {y}\n{x}.\n{y} {x} {n}", draws={"n": lambda local: (Word(local["x"] + "!"),)})
 LAST = Event("last", "{x}{y}\nb!")
@@ -157,7 +157,7 @@ def test_two_independent_samples_agree_on_the_entropy():
     assert floor(1) == pytest.approx(floor(2), rel=0.02)
 
 
-# ---- splits and seeds -----------------------------------------------------------------------------
+# ---- splits and seeds ---------------------------------------------------------------------------
 
 def test_no_text_and_no_beginning_of_a_text_is_in_two_splits():
     sets = {split: {t.text for t in World().texts(300, split=split, seed=4)} for split in SPLITS}
@@ -208,7 +208,7 @@ def test_a_story_can_be_told_about_given_words():
         assert "bell" in text.story and "mill" in text.story
 
 
-# ---- the English ----------------------------------------------------------------------------------
+# ---- the English --------------------------------------------------------------------------------
 
 def test_stories_have_60_to_200_words(stories):
     lengths = [len(text.story.split()) for text in stories]
@@ -248,7 +248,7 @@ def test_every_form_used_by_a_wording_exists_and_pronouns_follow_a_name():
             assert "{" not in Shape(shape.text).fill({s: event.draws[s][0] for s in shape.slots})
 
 
-# ---- true facts -----------------------------------------------------------------------------------
+# ---- true facts ---------------------------------------------------------------------------------
 
 def test_every_sum_in_the_corpus_is_right():
     count = 0
