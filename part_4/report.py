@@ -8,7 +8,8 @@ from pathlib import Path
 import plotting
 from checkpoint import save_checkpoint
 from distributed import unwrapped
-from evaluation import (
+from logger import read_log
+from measure import (
     LN2,
     cloze_accuracy,
     documents_loss,
@@ -16,7 +17,6 @@ from evaluation import (
     rows_loss,
     world_documents,
 )
-from logger import read_log
 from optim import model_state
 from run import Run
 from runtime import print_table, save_results

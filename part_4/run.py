@@ -10,8 +10,8 @@ import torch
 from checkpoint import Checkpoints
 from data import TokenRows, open_shards, prepare
 from distributed import Processes, unwrapped, wrap
-from evaluation import documents_loss, rows_loss, world_documents
 from logger import Logger
+from measure import documents_loss, rows_loss, world_documents
 from model import GPT
 from optim import (
     load_model_state,

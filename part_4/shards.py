@@ -18,7 +18,7 @@ import numpy as np
 from runtime import replacing
 
 MAGIC = b"LLMSHARD"
-FORMAT = 1
+SHARD_FORMAT = 1
 HEADER = struct.Struct("<8sIIQQQII64s")  # magic, format, width, 3 counts, crc, vocab, fingerprint
 HEADER_BYTES = 128
 
@@ -45,7 +45,7 @@ def write_shard(path: Path, tokens: np.ndarray, *, documents: int, text_bytes: i
     if len(tokens) and int(tokens.max()) >= vocab_size:
         raise ValueError(f"token {int(tokens.max())} does not fit a vocabulary of {vocab_size}")
     tokens = np.ascontiguousarray(tokens, dtype=np.dtype(token_type(vocab_size)).newbyteorder("<"))
-    header = HEADER.pack(MAGIC, FORMAT, tokens.itemsize, len(tokens), documents, text_bytes,
+    header = HEADER.pack(MAGIC, SHARD_FORMAT, tokens.itemsize, len(tokens), documents, text_bytes,
                          zlib.crc32(tokens), vocab_size, fingerprint.encode())
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(header.ljust(HEADER_BYTES, b"\0"))
@@ -65,8 +65,8 @@ def open_shard(path: Path, fingerprint: str, *, verify: bool = True) -> Shard:
         raise ValueError(f"{path} is not a token shard; delete it and prepare the data again")
     fields = HEADER.unpack(header[:HEADER.size])
     _, number, width, count, documents, text_bytes, crc, _, made_by = fields
-    if number != FORMAT:
-        raise ValueError(f"{path} has shard format {number}, this code reads {FORMAT}; "
+    if number != SHARD_FORMAT:
+        raise ValueError(f"{path} has shard format {number}, this code reads {SHARD_FORMAT}; "
                          "delete it and prepare the data again")
     if size != HEADER_BYTES + width * count:
         raise ValueError(f"{path} is cut or damaged: {size:,} bytes, its header says "

@@ -60,7 +60,7 @@ def read_source(spec: str, split: str, *, seed: int, world_bytes: int, cache: Pa
         elif name in NAMED_SETS:
             yield from read_files([fetch(name, cache)], split)
         elif Path(name).expanduser().exists():
-            yield from read_files(text_files(Path(name).expanduser()), split)
+            yield from read_files(find_texts(Path(name).expanduser()), split)
         else:
             raise ValueError(f"--data {name}: no such file or folder, and not one of "
                              f"world, stdlib, {', '.join(NAMED_SETS)}")
@@ -103,7 +103,7 @@ def cut(text: str, longest: int = LONGEST_DOCUMENT) -> list[str]:
     return [*pieces, text[start:]]
 
 
-def text_files(path: Path) -> list[Path]:
+def find_texts(path: Path) -> list[Path]:
     """The file itself, or all text files below a folder, in a stable order."""
     if path.is_file():
         return [path]

@@ -10,15 +10,13 @@ Stop it with Ctrl-C: it saves, and --resume goes on with the same bytes as if it
 Look at a run:  tensorboard --logdir part_4/out
 """
 
-import signal
-import threading
 import time
-from contextlib import contextmanager
 
 import torch
 from distributed import start_processes, stop_processes, unwrapped
-from evaluation import sample_text
+from interrupt import StopOnSignal
 from loop import train_step
+from measure import sample_text
 from report import finish
 from run import Run
 from runtime import make_parser, peak_memory_mb, run_main
@@ -51,7 +49,7 @@ def train(run: Run) -> bool:
     """Take steps until the run is done -> True, or until someone stops it -> False."""
     s, processes, device = run.settings, run.processes, run.runtime.device
     schedule, took = s.learning_rate(), 1.0
-    with stop_requested() as stop, progress_bar(run) as bar:
+    with StopOnSignal() as stop, progress_bar(run) as bar:
         while run.done() < 1:
             start = time.perf_counter()
             # 1. the rate, 2. the rows of this step: both functions of the step alone
@@ -70,7 +68,7 @@ def train(run: Run) -> bool:
             except FloatingPointError as error:
                 raise ValueError(broken(run, ids, str(error))) from None
             # 5. write down
-            took, stopped = processes.share(time.perf_counter() - start, stop.is_set(), device)
+            took, stopped = processes.share(time.perf_counter() - start, stop.requested, device)
             run.step, run.seconds = run.step + 1, run.seconds + took
             if run.logger:
                 run.logger.log(run.step, loss=report.loss, gradient_norm=report.gradient_norm,
@@ -110,26 +108,6 @@ def broken(run: Run, ids: torch.Tensor, what: str) -> str:
             f"the first of which reads {run.tokenizer.decode(ids[0][:24].tolist())!r}. "
             f"Nothing was updated; {run.last_good()}. Lower --peak (now {s.peak}) or --clip "
             f"(now {s.clip}), or use --amp float32, then --resume --force")
-
-
-@contextmanager
-def stop_requested():
-    """An event that Ctrl-C or a polite kill sets; a second Ctrl-C ends at once."""
-    event = threading.Event()
-    before = {}
-
-    def ask(number, frame):
-        event.set()
-        signal.signal(number, before[number])
-        print("\nstopping after this step; once more to stop at once")
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, ask)
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def progress_bar(run: Run) -> tqdm:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import torch
 from data import IGNORED, TokenRows, mask_begin, pad_documents, segments
+from generate import generate
 from runtime import Runtime
-from sampling import generate
 from tokenizer import Tokenizer
 from torch.nn import functional as F
 from world import World
@@ -145,12 +145,10 @@ def sample_text(model, tokenizer: Tokenizer, runtime: Runtime, prompt: str = "",
                 temperature: float = 0.8, seed: int = 0) -> str:
     """A document that the model writes: from `prompt` to its end, or `count` tokens."""
     was_training = model.training
-    generator = torch.Generator().manual_seed(seed)
-    ids, written = [tokenizer.begin, *tokenizer.encode(prompt)], []
+    ids = [tokenizer.begin, *tokenizer.encode(prompt)]
+    count = min(count, model.config.block_size + 1 - len(ids))
     with runtime.autocast():
-        for token in generate(model, ids, count, temperature, generator=generator):
-            if token == tokenizer.end:
-                break
-            written.append(token)
+        [written] = generate(model, [ids], count, temperature=temperature, stop=(tokenizer.end,),
+                             generator=torch.Generator().manual_seed(seed))
     model.train(was_training)
-    return prompt + tokenizer.decode(written)
+    return prompt + tokenizer.decode([token for token in written if token != tokenizer.end])

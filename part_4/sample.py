@@ -1,0 +1,55 @@
+"""Let the base model write: from nothing, or from the beginning of a text.
+
+    python part_4/sample.py
+    python part_4/sample.py --prompt "One morning Mia" --temperature 0.7 --samples 3
+"""
+
+from pathlib import Path
+
+import torch
+from checkpoint import load_checkpoint
+from generate import generate
+from runtime import choose_runtime, here, make_parser, run_main
+
+
+def parse_args(argv=None):
+    parser = make_parser(__doc__)
+    parser.add_argument("--checkpoint", type=Path, default=here(__file__) / "out" / "base.pt",
+                        help="the model (default: out/base.pt beside the script)")
+    parser.add_argument("--prompt", default="", help="how the text begins (default: not at all)")
+    parser.add_argument("--samples", type=int, default=3, help="how many texts (default: 3)")
+    parser.add_argument("--count", type=int, default=200,
+                        help="the most new tokens of each (default: 200)")
+    parser.add_argument("--temperature", type=float, default=0.8,
+                        help="0: always the likeliest token; 1: as learnt (default: 0.8)")
+    parser.add_argument("--top-k", type=int, default=None,
+                        help="only the k likeliest tokens (default: all)")
+    parser.add_argument("--top-p", type=float, default=None,
+                        help="only the likeliest tokens up to this sum (default: all)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    if args.samples < 1:
+        raise ValueError(f"--samples {args.samples}: must be at least 1")
+    model, tokenizer, checkpoint = load_checkpoint(args.checkpoint)
+    runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
+    model.to(runtime.device)
+    print(f"model   {args.checkpoint}, step {checkpoint['step']:,}\n")
+    ids = [tokenizer.begin, *tokenizer.encode(args.prompt)]
+    room = model.config.block_size + 1 - len(ids)
+    if room < 1:
+        raise ValueError(f"--prompt has {len(ids)} tokens, the model's context is "
+                         f"{model.config.block_size}; give a shorter one")
+    with runtime.autocast():
+        texts = generate(model, [ids] * args.samples, min(args.count, room),
+                         temperature=args.temperature, top_k=args.top_k, top_p=args.top_p,
+                         stop=(tokenizer.end,),
+                         generator=torch.Generator().manual_seed(args.seed))
+    for text in texts:
+        print(args.prompt + tokenizer.decode([i for i in text if i != tokenizer.end]) + "\n")
+
+
+if __name__ == "__main__":
+    run_main(main)
