@@ -25,6 +25,8 @@ IGNORED = -100                  # a target that does not count
 # NEW in part 4
 SHARD_TOKENS = 2**25            # a shard is closed when it holds so many
 # NEW in part 4
+BATCH_TEXTS = 512               # texts encoded at once
+# NEW in part 4
 SPLITS = ("train", "validation")
 
 
@@ -108,7 +110,7 @@ def write_split(texts, tokenizer: Tokenizer, folder: Path, split: str) -> dict:
 
     for text in texts:
         batch.append(text)
-        if len(batch) == 512:
+        if len(batch) == BATCH_TEXTS:
             close_batch()
             if held["tokens"] >= SHARD_TOKENS:
                 close_shard()

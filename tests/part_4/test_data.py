@@ -1,0 +1,172 @@
+"""4.2: shards that are checked, rows without gaps, an order that is a function of the step."""
+
+import numpy as np
+import pytest
+import torch
+from data import (
+    IGNORED,
+    DataPlan,
+    TokenRows,
+    mask_begin,
+    open_shards,
+    pad_documents,
+    prepare,
+    segments,
+    write_split,
+)
+from shards import HEADER_BYTES, open_shard, write_shard
+from tokenizer import Tokenizer
+
+TEXTS = [f"document {i}: " + "some words and so on " * (i % 7 + 1) for i in range(60)]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Tokenizer.train(TEXTS, 280)
+
+
+@pytest.fixture
+def shard(tmp_path):
+    def make(count=1000, name="train_000.bin", first=0):
+        tokens = np.arange(first, first + count) % 60_000
+        write_shard(tmp_path / name, tokens, documents=3, text_bytes=4 * count, vocab_size=60_000,
+                    fingerprint="abc")
+        return open_shard(tmp_path / name, "abc")
+    return make
+
+
+def test_a_shard_gives_back_what_was_written(shard):
+    opened = shard(1000)
+    assert isinstance(opened.tokens, np.memmap) and opened.tokens.dtype == np.uint16
+    assert np.array_equal(opened.tokens, np.arange(1000))
+    assert (opened.documents, opened.text_bytes) == (3, 4000)
+
+
+def test_a_large_vocabulary_takes_four_bytes_a_token(tmp_path):
+    write_shard(tmp_path / "a.bin", np.array([70_000, 1]), documents=1, text_bytes=1,
+                vocab_size=70_001, fingerprint="abc")
+    assert open_shard(tmp_path / "a.bin", "abc").tokens.tolist() == [70_000, 1]
+
+
+def test_a_token_beyond_the_vocabulary_is_refused_instead_of_wrapped(tmp_path):
+    with pytest.raises(ValueError, match="65536"):
+        write_shard(tmp_path / "a.bin", np.array([65_536]), documents=1, text_bytes=1,
+                    vocab_size=65_536, fingerprint="abc")
+
+
+@pytest.mark.parametrize("harm, message", [
+    (lambda raw: raw[:-2], "cut or damaged"),
+    (lambda raw: raw + b"\0\0", "cut or damaged"),
+    (lambda raw: raw[:50], "not a token shard"),
+    (lambda raw: b"X" + raw[1:], "not a token shard"),
+    (lambda raw: raw[:HEADER_BYTES + 9] + bytes([raw[HEADER_BYTES + 9] ^ 1])
+     + raw[HEADER_BYTES + 10:], "checksum")])
+def test_a_harmed_shard_is_refused(shard, harm, message):
+    path = shard().path
+    path.write_bytes(harm(path.read_bytes()))
+    with pytest.raises(ValueError, match=message):
+        open_shard(path, "abc")
+
+
+def test_a_shard_of_another_tokenizer_is_refused(shard):
+    with pytest.raises(ValueError, match="another tokenizer"):
+        open_shard(shard().path, "xyz")
+
+
+def test_rows_follow_each_other_without_gap_and_every_token_is_a_target_once(shard):
+    rows = TokenRows([shard(1000), shard(500, "train_001.bin", first=2000)], 32, begin=59_999)
+    assert rows.epoch_rows == 30 + 14
+    seen = np.concatenate([rows.row(i)[1:] for i in range(rows.epoch_rows)])
+    assert len(set(seen.tolist())) == len(seen) == 44 * 32
+    for i in range(rows.epoch_rows):
+        assert (np.diff(rows.row(i).astype(int)) == 1).all()  # never across two shards
+
+
+def test_targets_are_the_ids_one_step_on(shard):
+    ids, targets = TokenRows([shard()], 32, begin=59_999).batch(0, 4)
+    assert ids.dtype == torch.int64 and torch.equal(ids[:, 1:], targets[:, :-1])
+
+
+def test_the_order_is_a_function_of_seed_and_step(shard):
+    rows, again = (TokenRows([shard()], 32, begin=59_999, seed=5) for _ in range(2))
+    later = [rows.batch(step, 4)[0] for step in range(20)]
+    assert torch.equal(again.batch(13, 4)[0], later[13])  # without having read 0 … 12
+    other = TokenRows([shard()], 32, begin=59_999, seed=6)
+    assert not torch.equal(other.batch(0, 4)[0], later[0])
+
+
+def test_each_epoch_has_an_order_and_an_offset_of_its_own(shard):
+    rows = TokenRows([shard()], 32, begin=59_999)
+    firsts = [[int(rows.row(e * rows.epoch_rows + i)[0]) for i in range(rows.epoch_rows)]
+              for e in range(3)]
+    assert firsts[0] != firsts[1] != firsts[2]
+    assert len({first % 32 for epoch in firsts for first in epoch}) > 1  # cut elsewhere
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_the_processes_together_see_the_rows_of_one(shard, world):
+    rows = TokenRows([shard()], 32, begin=59_999)
+    for step in (0, 3):
+        parts = [rows.batch(step, 8, rank, world)[0] for rank in range(world)]
+        assert torch.equal(torch.cat(parts), rows.batch(step, 8)[0])
+
+
+def test_too_little_data_is_refused_with_the_numbers(shard):
+    with pytest.raises(ValueError, match="context 2000"):
+        TokenRows([shard(1000)], 2000, begin=0)
+    with pytest.raises(ValueError, match="64 rows.*only 30"):
+        TokenRows([shard(1000)], 32, begin=0).batch(0, 64)
+
+
+def test_segments_count_documents_and_begin_is_no_target():
+    ids = torch.tensor([[5, 9, 0, 7, 7, 0, 3]])
+    assert segments(ids, begin=0).tolist() == [[0, 0, 1, 1, 1, 2, 2]]
+    assert mask_begin(ids, begin=0).tolist() == [[5, 9, IGNORED, 7, 7, IGNORED, 3]]
+
+
+def test_padded_documents_count_each_token_but_the_first_once():
+    ids, targets = pad_documents([[1, 5, 6, 2], [1, 7, 2]], pad=0)
+    assert ids.tolist() == [[1, 5, 6], [1, 7, 2]]
+    assert targets.tolist() == [[5, 6, 2], [7, 2, IGNORED]]
+
+
+def test_written_documents_stand_between_begin_and_end(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr("data.SHARD_TOKENS", 1)
+    monkeypatch.setattr("data.BATCH_TEXTS", 20)
+    made = write_split(iter(TEXTS), tokenizer, tmp_path, "train")
+    shards = open_shards(tmp_path, "train", tokenizer)
+    assert made["shards"] == len(shards) == 3
+    ids = np.concatenate([shard.tokens for shard in shards]).tolist()
+    wanted = [i for t in TEXTS for i in [tokenizer.begin, *tokenizer.encode(t), tokenizer.end]]
+    assert ids == wanted
+    assert made["documents"] == 60 and made["tokens"] == len(ids)
+    assert made["text_bytes"] == sum(len(text.encode()) for text in TEXTS)
+
+
+def test_prepared_data_is_found_again_and_another_plan_makes_it_anew(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for i, text in enumerate(TEXTS * 3):
+        (folder / f"{i}.txt").write_text(f"{i} {text}")
+    plan = DataPlan(str(folder), vocab_size=280)
+    tokenizer, made = prepare(plan, tmp_path / "data", tmp_path)
+    stamp = (tmp_path / "data" / "train_000.bin").stat().st_mtime_ns
+    again, same = prepare(plan, tmp_path / "data", tmp_path)
+    assert (tmp_path / "data" / "train_000.bin").stat().st_mtime_ns == stamp
+    assert same == made and again.fingerprint == tokenizer.fingerprint
+    other, _ = prepare(DataPlan(str(folder), vocab_size=270), tmp_path / "data", tmp_path)
+    assert other.vocab_size == 270
+    open_shards(tmp_path / "data", "validation", other)
+
+
+def test_a_folder_left_half_made_is_made_again(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for i, text in enumerate(TEXTS):
+        (folder / f"{i}.txt").write_text(text)
+    plan = DataPlan(str(folder), vocab_size=270)
+    prepare(plan, tmp_path / "data", tmp_path)
+    (tmp_path / "data" / "data.json").unlink()
+    (tmp_path / "data" / "train_007.bin").write_bytes(b"of an earlier, larger plan")
+    tokenizer, _ = prepare(plan, tmp_path / "data", tmp_path)
+    assert len(open_shards(tmp_path / "data", "train", tokenizer)) == 1
