@@ -1,9 +1,10 @@
 """How surprising is each sentence of a story, to someone who knows the whole world it comes from?
 
 Run    python part_4/demo_world.py            (another story: --seed 3)
-See    a story sentence by sentence with its exact surprise in bits: a new name or thing is dear, what follows
-       from what happened is cheap, an answer costs nothing. Then its cloze questions, and the entropy of the
-       world: the loss per byte that no model can beat. Two changed words make the story impossible.
+See    a story sentence by sentence with its exact surprise in bits: new names and things are dear,
+       what follows from what happened is cheap, a question costs its choice and its answer nothing.
+       Then its cloze questions, what the judge says of a spoiled telling, and the entropy of the
+       world: the loss that no model can beat.
 """
 
 import math
@@ -46,12 +47,14 @@ def floors(world, n, seed):
     return {kind: bits[kind] / size[kind] for kind in [*world.kinds, "all"] if size[kind]}
 
 
-def draw(rows, rate, floor, seed, path):
+def draw(rows, floor, seed, path):
     total = sum(bits for _, _, bits in rows)
     letters = sum(len(line) for _, line, _ in rows)
-    fig, ax = figure(f"The whole story costs {total:.0f} bits, {total / letters:.2f} a letter: new names and things are "
-                     f"dear, consequences cheap",
-                     f"exact surprise of each line; seed {seed}; mean over the world {floor:.3f} bits a byte")
+    first = sum(bits for _, _, bits in rows[:2])
+    fig, ax = figure(f"The first two lines carry {first / total:.0%} of this story's {total:.0f} bits:"
+                     " what follows follows from them",
+                     f"exact surprise of each line, {total / letters:.3f} bits a byte; seed {seed}; "
+                     f"stories have {floor:.3f} on average")
     names = [line if len(line) < 62 else line[:58] + " ..." for _, line, _ in rows]
     ax.barh(range(len(rows)), [bits for *_, bits in rows],
             color=[BLUE if kind == "story" else ORANGE for kind, *_ in rows])
@@ -59,7 +62,7 @@ def draw(rows, rate, floor, seed, path):
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
-    ax.set_xlabel("surprise of the line, bits (blue: story, orange: question and answer)")
+    ax.set_xlabel("bits (blue: story, orange: question and answer)")
     for i, (_, _, bits) in enumerate(rows):
         ax.text(bits + 0.3, i, f"{bits:.1f}", va="center", fontsize=6.5, color=GREY)
     save(fig, path)
@@ -79,15 +82,17 @@ def main(argv=None):
     broken = text.story.replace(thing, "dragon")
     strange = " ".join(reversed([line for _, line in judge(text.story).events]))
     print_table(["version", "log p, nats", "judge's score", "first fault"],
-                [[name, World({"story": 1}).logprob(body), judge(body).score, (judge(body).faults or ["-"])[0][:50]]
+                [[name, World({"story": 1}).logprob(body), judge(body).score,
+                  (judge(body).faults or ["-"])[0][:50]]
                  for name, body in (("as told", text.text), (f"{thing} -> dragon", broken),
                                     ("told backwards", strange))],
                 f"{hero}'s story, as told and spoiled")
     floor = floors(world, args.texts, args.seed)
     print_table(["kind of text", "share of documents", "floor, bits a byte", "floor, nats a byte"],
-                [[kind, world.kinds.get(kind, 1.0), bits, bits * math.log(2)] for kind, bits in floor.items()],
+                [[kind, world.kinds.get(kind, 1.0), bits, bits * math.log(2)]
+                 for kind, bits in floor.items()],
                 f"Entropy of the world, from {args.texts} texts")
-    draw(rows, floor["story"], floor["all"], args.seed, out_folder(__file__, args.out) / "world.png")
+    draw(rows, floor["story"], args.seed, out_folder(__file__, args.out) / "world.png")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     world = World()
     for text in world.sample(seed=1, split="train"): print(text.text, text.logprob)
 
-Math   -log p(text), averaged over texts drawn from the world, is its entropy: no model can have a lower loss  (eq. 4.2)
+Math   -log p(text), averaged over texts drawn from the world, is its entropy: no model can have a
+       lower loss   (eq. 4.2)
 Used   data.py, train.py, eval.py, and every later part.   See it: python demo_world.py
 """
 
@@ -13,6 +14,7 @@ import zlib
 from itertools import islice
 
 from world_engine import Shape, choose, matches, tell
+from world_questions import askable
 from world_stories import POOLS, PRONOUN, Story
 from world_topics import Facts
 
@@ -32,7 +34,7 @@ def start(kind):
 
 
 def with_pronouns(options, walk):
-    """Where the last sentence named one person only, half of the next ones about them say he or she."""
+    """Where the last sentence named one person only, half of the next ones say he or she."""
     only = walk.only if walk.kind == "story" else None
     if only is None:
         return options
@@ -51,7 +53,7 @@ class Text:
     """One text of the world: its `kind`, the `text`, its `logprob`, the last state of its `walk`,
     and `trace`, its lines with the log-probability of each: [(line, logprob)]."""
 
-    __slots__ = ("kind", "text", "logprob", "walk", "trace")
+    __slots__ = ("kind", "logprob", "text", "trace", "walk")
 
     def __init__(self, kind, text, logprob, walk, trace=()):
         self.kind, self.text, self.logprob, self.walk, self.trace = kind, text, logprob, walk, trace
@@ -65,7 +67,7 @@ class Text:
         return self.text[:self.walk.body - 1] if self.walk.body else self.text
 
     def questions(self):
-        """[(question, answer)] that the final state can answer; empty for other kinds than stories."""
+        """[(question, answer)] that the final state can answer; empty for other kinds."""
         return [pair[:2] for pair in self._answers()]
 
     def cloze(self):
@@ -78,7 +80,7 @@ class Text:
     def _answers(self):
         walk = self.walk
         found = []
-        for event, roles in (walk.askable() if self.kind == "story" else ()):
+        for event, roles in (askable(walk) if self.kind == "story" else ()):
             local = {slot: walk.bind[role] for slot, role in roles.items()}
             shape = event.shapes[0]
             question, answer = shape.text.split("? ")
@@ -98,19 +100,19 @@ class Text:
 
 
 class World:
-    """The source. `kinds` gives the share of each kind of document; default: all, mostly stories."""
+    """The source. `kinds` gives the share of each kind of document (default: KINDS)."""
 
     def __init__(self, kinds=None):
         kinds = dict(kinds or KINDS)
         unknown = set(kinds) - set(KINDS)
         if unknown or min(kinds.values()) < 0 or not sum(kinds.values()):
-            raise ValueError(f"kinds={kinds}: give shares >= 0, not all 0, to some of {', '.join(KINDS)}")
+            raise ValueError(f"kinds={kinds}: give shares >= 0, not all 0, "
+                             f"to some of {', '.join(KINDS)}")
         total = sum(kinds.values())
         self.kinds = {kind: share / total for kind, share in kinds.items() if share}
 
     def draw(self, rng, split=None, bind=None):
-        """One text, or None if its beginning belongs to another split. `bind` fixes words of a story:
-        {"H": "Tom", "X": "bell"} (H F T people, X Y things, P Q R places)."""
+        """One text, or None if it belongs to another split. `bind` fixes words of a story."""
         (_, kind), logp = choose([(share, kind) for kind, share in self.kinds.items()], rng)
         walk = start(kind)
         if bind:
@@ -135,9 +137,10 @@ class World:
         return Text(kind, text, logp, walk, trace)
 
     def tell(self, seed, **bind):
-        """A story about given words: tell(1, H="Tom", X="bell"). H F T people, X Y things, P the first place.
+        """A story about given words: tell(1, H="Tom", X="bell"); its `logprob` is given these.
 
-        Its `logprob` is that of the rest, given these words."""
+        H is the hero, F and T are the others (if they come), X is the wanted thing, Y another one
+        (if it comes), P the first place."""
         chosen = {}
         for role, name in bind.items():
             pool = POOLS[role][0] if role in ("H", "F", "T", "X", "Y", "P") else ()
@@ -147,7 +150,7 @@ class World:
         return World({"story": 1}).draw(random.Random(f"tell {seed}").random, bind=chosen)
 
     def sample(self, seed, split="train", kinds=None):
-        """Texts without end, the same for the same seed. `kinds`: names, to draw from those only."""
+        """Texts without end, the same for the same seed; `kinds`: the only ones to draw."""
         if split not in SPLITS:
             raise ValueError(f"split={split!r}: choose from {', '.join(SPLITS)}")
         source = self if kinds is None else World({kind: self.kinds.get(kind, 0) for kind in kinds})
@@ -170,7 +173,7 @@ class World:
             if have >= size:
                 return found
 
-    # ---- exact probabilities ------------------------------------------------------------------------
+    # ---- exact probabilities --------------------------------------------------------------------
 
     def logprob(self, text):
         """log p(text), summed over every walk that spells it; -inf if none does."""
@@ -178,7 +181,7 @@ class World:
         return log_sum(ends)
 
     def derivations(self, text):
-        """[(log-probability, last state)] of the ways to make `text`; walks that meet are added up."""
+        """[(log-probability, last state)] of the ways to make `text`; walks that meet merge."""
         ends = []
         for kind, share in self.kinds.items():
             frontier = {(0, None): (math.log(share), start(kind), 0)}

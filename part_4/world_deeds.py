@@ -1,4 +1,4 @@
-"""What people do in a story of the little world: losing and finding, giving and taking, and the end.
+"""What people do in a story of the little world: lose and find, give and take, and the end.
 
 The slots and the rule are those of world_events.py, whose table EVENTS is completed here.
 """

@@ -1,6 +1,6 @@
 """A text is a walk: at every step the state offers options, and each has a known probability.
 
-Math   p(text) = sum over walks that spell it of  prod_t p(option) p(wording) p(words drawn)  (eq. 4.1)
+Math   p(text) = sum, over walks that spell it, of prod_t p(option) p(wording) p(words)   (eq. 4.1)
 Used   world.py walks; world_stories.py and world_facts.py say which options a state offers.
 Terms  a Shape is one wording with slots, "{a} gave {b} the {x}."; an Event is a set of wordings
        with what must hold before and what holds after; a walk has the state and its options.
@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 
 SLOT = re.compile(r"\{(\w+)(?:\.(\w+))?\}")
+REACH = 500    # no line of the world has more characters
 LOG = [float("-inf")] + [math.log(n) for n in range(1, 4000)]
 
 
@@ -28,6 +29,8 @@ class Shape:
         if end < len(text):
             self.parts.append(text[end:])
         self.slots = tuple(dict.fromkeys(found[1] for found in SLOT.finditer(text)))
+        self.longest = max((part for part in self.parts if isinstance(part, str)),
+                           key=len, default="")
 
     def fill(self, local):
         return "".join(part if part.__class__ is str else
@@ -36,7 +39,7 @@ class Shape:
 
 
 class Event:
-    """Wordings that mean the same. `needs` and `makes` are facts about the slots, such as "a has x".
+    """Wordings that mean the same; `needs` and `makes` are facts about slots, such as "a has x".
 
     Facts: "a has x" · "x lies p s" (at place p, hidden at spot s) · "a at p" · "a with b" ·
     "a job j" · "a new" (never named before) · "x gone a" (a no longer has x)
@@ -53,7 +56,7 @@ class Event:
         self.log_shapes = LOG[len(self.shapes)]
 
     def with_pronoun(self):
-        """The same event told of someone who was just named: "She gave ..."; None if no wording fits."""
+        """The same event told of someone just named: "She gave ..."; None if no wording fits."""
         lines = []
         for shape in self.shapes:
             if shape.text.startswith("{a} "):
@@ -81,7 +84,7 @@ def choose(options, rng):
 
 
 def tell(event, roles, walk, rng):
-    """Draw a wording and its free words. Binds new roles in `walk`. Returns text, log-probability."""
+    """Draw a wording and its free words, bind new roles in `walk`: (text, log-probability)."""
     shapes = event.shapes
     shape = shapes[int(rng() * len(shapes))]
     logp = -event.log_shapes
@@ -106,7 +109,7 @@ def pool_of(event, slot, local):
     return pool(local) if callable(pool) else pool
 
 
-@lru_cache(maxsize=None)
+@lru_cache(maxsize=4000)
 def _by_letter(pool, form):
     """The words of a pool by the first letter of one of their forms."""
     index = {}
@@ -120,7 +123,8 @@ def matches(event, roles, walk, text, start):
 
     Yields (end, {role: new word}, {slot: word}, log-probability)."""
     for shape in event.shapes:
-        yield from _match(event, shape, 0, roles, walk, text, start, {}, {}, -event.log_shapes)
+        if text.find(shape.longest, start, start + REACH) >= 0:    # most wordings end here
+            yield from _match(event, shape, 0, roles, walk, text, start, {}, {}, -event.log_shapes)
 
 
 def _match(event, shape, index, roles, walk, text, at, local, fresh, logp):
@@ -142,7 +146,8 @@ def _match(event, shape, index, roles, walk, text, at, local, fresh, logp):
     role = roles.get(slot)
     word = walk.bind.get(role) if role else None
     if word is not None:
-        yield from _match(event, shape, index, roles, walk, text, at, {**local, slot: word}, fresh, logp)
+        yield from _match(event, shape, index, roles, walk, text, at, {**local, slot: word},
+                          fresh, logp)
         return
     pool, taken = walk.pool(role, fresh) if role else (pool_of(event, slot, local), 0)
     taken += sum(1 for other in fresh.values() if other in pool) if role else 0

@@ -1,6 +1,6 @@
 """What can happen in a story of the little world, and the words for it.
 
-Slots  a, b, c people · j, k their jobs · x, y things · m, n how they look · p, q places · s a spot;
+Slots  a, b, c people · j, k their jobs · x, y things · m, n their looks · p, q places · s a spot;
        every other slot ({sky}, {mood}, ...) is a fresh draw from the list of that name.
 Rule   a wording names everybody it is about and says nothing that `needs` and `makes` leave out:
        the judge reads stories back with these wordings.
@@ -10,13 +10,15 @@ Here   the lists, the openings and wants, and people who come and go; world_deed
 import world_words as w
 from world_engine import Event
 
-SKILLS = w.words("bake climb cook dance fish juggle knit paint ride row sail sing skate swim weave whistle")
+SKILLS = w.words(
+    "bake climb cook dance fish juggle knit paint ride row sail sing skate swim weave whistle")
 WAYS = w.words(
     "bravely briskly calmly carefully cheerfully eagerly gently gladly gratefully happily hastily "
-    "hopefully kindly lightly merrily nervously patiently politely promptly proudly quickly quietly "
-    "secretly shyly silently sleepily slowly softly solemnly steadily suddenly swiftly thoughtfully "
-    "timidly warmly wearily")
-SAYINGS = w.words("announced called cried declared exclaimed murmured muttered said shouted whispered")
+    "hopefully kindly lightly merrily nervously patiently politely promptly proudly quickly "
+    "quietly secretly shyly silently sleepily slowly softly solemnly steadily suddenly swiftly "
+    "thoughtfully timidly warmly wearily")
+SAYINGS = w.words(
+    "announced called cried declared exclaimed murmured muttered said shouted whispered")
 WHENS = tuple(w.Word(when) for when in (
     "after a while", "a little later", "an hour later", "at last", "at that moment", "before long",
     "in the meantime", "just then", "presently", "shortly after", "soon", "soon afterwards",

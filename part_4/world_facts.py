@@ -1,12 +1,12 @@
 """Short true texts beside the stories: facts, words and their letters, and sums.
 
-A document stays with one topic and has three to seven lines, each a wording of that topic's Event with fresh draws.
-A slot whose draw is a function of the slots before it (a sum, a spelling) has one possible word: probability 1.
+The tables (OPPOSITES, CATEGORIES, ...) are plain dicts of true facts; later parts build exercises
+on them. Below are the same facts as Words, whose forms the wordings of world_topics.py use.
 
-Used   world_topics.py, world.py.   Tables of facts (OPPOSITES, CATEGORIES, ...) are plain dicts for later parts.
+Used   world_topics.py
 """
 
-from functools import lru_cache
+from functools import cache
 
 import world_words as w
 from world_words import Word
@@ -118,10 +118,12 @@ teacher:teaches children, weaver:weaves cloth, woodcutter:cuts down trees""")
 SENSES = pairs("""
 see:eyes, hear:ears, smell:nose, taste:tongue, touch:fingers, walk:legs, kick:feet, bite:teeth,
 think:brain, hug:arms, breathe:lungs""")
-SIZES = ("ant bee mouse frog squirrel rabbit cat fox sheep pig donkey cow horse giraffe elephant whale").split()
-ONES = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen").split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+SIZES = w.words(
+    "ant bee mouse frog squirrel rabbit cat fox sheep pig donkey cow horse giraffe elephant whale")
+ONES = w.words(
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen")
+TENS = w.words("twenty thirty forty fifty sixty seventy eighty ninety")
 
 
 def number_word(n):
@@ -133,17 +135,18 @@ def number_word(n):
 
 def table(facts):
     """{"hot": "cold"} -> words that know their partner: hot.other is cold, hot.Other is Cold."""
-    return tuple(Word(key, other=Word(value), Other=Word(value).Cap) for key, value in facts.items())
+    return tuple(Word(key, other=Word(value), Other=Word(value).Cap)
+                 for key, value in facts.items())
 
 
 def number(n):
-    return Word(str(n), n=n, name=number_word(n) if 0 <= n < 100 else str(n), tens=str(n // 10 * 10), ones=str(n % 10))
+    return Word(str(n), n=n, name=number_word(n), tens=str(n // 10 * 10), ones=str(n % 10))
 
 
 NUMBERS = tuple(number(n) for n in range(100))
 
 
-@lru_cache(maxsize=None)
+@cache
 def between(low, high):
     return NUMBERS[low:high + 1]
 
@@ -163,22 +166,24 @@ def spelled(word):
 
 
 # Words whose letters are worth knowing: short, and met in the stories.
-SPELLING = tuple(sorted({word for pool in (w.THINGS, w.CREATURES, w.JOBS, w.TRAITS, w.LOOKS) for word in pool
-                         if 3 <= len(word) <= 6}))
-SPELLING = tuple(Word(word, spelled=spelled(word), back=word[::-1], spelled_back=spelled(word[::-1]),
-                      upper=word.upper(), length=str(len(word)), first=word[0], last=word[-1])
-                 for word in SPELLING)
-UNCOUNTED = {*"broccoli celery lettuce spinach".split(), *CATEGORIES["colour"], *CATEGORIES["metal"],
-             *CATEGORIES["drink"], *CATEGORIES["language"], *CATEGORIES["sport"]}    # gold, not a gold
-KINDS = tuple(Word(name, many=name if name == "fish" else name + "s", members=tuple(map(Word, members)))
-              for name, members in CATEGORIES.items())
+SPELLING = tuple(
+    Word(word, spelled=spelled(word), back=word[::-1], spelled_back=spelled(word[::-1]),
+         upper=word.upper(), length=str(len(word)), first=word[0], last=word[-1])
+    for word in sorted({*w.THINGS, *w.CREATURES, *w.JOBS, *w.TRAITS, *w.LOOKS}) if len(word) <= 6)
+UNCOUNTED = {"broccoli", "celery", "lettuce", "spinach"}.union(*(
+    CATEGORIES[name] for name in ("colour", "drink", "language", "metal", "sport")))  # not "a gold"
+KINDS = tuple(Word(name, many=name if name == "fish" else name + "s",
+                   members=tuple(map(Word, members))) for name, members in CATEGORIES.items())
 MEMBERS = tuple(Word(member, kind=kind, one=member if member in UNCOUNTED else member.a,
                      One=member.Cap if member in UNCOUNTED else member.A)
                 for kind in KINDS for member in kind.members)
 COUNTABLE = tuple(Word(many, one=one) for one, many in PLURALS.items() if one != many)
-DATES = tuple(Word(word, next=names[(i + 1) % len(names)], before=names[i - 1], nth=number_word(i + 1),
-                   what="day" if len(names) == 7 else "month", many="days of the week" if len(names) == 7 else "months")
-              for names in (w.DAYS, w.MONTHS) for i, word in enumerate(names))
+DATES = tuple(Word(word, next=names[(i + 1) % len(names)], before=names[i - 1],
+                   nth=number_word(i + 1), what=what, many=many)
+              for names, what, many in ((w.DAYS, "day", "days of the week"),
+                                        (w.MONTHS, "month", "months of the year"))
+              for i, word in enumerate(names))
 
-COUNTED = w.words("apples beans buttons cakes cards cherries coins eggs feathers flowers keys marbles nuts pears "
-                  "pebbles pencils plums ribbons shells stamps stones")
+COUNTED = w.words(
+    "apples beans buttons cakes cards cherries coins eggs feathers flowers keys marbles nuts pears "
+    "pebbles pencils plums ribbons shells stamps stones")

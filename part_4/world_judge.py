@@ -1,20 +1,27 @@
-"""Does a story hold together? Reads any text back into events, replays them, and lists what is wrong.
+"""Does a story hold together? Reads a text back into events, replays them, lists what is wrong.
 
     verdict = judge("One sunny day, Tom the baker was ...")
     verdict.score, verdict.faults
 
-Score  read x sound x (1 + whole) / 2, each from 0 to 1: the share of the text that is sentences of the world,
-       the share of those that agree with what happened before, and whether opening, want and ending are there.
+Score  read x sound x (1 + whole) / 2, each from 0 to 1: the share of the text that is sentences of
+       the world, the share of those that agree with what happened before, and whether opening,
+       want and ending are there.
 Used   parts 6 to 9 judge what a model writes; every story of the world itself scores 1.
 """
 
+import re
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from world_engine import matches
 from world_deeds import EVENTS
-from world_stories import FINDS, GIFTS, PRONOUN, QUESTIONS
+from world_engine import matches
+from world_events import LISTS
+from world_questions import QUESTIONS
+from world_stories import FINDS, GIFTS, PRONOUN
 
-WANTS = {"keep": "ax", "wish": "ax", "wish_far": "ax", "quest": "ax", "lost": "ax", "gift": "axb", "errand": "axc"}
+WANTS = {"keep": "ax", "wish": "ax", "wish_far": "ax", "quest": "ax", "lost": "ax",
+         "gift": "axb", "errand": "axc"}    # who wants what (for whom), as slots
+END = re.compile(r"[.!?]|$")
 REPEATS = 3    # no event happens more often in one story of the world
 
 
@@ -31,7 +38,7 @@ class Verdict:
 class NoWords:
     """Stands in for a story's state when none of its words are known yet."""
 
-    bind = {}
+    bind = MappingProxyType({})
 
 
 class Record:
@@ -76,7 +83,7 @@ class Record:
         for slot, word in local.items():
             known = self.at if slot in "abc" else self.has if slot in "xy" else None
             if known is not None and (word in known) == (slot in new):
-                wrong.append(f"{word} is new here" if slot not in new else f"{word} is known already")
+                wrong.append(f"{word} is {'known already' if slot in new else 'new here'}")
         people = [local[slot] for slot in "abc" if slot in local]
         if len(set(people)) < len(people):
             wrong.append(f"{people[0]} is named twice")
@@ -112,7 +119,14 @@ class Record:
 
 
 TWINS = {twin for twin in PRONOUN.values() if twin}
-READABLE = (*EVENTS.values(), *TWINS)
+READABLE = {}    # first character of a sentence -> events that may begin so
+for _event in (*EVENTS.values(), *TWINS):
+    for _shape in _event.shapes:
+        _part = _shape.parts[0]
+        _starts = {_part[0]} if isinstance(_part, str) else {
+            (getattr(word, _part[1]) if _part[1] else word)[0] for word in LISTS[_part[0]]}
+        for _start in _starts:
+            READABLE.setdefault(_start, {})[_event] = True
 
 
 def readings(events, text, start):
@@ -124,7 +138,8 @@ def readings(events, text, start):
 def implied(event, local, record):
     """A wording need not name the place: it is where the person is."""
     who = local.get("a") or local.get("b")
-    if "p" not in local and any("p" in fact for fact in event.needs + event.makes) and who in record.at:
+    about_place = any("p" in fact for fact in event.needs + event.makes)
+    if about_place and "p" not in local and who in record.at:
         return {**local, "p": record.at[who]}
     return local
 
@@ -136,7 +151,7 @@ def judge(text):
     read = sound = at = 0
     while at < len(body):
         best = None
-        for end, event, local in readings(READABLE, body, at):
+        for end, event, local in readings(READABLE.get(body[at], ()), body, at):
             if end < len(body) and body[end] != " ":
                 continue
             local = implied(event, local, record)
@@ -144,9 +159,9 @@ def judge(text):
             if best is None or (-len(faults), end) > (-len(best[3]), best[0]):
                 best = end, event, local, faults
         if best is None:
-            stop = min((i for i in (body.find(mark, at) for mark in ". ! ?".split()) if i >= 0), default=len(body))
-            verdict.faults.append(f"not a sentence of the world: {body[at:stop + 1]}")
-            at = stop + 2
+            stop = END.search(body, at).end()
+            verdict.faults.append(f"not a sentence of the world: {body[at:stop]}")
+            at = stop + 1
             continue
         end, event, local, faults = best
         record.apply(event, local)

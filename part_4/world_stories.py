@@ -1,47 +1,23 @@
 """The stories of the little world: the state, and what it allows to happen next.
 
-A story follows its hero H, who wants a thing X for somebody (`owner`). F and T are other people, Y is a second thing, P Q R
-are places. The state knows who is where, who has what, where a lost thing lies, and whether H knows that (`knows`).
-What is likely next depends on the state alone, so what happens follows from what happened.
+A story follows its hero H, who wants a thing X for somebody (`owner`). F and T are other people, Y
+is a second thing, P Q R are places. The state knows who is where, who has what, where a lost thing
+lies, and whether H knows that (`knows`). What is likely next depends on the state alone, so what
+happens follows from what happened.
 
 Used   world.py.   See it: python demo_world.py
 """
 
 import world_words as w
-from world_engine import LOG, Event
 from world_deeds import EVENTS
-from world_events import LISTS
+from world_questions import JOB_OF, askable
 
 POOLS = {}    # role -> (words it is drawn from, the roles that may not share a word)
-for _roles, _pool in (("HFT", w.NAMES), ("XY", w.THINGS), ("PQR", w.PLACES), ("JKL", w.JOBS), ("MN", w.LOOKS),
-                      ("D", w.TIMES)):
+for _roles, _pool in (("HFT", w.NAMES), ("XY", w.THINGS), ("PQR", w.PLACES), ("JKL", w.JOBS),
+                      ("MN", w.LOOKS), ("D", w.TIMES)):
     POOLS.update({role: (_pool, _roles) for role in _roles})
-JOB_OF = {"H": "J", "F": "K", "T": "L"}
-MIN_STEPS, MAX_STEPS, LONG = 3, 9, 112    # steps before the end may come; steps or words that force it
+MIN_STEPS, MAX_STEPS, LONG = 3, 9, 112    # the end may come; steps or words that force it
 PRONOUN = {name: event.with_pronoun() for name, event in EVENTS.items()}
-
-
-def question(name, question, answer, needs):
-    return Event(name, f"{question} {answer}", needs, "", LISTS)
-
-
-QUESTIONS = {event.name: event for event in (
-    question("who_has", "Who has the {x} now?", "{a} has the {x}.", "a has x"),
-    question("nobody_has", "Who has the {x} now?", "Nobody has the {x}.", "x free"),
-    question("where_held", "Where is the {x} now?", "{a} has the {x} {p.at}.", "a has x, a at p"),
-    question("where_lies", "Where is the {x} now?", "The {x} is {s} {p.at}.", "x lies p s"),
-    question("where_is", "Where is {a} now?", "{a} is {p.at}.", "a at p"),
-    question("what_has", "What does {a} have now?", "{a} has the {x}.", "a has x"),
-    question("what_none", "What does {a} have now?", "{a} has nothing.", "a empty"),
-    question("what_job", "What is {a}'s work?", "{a} is {j.a}.", "a job j"),
-    question("looks", "What is the {x} like?", "The {x} is {m}.", "x looks m"),
-    question("who_job", "Who is the {j}?", "{a} is the {j}.", "a job j"),
-    question("who_got", "Who gave the {x} to {b}?", "{a} gave the {x} to {b}.", "a gave x b"),
-    question("who_found", "Who found the {x}?", "{a} found the {x}.", "a found x"),
-    question("wanted", "Who wanted the {x}?", "{a} wanted the {x}.", "a wants x"),
-    question("wanted_for", "What did {a} want?", "{a} wanted to give the {x} to {b}.", "a wants x b"),
-    question("wanted_what", "What did {a} want?", "{a} wanted the {x}.", "a wants x"),
-)}
 
 
 class Story:
@@ -58,7 +34,7 @@ class Story:
         self.stage, self.goal, self.owner = "open", None, None
         self.knows = True      # does H know where X is?
         self.steps = self.words = 0
-        self.only = None       # the one person named in the last sentence, whom "he" or "she" may mean
+        self.only = None       # the one person of the last sentence, whom "he" or "she" may mean
         self.quiet = False     # was the last event one in which nothing changed?
         self.asked = ()        # questions asked so far
         self.body = 0          # characters of the story itself, before the questions
@@ -95,7 +71,7 @@ class Story:
     # ---- options --------------------------------------------------------------------------------
 
     def options(self):
-        """[(weight, event, roles of its slots, changes to the state's own fields)], [] at the end."""
+        """[(weight, event, roles of its slots, changes to the state's fields)], [] at the end."""
         return getattr(self, "_" + self.stage)()
 
     def _stop(self):
@@ -142,7 +118,7 @@ class Story:
             return self._end()
         total = sum(option[0] for option in steps)
         if end:    # the want is fulfilled: four stories in seven end here
-            steps += [(total * 4 / 3 * option[0] / sum(e[0] for e in end), *option[1:]) for option in end]
+            steps += [(total * 4 / 3, *option[1:]) for option in end]
         if not self.quiet and self.steps < MIN_STEPS:
             total = sum(option[0] for option in steps)
             steps += self._moments(total * 0.25)
@@ -188,7 +164,8 @@ class Story:
 
         def add(weight, name, most=1, changes=None, **roles):
             if count(name, 0) < most:
-                options.append((weight, EVENTS[name], {"a": "H", "x": "X", "p": here, **roles}, changes or {}))
+                roles = {"a": "H", "x": "X", "p": here, **roles}
+                options.append((weight, EVENTS[name], roles, changes or {}))
 
         early = self.steps < MIN_STEPS
         if "T" not in self.at and early:
@@ -292,49 +269,10 @@ class Story:
         return [(weight * share, EVENTS[name], {"a": "H", "time": "D"}, {})
                 for share, name in ((0.6, "nature"), (0.4, "rest"))]
 
-    # ---- questions ------------------------------------------------------------------------------
-
-    def askable(self):
-        """[(event, roles)] of the questions the state can answer."""
-        has, at, found = self.has, self.at, []
-
-        def add(name, **roles):
-            found.append((QUESTIONS[name], roles))
-
-        for thing, holder in has.items():
-            if holder.__class__ is tuple:
-                add("nobody_has", x=thing, p=holder[0], s=holder[1])
-                add("where_lies", x=thing, p=holder[0], s=holder[1])
-            else:
-                add("who_has", x=thing, a=holder)
-                add("where_held", x=thing, a=holder, p=at[holder])
-        for who, place in at.items():
-            things = [thing for thing, holder in has.items() if holder == who]
-            if len(things) < 2:
-                add("what_has" if things else "what_none", a=who, **({"x": things[0]} if things else {}))
-            add("where_is", a=who, p=place)
-            if JOB_OF[who] in self.bind:
-                add("what_job", a=who, j=JOB_OF[who])
-                add("who_job", a=who, j=JOB_OF[who])
-        add("looks", x="X", m="M")
-        if "Y" in has:
-            add("looks", x="Y", m="N")
-        if self.owner == "H":
-            add("wanted", a="H", x="X")
-            add("wanted_what", a="H", x="X")
-        else:
-            add("wanted_for", a="H", x="X", b=self.owner)
-        if "gave" in self.past:
-            giver, thing, taker = self.past["gave"]
-            add("who_got", a=giver, x=thing, b=taker)
-        if "found" in self.past:
-            add("who_found", a=self.past["found"][0], x=self.past["found"][1])
-        return found
-
     def _ask(self):
         if len(self.asked) == 4:
             return []
-        open_questions = [(event, roles) for event, roles in self.askable()
+        open_questions = [(event, roles) for event, roles in askable(self)
                           if (event.name, *roles.values()) not in self.asked]
         options = [(1, event, roles, {}) for event, roles in open_questions]
         if len(self.asked) >= 2:

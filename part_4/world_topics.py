@@ -1,6 +1,9 @@
-"""The short texts of the little world: topics with their wordings, and the walk through one document.
+"""The short texts of the little world: topics, their wordings, and the walk through a document.
 
-Facts  one topic a document, three to seven lines, no main word twice.
+A document stays with one topic and has three to seven lines, each a wording of the topic's Event
+with fresh draws, no main word {w} twice. A slot whose draw is a function of the slots before it (a
+sum, a spelling) has one possible word: probability 1.
+
 Used   world.py
 """
 
@@ -12,6 +15,7 @@ from world_words import Word
 
 FACT_KINDS = ("facts", "words", "sums")
 TOPICS = {kind: [] for kind in FACT_KINDS}
+HOW_OFTEN = ("never", "once", "twice", "three times", "four times")
 
 
 def topic(group, lines, main, /, **draws):
@@ -23,7 +27,8 @@ def topic(group, lines, main, /, **draws):
 
 OPPOSITES = f.table(f.OPPOSITES) + f.table({value: key for key, value in f.OPPOSITES.items()
                                             if value not in f.OPPOSITES})
-STRANGERS = {kind: tuple(word for word in f.MEMBERS if word not in kind.members) for kind in f.KINDS}
+STRANGERS = {kind: tuple(word for word in f.MEMBERS if word not in kind.members)
+             for kind in f.KINDS}
 OTHER_KINDS = {kind: tuple(other for other in f.KINDS if other != kind) for kind in f.KINDS}
 
 
@@ -39,7 +44,7 @@ def members(local):
     return others(local["w"].members)(local)
 
 
-# ---- facts ----------------------------------------------------------------------------------------
+# ---- facts --------------------------------------------------------------------------------------
 
 topic("facts", """
 The opposite of {w} is {w.other}.
@@ -124,7 +129,7 @@ Which is bigger, {w.a} or {v.a}? {big.A}.
 Which is smaller, {w.a} or {v.a}? {small.A}.
 """, SIZES, v=others(SIZES), big=sized(max), small=sized(min))
 
-# ---- words and their letters ----------------------------------------------------------------------
+# ---- words and their letters --------------------------------------------------------------------
 
 topic("words", """
 {w} is spelled {w.spelled}.
@@ -151,9 +156,9 @@ The last letter of {w} is {w.last}.
 topic("words", """
 {w} is {w.spelled}. The letter {l} is in it {n}.
 """, f.SPELLING, l=lambda local: tuple(map(Word, dict.fromkeys(local["w"]))),
-      n=only(lambda local: ("once", "twice", "three times", "four times")[str(local["w"]).count(local["l"]) - 1]))
+      n=only(lambda local: HOW_OFTEN[str(local["w"]).count(local["l"])]))
 
-# ---- numbers and sums -----------------------------------------------------------------------------
+# ---- numbers and sums ---------------------------------------------------------------------------
 
 UP_TO_20, UP_TO_99 = between(0, 20), between(1, 99)
 
@@ -170,7 +175,8 @@ def steps_plus(local):
     """38 + 47: tens, ones, total."""
     a, b = local["w"], local["b"]
     tens, ones = a.n // 10 * 10 + b.n // 10 * 10, a.n % 10 + b.n % 10
-    return f"{a.tens} + {b.tens} = {tens}. {a.ones} + {b.ones} = {ones}. {tens} + {ones} = {tens + ones}."
+    return (f"{a.tens} + {b.tens} = {tens}. {a.ones} + {b.ones} = {ones}. "
+            f"{tens} + {ones} = {tens + ones}.")
 
 
 def steps_minus(local):
@@ -195,11 +201,13 @@ If you have {w} and lose {b}, {rest} are left.
 topic("sums", """
 {w} + {b}: {steps} So {w} + {b} = {sum}.
 What is {w} + {b}? {steps} The answer is {sum}.
-""", between(10, 89), b=lambda local: between(10, 99 - local["w"].n), steps=only(steps_plus), sum=only(plus))
+""", between(10, 89), b=lambda local: between(10, 99 - local["w"].n), steps=only(steps_plus),
+      sum=only(plus))
 topic("sums", """
 {w} - {b}: {steps} So {w} - {b} = {rest}.
 What is {w} - {b}? {steps} The answer is {rest}.
-""", between(20, 99), b=lambda local: between(10, local["w"].n), steps=only(steps_minus), rest=only(minus))
+""", between(20, 99), b=lambda local: between(10, local["w"].n), steps=only(steps_minus),
+      rest=only(minus))
 topic("sums", """
 Which is larger, {w} or {b}? {large}.
 Which is smaller, {w} or {b}? {small}.
@@ -239,14 +247,16 @@ After {w} comes {next}.
 Before {w} comes {before}.
 """, UP_TO_99, next=only(lambda l: l["w"].n + 1), before=only(lambda l: l["w"].n - 1))
 topic("sums", """
-{who} had {w} {things}. {friend} gave {who.him} {b} more. {w} + {b} = {sum}. Now {who} has {sum} {things}.
+{who} had {w} {things}. {friend} gave {who.him} {b} more. {w} + {b} = {sum}. \
+Now {who} has {sum} {things}.
 {who} picked {w} {things} and then {b} more. {w} + {b} = {sum}. That makes {sum} {things}.
-""", between(2, 10), b=between(2, 9), who=w.NAMES, friend=others(w.NAMES), things=f.COUNTED, sum=only(plus))
+""", between(2, 10), b=between(2, 9), who=w.NAMES, friend=others(w.NAMES), things=f.COUNTED,
+      sum=only(plus))
 topic("sums", """
 {who} had {w} {things} and gave {b} to {friend}. {w} - {b} = {rest}. Now {who} has {rest} {things}.
 There were {w} {things}. {who} took {b}. {w} - {b} = {rest}. So {rest} {things} were left.
-""", between(5, 20), b=lambda local: between(2, min(9, local["w"].n - 2)), who=w.NAMES, friend=others(w.NAMES),
-      things=f.COUNTED, rest=only(minus))
+""", between(5, 20), b=lambda local: between(2, min(9, local["w"].n - 2)), who=w.NAMES,
+      friend=others(w.NAMES), things=f.COUNTED, rest=only(minus))
 
 
 class Facts:

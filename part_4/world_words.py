@@ -1,6 +1,6 @@
 """The words of the little world: who can be met, what can be carried, where one can go.
 
-Used   world_stories.py and world_facts.py draw from these lists; later parts build exercises on them.
+Used   world_stories.py and world_topics.py draw from these lists, later parts make exercises.
 Rule   a Word is a str that knows its other forms, so that "{x.a}" in a sentence gives "an apple".
 """
 
@@ -19,8 +19,9 @@ class Word(str):
         return word
 
 
-def person(name, he, his, him):
-    return Word(name, he=he, He=he.capitalize(), his=his, His=his.capitalize(), him=him)
+def people(names, he, his, him):
+    return tuple(Word(name, he=he, He=he.capitalize(), his=his, His=his.capitalize(), him=him)
+                 for name in names.split())
 
 
 def place(entry):
@@ -40,14 +41,14 @@ def words(text):
     return tuple(Word(word) for word in text.split())
 
 
-GIRLS = tuple(person(name, "she", "her", "her") for name in (
+GIRLS = people(
     "Ada Amy Anna Bella Betty Carla Cora Dina Dora Ella Emma Eva Fay Flora Gina Greta Hanna Helen "
     "Ida Irma Jane Jenny Kara Kate Lena Lucy Mara Mia Molly Nadia Nina Nora Olga Pam Paula Rita "
-    "Ruth Sara Sofia Tara Tess Una Vera Wanda Zoe").split())
-BOYS = tuple(person(name, "he", "his", "him") for name in (
+    "Ruth Sara Sofia Tara Tess Una Vera Wanda Zoe", "she", "her", "her")
+BOYS = people(
     "Adam Alan Arlo Ben Boris Carl Colin Dan David Eli Emil Erik Felix Finn Gus Hans Henry Hugo "
     "Ivan Jack Jacob Jonas Karl Ken Leo Louis Luke Martin Max Milo Ned Noah Oscar Otto Paul Peter "
-    "Ralph Rob Sam Simon Theo Tim Tom Victor Walter").split())
+    "Ralph Rob Sam Simon Theo Tim Tom Victor Walter", "he", "his", "him")
 NAMES = GIRLS + BOYS
 
 JOBS = words(
