@@ -83,6 +83,7 @@ def floor_per_token(run: Run) -> float | None:
     return sum(-text.logprob for text in run.probe) / tokens
 
 
+# CHANGED in part 4: the curves of a run against the floor
 def draw(run: Run, results: dict) -> Path:
     """Loss on training and held-out text over the steps, with the floor where it is known."""
     lines = read_log(run.out / "log.jsonl")

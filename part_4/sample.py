@@ -12,6 +12,7 @@ from generate import generate
 from runtime import choose_runtime, here, make_parser, run_main
 
 
+# CHANGED in part 4: another checkpoint, several samples
 def parse_args(argv=None):
     parser = make_parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, default=here(__file__) / "out" / "base.pt",
@@ -29,6 +30,7 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
+# CHANGED in part 4: a tokenizer, a cache, texts that end
 def main(argv=None):
     args = parse_args(argv)
     if args.samples < 1:

@@ -19,6 +19,7 @@ def setting(default, note: str):
     return field(default=default, metadata={"note": note})
 
 
+# CHANGED in part 4: everything that a long run needs
 @dataclass(frozen=True)
 class Settings:
     """One run. Every field is also a flag of train.py: `n_layer` is

@@ -1,0 +1,44 @@
+"""From part 3 to part 4: the finished architecture in part 4 gives part 3's logits."""
+
+import dataclasses
+
+import pytest
+import torch
+
+SETTINGS = [{}, {"n_kv_head": 1}, {"window": 7}, {"window": 7, "sink": 2}, {"qk_norm": True},
+            {"qkv_bias": True, "tied": False}, {"head_dim": 20, "n_hidden": 96}]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_part_4_with_part_3s_weights_gives_part_3s_logits_and_loss(modules_of, settings):
+    old, new = modules_of("part_3", "model").model, modules_of("part_4", "model").model
+    common = {"vocab_size": 50, "block_size": 32, "n_layer": 2, "n_head": 4, "n_embd": 48, **settings}
+    torch.manual_seed(0)
+    before, after = old.GPT(old.GPTConfig(**common)), new.GPT(new.GPTConfig(**common))
+    for parameter in before.parameters():  # biases and scales too, or they would prove nothing
+        torch.nn.init.normal_(parameter, std=0.2)
+    after.load_state_dict(before.state_dict())
+    ids, targets = torch.randint(50, (2, 32)), torch.randint(50, (2, 32))
+    targets[:, :9] = -100
+    logits, loss = before(ids, targets)
+    same_logits, same_loss = after(ids, targets)
+    torch.testing.assert_close(same_logits, logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(same_loss, loss)
+    torch.testing.assert_close(after(ids, targets, loss_only=True)[1], loss)
+
+
+def test_the_same_seed_makes_the_same_first_weights(modules_of):
+    old, new = modules_of("part_3", "model").model, modules_of("part_4", "model").model
+    torch.manual_seed(5)
+    before = old.GPT(old.GPTConfig())
+    torch.manual_seed(5)
+    after = new.GPT(new.GPTConfig())
+    assert all(torch.equal(value, after.state_dict()[name])
+               for name, value in before.state_dict().items())
+
+
+def test_every_setting_of_part_4_has_part_3s_default(modules_of):
+    old, new = modules_of("part_3", "model").model, modules_of("part_4", "model").model
+    defaults = {f.name: f.default for f in dataclasses.fields(old.GPTConfig)}
+    for field in dataclasses.fields(new.GPTConfig):
+        assert defaults[field.name] == field.default
