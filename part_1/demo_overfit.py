@@ -93,8 +93,8 @@ def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
     parser.add_argument("--device", default="auto",
                         help="auto, cpu, cuda, cuda:N or mps (default: auto, the best)")
-    parser.add_argument("--steps", type=int, default=300, help="training steps (default: 300)")
-    parser.add_argument("--batch", type=int, default=16, help="windows in a step (default: 16)")
+    parser.add_argument("--steps", type=int, default=800, help="training steps (default: 800)")
+    parser.add_argument("--batch", type=int, default=8, help="windows in a step (default: 8)")
     parser.add_argument("--positions", default="learned",
                         help="learned, sinusoidal or none (default: learned)")
     parser.add_argument("--quick", action="store_true",
@@ -116,7 +116,7 @@ def main(argv=None) -> dict:
     device, _ = choose_device(args.device)
     model = GPT(config).to(device)
     start = time.perf_counter()
-    losses = train(model, ids, steps, args.batch, 3e-3, device)
+    losses = train(model, ids, steps, args.batch, 5e-3, device)
     seconds = time.perf_counter() - start
     ids = ids.to(device)
     final, least = loss_over_all_windows(model, ids), least_loss(TOY_TEXT, config.block_size)

@@ -70,19 +70,19 @@ def gradient_norms(wiring: str, depth: int, ids, vocab_size: int, seed: int, dev
     seed_everything(seed)
     stack = Stack(wiring, depth, vocab_size).to(device)
     loss, inputs = stack(*window_batch(ids, torch.Generator().manual_seed(seed), device))
-    return [g.norm().item() for g in torch.autograd.grad(loss, inputs)]
+    return [g.double().norm().item() for g in torch.autograd.grad(loss, inputs)]
 
 
 def train(wiring: str, depth: int, steps: int, ids, vocab_size: int, seed: int,
-          device) -> list[float]:
+          rate: float, device) -> list[float]:
     """Losses of a stack trained on the toy text; the same rate and warmup for all wirings."""
     seed_everything(seed)
     generator = torch.Generator().manual_seed(seed)
     stack = Stack(wiring, depth, vocab_size).to(device)
-    optimizer = torch.optim.AdamW(stack.parameters(), lr=1e-3, fused=True)
+    optimizer = torch.optim.AdamW(stack.parameters(), lr=rate, fused=True)
     losses = []
     for step in trange(steps, desc=wiring, mininterval=1):
-        optimizer.param_groups[0]["lr"] = 1e-3 * min(1, (step + 1) / 10)
+        optimizer.param_groups[0]["lr"] = rate * min(1, (step + 1) / 10)
         loss, _ = stack(*window_batch(ids, generator, device))
         optimizer.zero_grad()
         loss.backward()
@@ -129,6 +129,8 @@ def parse_args(argv=None):
                         help="blocks of the stacks that are trained (default: 8)")
     parser.add_argument("--steps", type=int, default=120,
                         help="training steps of each wiring (default: 120)")
+    parser.add_argument("--lr", type=float, default=1e-3,
+                        help="learning rate of the stacks that are trained (default: 0.001)")
     parser.add_argument("--quick", action="store_true",
                         help="8 blocks, 3 training steps (default: off)")
     return parser.parse_args(argv)
@@ -150,7 +152,8 @@ def main(argv=None) -> dict:
                 for s in range(seeds)]
         norms[name] = [math.exp(sum(math.log(max(v, 1e-45)) for v in column) / seeds)
                        for column in zip(*runs)]  # geometric means
-        losses[name] = train(name, args.train_depth, steps, ids, len(vocabulary), args.seed, device)
+        losses[name] = train(name, args.train_depth, steps, ids, len(vocabulary), args.seed,
+                             args.lr, device)
         first, last = norms[name][0], norms[name][-1]
         rows.append([name, f"{first:.1e}", f"{last:.1e}", f"{first / last:.1e}",
                      losses[name][0], smooth(losses[name])[-1]])
