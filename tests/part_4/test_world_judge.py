@@ -211,3 +211,18 @@ def test_the_score_falls_step_by_step_as_a_story_is_spoiled(stories):
             total += consistent(" ".join(parts))
         means.append(total / 60)
     assert means[0] == 1 and all(a > b + 0.03 for a, b in pairwise(means))
+
+
+def test_the_hero_goes_straight_to_a_thing_only_after_learning_where_it_is(stories):
+    """After losing X unseen, or having it stolen, the next way to it leads over news or luck."""
+    ignorant, checked = False, 0
+    for text in stories:
+        for name, sentence in judge(text.story).events:
+            if name in ("lost", "lose", "steal", "find_far", "lose_far"):
+                ignorant = True
+            elif name in ("ask_where", "ask_who", "hear", "remember", "find", "come_with", "open"):
+                ignorant = False
+            elif name in ("to_thing", "to_holder"):
+                assert not ignorant, (text.story, sentence)
+                checked += 1
+    assert checked > 100
