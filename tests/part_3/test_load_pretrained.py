@@ -1,0 +1,358 @@
+"""Real weights: the numbers of released architectures, refusals by name, export and back.
+
+data/logits.npz holds what the `transformers` package (5.23, float32, "eager" attention) computes
+for the small random folders of tests/pretrained_folders.py: at 5 positions of one row of 24 ids,
+longer than every window. data/make_reference.py makes it again; here nothing but torch is needed.
+The folders' weights come from a seed, so they are not stored.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hf_config import from_config, to_config
+from load_pretrained import continue_greedily, end_tokens, export_pretrained, load_pretrained
+from model import GPT, GPTConfig
+from pretrained_folders import CONFIGS, IDS, POSITIONS, make_folder, random_weights, write_file
+from safetensors_io import open_safetensors
+from weight_places import empty_model
+
+DATA = Path(__file__).resolve().parent / "data"
+REFERENCE = dict(np.load(DATA / "logits.npz"))
+ROW = torch.tensor([IDS])
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The models are so small that a second thread would cost more than it saves."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@torch.no_grad()
+def logits_of(model) -> torch.Tensor:
+    return model(ROW)[0][0]
+
+
+def difference(model, name: str) -> float:
+    return float((logits_of(model)[POSITIONS].float() - torch.tensor(REFERENCE[name])).abs().max())
+
+
+# ---------------------------------------------------------------- numbers
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_logits_equal_the_released_architecture(tmp_path, name):
+    assert difference(load_pretrained(make_folder(tmp_path, name)), name) < 2e-5
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_token_by_token_with_the_cache_gives_the_same_logits(tmp_path, name):
+    model = load_pretrained(make_folder(tmp_path, name))
+    cache = model.make_cache(1, len(IDS))
+    with torch.no_grad():
+        steps = [model(ROW[:, t:t + 1], cache=cache)[0][0, 0] for t in range(len(IDS))]
+    got = torch.stack(steps)[POSITIONS]
+    assert (got - torch.tensor(REFERENCE[name])).abs().max() < 5e-5
+
+
+@pytest.mark.parametrize("name,change", [
+    ("llama", {"rope_theta": 600.0}), ("llama", {"norm_eps": 1e-5}), ("mistral", {"window": 9}),
+    ("mistral", {"window": None}), ("qwen2", {"window": 8}), ("qwen2_window", {"window": None}),
+    ("llama3_rope", {"rope_scaling": None}), ("llama3_rope", {"rope_trained": 32}),
+    ("llama_linear_biases", {"rope_factor": 2.0}), ("gpt2", {"gelu": "exact"})])
+def test_the_figures_would_show_a_setting_that_is_off(tmp_path, name, change):
+    assert difference(load_pretrained(make_folder(tmp_path, name), **change), name) > 1e-4
+
+
+def test_both_spellings_of_rope_in_config_json_mean_the_same():
+    base = {k: v for k, v in CONFIGS["llama3_rope"].items() if not k.startswith("rope")}
+    old = CONFIGS["llama3_rope"]
+    new = base | {"rope_parameters": old["rope_scaling"] | {"rope_theta": old["rope_theta"]}}
+    assert to_config(old) == to_config(new) != to_config(base | {"rope_theta": 500.0})
+
+
+@pytest.mark.parametrize("dtype,limit", [(torch.bfloat16, 0.3), (torch.float16, 0.03)])
+def test_weights_can_be_held_in_sixteen_bits(tmp_path, dtype, limit):
+    model = load_pretrained(make_folder(tmp_path, "llama"), dtype)
+    assert {p.dtype for p in model.parameters()} == {dtype}
+    assert 1e-4 < difference(model, "llama") < limit
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_loading_moves_nobodys_random_numbers_and_leaves_the_model_in_eval_mode(tmp_path):
+    make_folder(tmp_path, "llama")
+    before = torch.get_rng_state()
+    model = load_pretrained(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before) and not model.training
+
+
+def test_an_empty_model_costs_no_random_numbers_and_still_has_its_rope_tables():
+    with torch.no_grad():
+        model = empty_model(GPT, GPTConfig(n_layer=1), torch.bfloat16)
+    assert model.table.frequency[0] == 1 and model.table.frequency.dtype == torch.float64
+    assert all(p.dtype == torch.bfloat16 for p in model.parameters())
+
+
+def test_a_shorter_context_can_be_asked_for(tmp_path):
+    make_folder(tmp_path, "llama")
+    assert difference(load_pretrained(tmp_path, block_size=24), "llama") < 2e-5
+    with pytest.raises(ValueError, match="24 tokens"):
+        logits_of(load_pretrained(tmp_path, block_size=23))
+    make_folder(tmp_path / "m", "mistral")
+    assert load_pretrained(tmp_path / "m", block_size=6).config.window is None
+
+
+# ---------------------------------------------------------------- forms of a folder
+
+FORMS = ["shards", "bin", "bin shards", "bare names", "tied copy", "tables"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_folder_gives_the_same_model(tmp_path, form, capsys):
+    name = "qwen3" if form == "tied copy" else "llama"
+    make_folder(tmp_path, name)
+    weights = random_weights(CONFIGS[name])
+    if form == "tied copy":
+        weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
+    if form == "tables":
+        weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = np.ones(4, np.float32)
+    if form == "bare names":
+        weights = {key.removeprefix("model."): value for key, value in weights.items()}
+    write_file(tmp_path / "model.safetensors", weights)
+    tensors = {key: torch.from_numpy(value) for key, value in weights.items()}
+    if form in ("shards", "bin", "bin shards"):
+        (tmp_path / "model.safetensors").unlink()
+    if form == "bin":
+        torch.save(tensors, tmp_path / "pytorch_model.bin")
+    if "shards" in form:
+        half = len(tensors) // 2
+        parts = [dict(list(tensors.items())[:half]), dict(list(tensors.items())[half:])]
+        end, stem = ("bin", "pytorch_model.bin") if "bin" in form else (
+            "safetensors", "model.safetensors")
+        for number, part in enumerate(parts):
+            if end == "bin":
+                torch.save(part, tmp_path / f"{number}.bin")
+            else:
+                write_file(tmp_path / f"{number}.safetensors",
+                           {key: value.numpy() for key, value in part.items()})
+        where = {key: f"{number}.{end}" for number, part in enumerate(parts) for key in part}
+        (tmp_path / f"{stem}.index.json").write_text(json.dumps({"weight_map": where}))
+    assert difference(load_pretrained(tmp_path), name) < 2e-5
+    assert ("rotary_emb.inv_freq" in capsys.readouterr().out) == (form == "tables")
+
+
+# ---------------------------------------------------------------- refusals
+
+@pytest.mark.parametrize("name,change,reason", [
+    ("llama", lambda w: w.pop("model.layers.1.self_attn.k_proj.weight"),
+     r"missing: model\.layers\.1\.self_attn\.k_proj\.weight$"),
+    ("llama", lambda w: w.pop("lm_head.weight"), r"missing: lm_head\.weight"),
+    ("llama", lambda w: w.update({"model.layers.0.extra.weight": w["model.norm.weight"]}),
+     r"left over: model\.layers\.0\.extra\.weight"),
+    ("llama", lambda w: w.update({"model.layers.3.mlp.up_proj.weight": w["model.norm.weight"]}),
+     r"left over: model\.layers\.3\.mlp\.up_proj\.weight"),
+    ("llama", lambda w: w.update({"model.layers.0.self_attn.q_proj.bias": w["model.norm.weight"]}),
+     r"left over: .*q_proj\.bias"),
+    ("llama", lambda w: w.update({"layers.0.mlp.up_proj.weight":
+                                  w["model.layers.0.mlp.up_proj.weight"]}),
+     r"there twice: model\.layers\.0\.mlp\.up_proj\.weight"),
+    ("llama", lambda w: w.update({"model.norm.weight": np.ones(31, np.float32)}),
+     r"model\.norm\.weight \(torch\.float32 \(31,\), must be floats \(32,\)\)"),
+    ("llama", lambda w: w.update({"model.layers.0.mlp.down_proj.weight":
+                                  w["model.layers.0.mlp.down_proj.weight"].T}),
+     r"down_proj\.weight .*\(48, 32\), must be floats \(32, 48\)"),
+    ("qwen2", lambda w: w.pop("model.layers.0.self_attn.v_proj.bias"), r"missing: .*v_proj\.bias"),
+    ("qwen3", lambda w: w.pop("model.layers.0.self_attn.q_norm.weight"), "missing: .*q_norm"),
+    ("qwen3", lambda w: w.update({"lm_head.weight": w["model.embed_tokens.weight"] + 1}),
+     r"lm_head\.weight \(config\.json says it is tied"),
+    ("gpt2", lambda w: w.pop("transformer.h.1.ln_2.bias"), r"missing: transformer\.h\.1\.ln_2"),
+])
+def test_weights_that_do_not_fit_are_refused_by_name(tmp_path, name, change, reason):
+    make_folder(tmp_path, name)
+    weights = random_weights(CONFIGS[name])
+    change(weights)
+    write_file(tmp_path / "model.safetensors", weights)
+    with pytest.raises(ValueError, match=reason) as error:
+        load_pretrained(tmp_path)
+    assert str(tmp_path) in str(error.value)
+
+
+def test_whole_numbers_are_no_weights_and_numbers_beyond_float16_are_told(tmp_path):
+    make_folder(tmp_path, "llama")
+    tensors = open_safetensors(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(tensors | {"model.norm.weight": torch.ones(32, dtype=torch.int64)},
+               tmp_path / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"model\.norm\.weight \(torch\.int64"):
+        load_pretrained(tmp_path)
+    torch.save(tensors | {"model.norm.weight": torch.full((32,), 1e5)},
+               tmp_path / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"model\.norm\.weight \(beyond float16"):
+        load_pretrained(tmp_path, torch.float16)
+    assert load_pretrained(tmp_path, torch.bfloat16) is not None
+
+
+@pytest.mark.parametrize("name,change,reason", [
+    ("llama", {"model_type": "gemma"}, "model_type='gemma'"),
+    ("llama", {"model_type": None}, "model_type"),
+    ("llama", {"hidden_act": "gelu"}, "hidden_act='gelu'"),
+    ("llama", {"hidden_size": None}, "hidden_size=None"),
+    ("llama", {"hidden_size": "32"}, "hidden_size='32'"),
+    ("llama", {"num_hidden_layers": True}, "num_hidden_layers=True"),
+    ("llama", {"num_attention_heads": 0}, "num_attention_heads=0"),
+    ("llama", {"num_key_value_heads": 3}, "n_kv_head=3"),
+    ("llama", {"rms_norm_eps": -1}, "rms_norm_eps=-1"),
+    ("llama", {"attention_bias": True}, "attention_bias=True"),
+    ("llama", {"quantization_config": {"bits": 4}}, "quantization_config"),
+    ("llama", {"sliding_window": 4}, "sliding_window=4"),
+    ("llama", {"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
+    ("llama", {"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, "'yarn'"),
+    ("llama", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "'dynamic'"),
+    ("llama", {"rope_scaling": {"type": "linear"}}, "factor=0.0"),
+    ("llama", {"rope_scaling": {"type": "default", "mrope_section": [1]}}, "mrope_section"),
+    ("llama", {"rope_parameters": {"rope_theta": 7.0}}, "rope_theta"),
+    ("llama", {"rope_parameters": {"full_attention": {}}}, "full_attention"),
+    ("llama", {"rope_parameters": [1]}, "rope_parameters"),
+    ("qwen2_window", {"max_window_layers": 1}, "max_window_layers=1"),
+    ("qwen2_window", {"layer_types": ["full_attention", "sliding_attention"]}, "some layers only"),
+    ("mistral", {"sliding_window": 0}, "sliding_window=0"),
+    ("mistral", {"num_key_value_heads": None}, "num_key_value_heads=None"),
+    ("gpt2", {"activation_function": "relu"}, "'relu'"),
+    ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+])
+def test_settings_that_the_model_cannot_do_are_refused_by_name(tmp_path, name, change, reason):
+    with pytest.raises(ValueError, match=reason):
+        load_pretrained(make_folder(tmp_path, name, **change))
+
+
+def test_a_folder_without_config_or_weights_says_what_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"config\.json"):
+        load_pretrained(tmp_path)
+    (make_folder(tmp_path, "llama") / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):
+        load_pretrained(tmp_path)
+
+
+def test_a_window_of_all_layers_is_known_in_each_spelling():
+    qwen = CONFIGS["qwen2_window"]
+    assert to_config(qwen).window == 6
+    assert to_config(qwen | {"layer_types": ["sliding_attention"] * 2}).window == 6
+    assert to_config(qwen | {"use_sliding_window": False}).window is None
+    assert to_config(qwen | {"max_window_layers": 2}).window is None
+    assert to_config(CONFIGS["mistral"] | {"sliding_window": None}).window is None
+    missing = {k: v for k, v in CONFIGS["mistral"].items() if k != "sliding_window"}
+    assert to_config(missing | {"max_position_embeddings": 8192}).window == 4096
+
+
+# ---------------------------------------------------------------- export
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_exported_and_loaded_again_nothing_has_changed(tmp_path, name):
+    model = load_pretrained(make_folder(tmp_path / "a", name))
+    export_pretrained(model, tmp_path / "b", max_shard_bytes=20_000)
+    again = load_pretrained(tmp_path / "b")
+    assert again.config == model.config
+    assert torch.equal(logits_of(again), logits_of(model))
+    told = json.loads((tmp_path / "b" / "config.json").read_text())
+    assert told["model_type"] == CONFIGS[name]["model_type"]
+
+
+def test_an_export_holds_the_released_names_and_numbers_and_no_more(tmp_path):
+    for name in ("qwen3", "mistral", "gpt2"):
+        model = load_pretrained(make_folder(tmp_path / name, name))
+        export_pretrained(model, tmp_path / f"{name}_b")
+        written = open_safetensors(tmp_path / f"{name}_b" / "model.safetensors")
+        weights = random_weights(CONFIGS[name])
+        assert set(written) == set(weights)
+        assert all(np.array_equal(written[key], weights[key]) for key in weights)
+
+
+@pytest.mark.parametrize("change", [
+    {}, {"n_kv_head": 1, "tied": False}, {"window": 8}, {"qkv_bias": True}, {"qk_norm": True},
+    {"qkv_bias": True, "window": 8}, {"qk_norm": True, "window": 8}, {"bias": True},
+    {"head_dim": 10}, {"rope_scaling": "linear", "rope_factor": 2.0},
+    {"rope_scaling": "llama3", "rope_factor": 2.0, "rope_trained": 16},
+    {"norm": "layer", "positions": "learned", "mlp": "gelu", "bias": True},
+    {"norm": "layer", "positions": "learned", "mlp": "gelu", "bias": True, "n_hidden": 40}])
+def test_a_model_made_here_comes_back_from_its_export(tmp_path, change):
+    config = GPTConfig(vocab_size=96, block_size=32, n_layer=2, n_head=4, n_embd=32, **change)
+    model = GPT(config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    export_pretrained(model, tmp_path / "x")
+    again = load_pretrained(tmp_path / "x")
+    assert torch.equal(logits_of(again), logits_of(model))
+    assert replace(again.config, qkv_bias=config.qkv_bias) == config
+
+
+@pytest.mark.parametrize("change,reason", [
+    ({"attention": "mla"}, "attention"), ({"window": 8, "sink": 2}, "sink=2"),
+    ({"rope_scaling": "ntk", "rope_factor": 2.0}, "'ntk'"), ({"mlp": "gelu"}, "mlp='gelu'"),
+    ({"norm": "layer"}, "positions='rope'"), ({"qk_norm": True, "qkv_bias": True}, "qkv_bias"),
+    ({"bias": True, "window": 8}, "window=8"),
+    ({"norm": "layer", "positions": "learned", "mlp": "gelu", "bias": True, "n_kv_head": 1},
+     "n_kv_head=1")])
+def test_what_no_released_architecture_has_is_not_exported(tmp_path, change, reason):
+    config = GPTConfig(vocab_size=96, block_size=32, n_layer=1, n_head=4, n_embd=32, **change)
+    with pytest.raises(ValueError, match=reason):
+        from_config(config)
+    with pytest.raises(ValueError, match=reason):
+        export_pretrained(GPT(config), tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_export_leaves_a_folder_with_a_model_alone(tmp_path):
+    model = load_pretrained(make_folder(tmp_path, "llama"))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="holds a model already"):
+        export_pretrained(model, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_export_in_bfloat16_halves_the_file_and_tells_so(tmp_path):
+    model = load_pretrained(make_folder(tmp_path / "a", "llama"))
+    export_pretrained(model, tmp_path / "b", torch.bfloat16, eos_token_id=5)
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    assert (config["torch_dtype"], config["eos_token_id"]) == ("bfloat16", 5)
+    sizes = [(tmp_path / x / "model.safetensors").stat().st_size for x in "ab"]
+    assert sizes[1] < 0.6 * sizes[0]
+    rounded = load_pretrained(tmp_path / "b")
+    assert all(torch.equal(p, q.bfloat16().float())
+               for p, q in zip(rounded.parameters(), model.parameters(), strict=True))
+
+
+# ---------------------------------------------------------------- the command
+
+def test_a_greedy_continuation_is_the_uncached_one_and_stops_at_an_end_token(tmp_path):
+    model = load_pretrained(make_folder(tmp_path, "mistral"))
+    row = list(IDS)
+    with torch.no_grad():
+        for _ in range(12):
+            row.append(int(model(torch.tensor([row]))[0][0, -1].argmax()))
+    new = row[len(IDS):]
+    assert continue_greedily(model, IDS, 12, set()) == new
+    assert continue_greedily(model, IDS, 12, {new[3]}) == new[:new.index(new[3]) + 1]
+    assert continue_greedily(model, IDS, 0, set()) == []
+    assert [end_tokens(c) for c in ({}, {"eos_token_id": 3}, {"eos_token_id": [3, 4]})] == [
+        set(), {3}, {3, 4}]
+
+
+@pytest.mark.scripts
+def test_the_script_tells_what_it_loaded_and_continues_a_prompt(tmp_path, run_script):
+    folder = tmp_path / "model"
+    config = to_config(CONFIGS["qwen2"], vocab_size=410)
+    export_pretrained(GPT(config), folder)
+    (folder / "tokenizer.json").write_bytes((DATA / "tokenizer.json").read_bytes())
+    done = run_script("part_3/load_pretrained.py", folder, "--prompt", "the fox", "--tokens", 5,
+                      "--device", "cpu", "--export", tmp_path / "again")
+    assert "qkv_bias=True" in done.stdout and "41,888 parameters, float32" in done.stdout
+    assert done.stdout.split("again\n")[1].startswith("the fox")
+    assert (tmp_path / "again" / "config.json").is_file()
+    bad = run_script("part_3/load_pretrained.py", tmp_path, check=False)
+    assert bad.returncode == 2 and "config.json is missing" in bad.stderr
+    assert "Traceback" not in bad.stderr
