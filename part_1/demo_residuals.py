@@ -4,8 +4,9 @@
     python part_1/demo_residuals.py --depth 48
 
 See: how large the gradient is that reaches each block, from the last to the first. Without
-residuals it dies on the way. The right panel trains a stack in each wiring on the same letters:
-what gets no gradient does not learn.
+residuals and norms it dies on the way. The right panel trains a stack in each wiring on the same
+letters, at a brisk rate: without residuals nothing is learned, without norms the loss may end in
+nan, and of the two places for the norm, pre-norm learns faster.
 """
 
 import math
@@ -98,23 +99,26 @@ def smooth(values: list[float], window: int = 10) -> list[float]:
             for i in range(len(values))]
 
 
-def draw(norms: dict, losses: dict, depth: int, shallow: int, setup: str, folder) -> None:
-    ratio = {name: values[0] / values[-1] for name, values in norms.items()}
-    lost = -math.log10(max(ratio["plain"], 1e-300))
+def draw(norms: dict, losses: dict, depth: int, trained: int, setup: str, folder) -> None:
+    lost = math.log10(norms["plain"][-1] / norms["plain"][0])
+    ratio = norms["pre-norm"][0] / norms["pre-norm"][-1]
     fig, axes = plotting.figure(
-        f"Through {depth} blocks the gradient shrinks by 10^{lost:.0f} without residuals; in "
-        f"pre-norm block 1 gets {ratio['pre-norm']:.1f} times what block {depth} gets",
-        setup, 2, size=(8.6, 4.2))
+        f"Through {depth} plain blocks the gradient shrinks by 10^{lost:.0f}; in pre-norm block 1 "
+        f"gets {ratio:.1f} times what block {depth} gets", setup, 2, size=(8.6, 4.2))
     for name, (_, color) in WIRINGS.items():
-        depths = range(1, depth + 1)
-        axes[0].plot(depths, [max(v, 1e-45) for v in norms[name]], color=color)
+        axes[0].plot(range(1, depth + 1), norms[name], color=color)
         line = smooth(losses[name])
         axes[1].plot(range(1, len(line) + 1), line, color=color, label=name)
+        broken = next((i for i, loss in enumerate(losses[name]) if math.isnan(loss)), None)
+        if broken:  # the curve ends where the loss became nan
+            axes[1].plot(broken, line[broken - 1], "x", color=color, markersize=9, mew=2.5)
+            axes[1].annotate("nan", (broken, line[broken - 1]), xytext=(6, 6), color=color,
+                             textcoords="offset points")
     axes[0].set(yscale="log", xlabel="block, 1 is the first", xlim=(1, depth),
                 ylabel="gradient at the block's input (norm)")
     axes[0].set_title("at the start of training", loc="left")
-    axes[1].set(xlabel="step", ylabel="loss, nats per letter (mean of 10 steps)", ylim=(0, None))
-    axes[1].set_title(f"training {shallow} blocks", loc="left")
+    axes[1].set(xlabel="step", ylabel="loss, nats per letter (mean of 10 steps)", ylim=(0, 4))
+    axes[1].set_title(f"training {trained} blocks", loc="left")
     axes[1].legend(loc="lower left", fontsize=8)
     plotting.save(fig, folder / "residuals.png")
 
@@ -125,12 +129,12 @@ def parse_args(argv=None):
                         help="auto, cpu, cuda, cuda:N or mps (default: auto, the best)")
     parser.add_argument("--depth", type=int, default=24,
                         help="blocks where gradients are measured (default: 24)")
-    parser.add_argument("--train-depth", type=int, default=8,
-                        help="blocks of the stacks that are trained (default: 8)")
-    parser.add_argument("--steps", type=int, default=120,
-                        help="training steps of each wiring (default: 120)")
-    parser.add_argument("--lr", type=float, default=1e-3,
-                        help="learning rate of the stacks that are trained (default: 0.001)")
+    parser.add_argument("--train-depth", type=int, default=12,
+                        help="blocks of the stacks that are trained (default: 12)")
+    parser.add_argument("--steps", type=int, default=100,
+                        help="training steps of each wiring (default: 100)")
+    parser.add_argument("--lr", type=float, default=5e-3,
+                        help="learning rate of the stacks that are trained (default: 0.005)")
     parser.add_argument("--quick", action="store_true",
                         help="8 blocks, 3 training steps (default: off)")
     return parser.parse_args(argv)
@@ -139,9 +143,9 @@ def parse_args(argv=None):
 def main(argv=None) -> dict:
     args = parse_args(argv)
     depth, steps, seeds = (8, 3, 1) if args.quick else (args.depth, args.steps, 3)
-    if min(depth, steps, args.train_depth) < 1:
+    if min(depth, steps, args.train_depth) < 1 or args.lr <= 0:
         raise ValueError(f"--depth {depth}, --train-depth {args.train_depth} and --steps {steps} "
-                         "must be at least 1")
+                         f"must be at least 1, --lr {args.lr} above 0")
     folder = out_folder(__file__, args.out)
     device, _ = choose_device(args.device)
     vocabulary = Vocabulary(TOY_TEXT)
@@ -150,7 +154,7 @@ def main(argv=None) -> dict:
     for name in WIRINGS:
         runs = [gradient_norms(name, depth, ids, len(vocabulary), args.seed + s, device)
                 for s in range(seeds)]
-        norms[name] = [math.exp(sum(math.log(max(v, 1e-45)) for v in column) / seeds)
+        norms[name] = [math.exp(sum(math.log(max(v, 1e-300)) for v in column) / seeds)
                        for column in zip(*runs)]  # geometric means
         losses[name] = train(name, args.train_depth, steps, ids, len(vocabulary), args.seed,
                              args.lr, device)
@@ -161,7 +165,8 @@ def main(argv=None) -> dict:
                  f"at step {steps}"], rows, f"{depth} blocks for gradients, "
                 f"{args.train_depth} for training")
     setup = (f"width {WIDTH}, {HEADS} heads, PyTorch's default start, geometric mean of {seeds} "
-             f"seeds; training: {steps} steps of {ROWS} x {LENGTH} letters, seed {args.seed}")
+             f"seeds; training: {steps} steps of {ROWS} x {LENGTH} letters, "
+             f"rate {args.lr}, seed {args.seed}")
     draw(norms, losses, depth, args.train_depth, setup, folder)
     return {"norms": norms, "losses": losses}
 

@@ -1,15 +1,18 @@
-"""What do the heads of a trained model look at? A small GPT learns to look things up.
+"""What do the heads of a trained model look at? A small GPT learns to pick out a word.
 
     python part_1/demo_visualize_multi_head.py
 
-It reads sentences such as "ann has the key . ben has the bell . tom has the cup . the bell is
-with ben .", made at random, and must name the right person at the end.
+It reads sentences such as "a goat , a saw and a plum are in the bag . the fruit is the plum ."
+and must name the right thing at the end. There are 1,152 such sentences; it trains on four fifths
+of them and is asked about the rest.
 
 See: how often it is right on held-out sentences, and what each of its eight heads does, measured
-over those sentences: the weight on the token before, and, at the word "with", the weight on the
-answer. The picture shows one held-out sentence: what every head looks at from "with", and the
-whole map of the head that finds the answer.
+over those sentences: the weight on the token before and, from the last "the", the weight on the
+word that is the answer. The picture shows one held-out sentence: what every head looks at from
+there, and the whole map of the head that finds the answer.
 """
+
+from itertools import permutations, product
 
 import plotting
 import torch
@@ -18,62 +21,45 @@ from runtime import choose_device, make_parser, out_folder, print_table, run_mai
 from toy_text import Vocabulary
 from tqdm import trange
 
-PEOPLE = ["ann", "ben", "eva", "leo", "mia", "tom"]
-THINGS = ["bell", "book", "cup", "key", "lamp", "rope"]
-CLAUSES = 3
-WORDS = Vocabulary([*PEOPLE, *THINGS, "has", "is", "the", "with", "."])
-LENGTH = 5 * CLAUSES + 6   # "X has the Y ." three times, then "the Y is with X ."
-ASK = LENGTH - 3           # where "with" stands; the answer comes next
-PER_GROUP = len(PEOPLE)
+KINDS = {"animal": "cat fox goat hen", "fruit": "apple fig pear plum", "tool": "axe nail rope saw"}
+SENTENCE = "a {} , a {} and a {} are in the bag . the {} is the {} ."
+SLOTS = (1, 4, 7)  # where the three things stand
+PEAK = 5e-3        # of the learning rate
+ASK = 16           # the last "the"; the answer comes next
 
 
-def pick(count: int, choices: int, generator: torch.Generator) -> torch.Tensor:
-    """(count, CLAUSES): different numbers below `choices` in each row."""
-    return torch.rand(count, choices, generator=generator).argsort(dim=1)[:, :CLAUSES]
+def all_sentences() -> list[list[str]]:
+    """Every sentence: three kinds in any order, four things of each, asked for each. 1,152."""
+    sentences = []
+    for kinds in permutations(KINDS):
+        for things in product(*(KINDS[kind].split() for kind in kinds)):
+            sentences += [SENTENCE.format(*things, kind, thing).split()
+                          for kind, thing in zip(kinds, things)]
+    return sentences
 
 
-def make_sentences(count: int, generator: torch.Generator, *, held_out: bool):
-    """-> ids (count, LENGTH) and asked (count,), the clause that holds the answer.
-
-    A sentence is held out when the sum over its clauses of place * (person + 2 thing), plus the
-    clause asked for, is a multiple of 5: a rule, so that none of them is ever trained on.
-    """
-    people = pick(4 * count + 40, len(PEOPLE), generator)
-    things = pick(4 * count + 40, len(THINGS), generator)
-    asked = torch.randint(CLAUSES, (len(people),), generator=generator)
-    places = torch.arange(1, CLAUSES + 1)
-    rule = ((people + 2 * things) * places).sum(dim=1) + asked
-    keep = (rule % 5 == 0) == held_out
-    # of 4 n + 40 candidates a fifth is held out, so a larger draw is needed for those
-    people, things, asked = people[keep][:count], things[keep][:count], asked[keep][:count]
-    if len(people) < count:
-        more, more_asked = make_sentences(count - len(people), generator, held_out=held_out)
-        ids, asked = _write(people, things, asked)
-        return torch.cat([ids, more]), torch.cat([asked, more_asked])
-    return _write(people, things, asked)
+def split_sentences() -> tuple[torch.Tensor, torch.Tensor, Vocabulary]:
+    """-> ids for training, ids held out (a fifth, the same for every seed), and the words."""
+    sentences = all_sentences()
+    words = Vocabulary([word for sentence in sentences for word in sentence])
+    ids = torch.stack([words.encode(sentence) for sentence in sentences])
+    order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(2017))
+    held_out = len(ids) // 5
+    return ids[order[held_out:]], ids[order[:held_out]], words
 
 
-def _write(people: torch.Tensor, things: torch.Tensor, asked: torch.Tensor):
-    """Numbers of people and things, and who is asked for -> the words of the sentences."""
-    person = WORDS.encode(PEOPLE)[people]
-    thing = WORDS.encode(THINGS)[things]
-    has, the, dot, is_, with_ = WORDS.encode(["has", "the", ".", "is", "with"])
-    ids = torch.empty(len(people), LENGTH, dtype=torch.int64)
-    for c in range(CLAUSES):
-        ids[:, 5 * c], ids[:, 5 * c + 3] = person[:, c], thing[:, c]
-        ids[:, 5 * c + 1], ids[:, 5 * c + 2], ids[:, 5 * c + 4] = has, the, dot
-    row = torch.arange(len(people))
-    ids[:, -6], ids[:, -4], ids[:, -3], ids[:, -1] = the, is_, with_, dot
-    ids[:, -5], ids[:, -2] = thing[row, asked], person[row, asked]
-    return ids, asked
+def answer_places(ids: torch.Tensor) -> torch.Tensor:
+    """(B, 19) -> (B,): where the answer stands among the three things."""
+    is_answer = ids[:, SLOTS] == ids[:, ASK + 1:ASK + 2]
+    return torch.tensor(SLOTS, device=ids.device)[is_answer.int().argmax(dim=1)]
 
 
-def train(model: GPT, steps: int, generator: torch.Generator, device) -> None:
-    """Next-word training on fresh sentences."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01, fused=True)
-    for step in (bar := trange(steps, desc="looking things up", mininterval=1)):
-        optimizer.param_groups[0]["lr"] = 3e-3 * min(1, (step + 1) / 50, 2 * (steps - step) / steps)
-        ids = make_sentences(64, generator, held_out=False)[0].to(device)
+def train(model: GPT, training: torch.Tensor, steps: int) -> None:
+    """Next-word training on random batches of the training sentences."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, weight_decay=0.01, fused=True)
+    for step in (bar := trange(steps, desc="picking words out", mininterval=1)):
+        optimizer.param_groups[0]["lr"] = PEAK * min(1, (step + 1) / 50, 2 * (steps - step) / steps)
+        ids = training[torch.randint(len(training), (32,))]
         _, loss = model(ids[:, :-1], ids[:, 1:])
         optimizer.zero_grad()
         loss.backward()
@@ -83,31 +69,34 @@ def train(model: GPT, steps: int, generator: torch.Generator, device) -> None:
 
 
 @torch.no_grad()
-def measure(model: GPT, ids: torch.Tensor, asked: torch.Tensor):
-    """-> the share of right answers, and (L, H) weights: token before, answer, its thing."""
+def measure(model: GPT, ids: torch.Tensor) -> tuple[float, torch.Tensor, torch.Tensor]:
+    """-> the share of right answers; (L, H) mean weights on the token before, on the answer."""
     right = (model(ids[:, :-1])[0][:, ASK].argmax(-1) == ids[:, ASK + 1]).float().mean().item()
-    maps = model.attention_maps(ids[:, :-1]).cpu()  # (B, L, H, T, T)
+    maps = model.attention_maps(ids[:, :-1])  # (B, L, H, T, T)
     before = maps.diagonal(offset=-1, dim1=-2, dim2=-1).mean(dim=(0, -1))
-    row, clause = torch.arange(len(ids)), asked.cpu()
-    answer = maps[row, :, :, ASK, 5 * clause].mean(dim=0)
-    thing = maps[row, :, :, ASK, 5 * clause + 3].mean(dim=0)
-    return right, before, answer, thing
+    row = torch.arange(len(ids), device=ids.device)
+    answer = maps[row, :, :, ASK, answer_places(ids)].mean(dim=0)
+    return right, before.cpu(), answer.cpu()
 
 
-def draw(model, ids, right, answer, setup, folder) -> None:
-    """Left: all heads from "with". Right: the head that puts most weight on the answer."""
-    words = WORDS.decode(ids[0, :ASK + 1])
+def head_names(layers: int, heads: int) -> list[str]:
+    return [f"layer {i + 1} head {h + 1}" for i in range(layers) for h in range(heads)]
+
+
+def draw(model, ids, words, right, answer, setup, folder) -> None:
+    """Left: all heads from the last "the". Right: the head that puts most weight on the answer."""
+    words = words.decode(ids[0, :ASK + 1])
     maps = model.attention_maps(ids[:1, :ASK + 1])[0].cpu()  # (L, H, T, T)
     layer, head = divmod(int(answer.argmax()), answer.size(1))
     fig, axes = plotting.figure(
-        f"{right:.1%} of held-out questions right: from 'with', head {head + 1} of layer "
-        f"{layer + 1} puts {answer.max():.0%} of its weight on the answer",
+        f"{right:.1%} of held-out answers right: at the end, head {head + 1} of layer "
+        f"{layer + 1} puts {answer.max():.0%} of its weight on the word to be said",
         setup, 2, size=(10, 5), widths=[1.15, 1])
-    names = [f"layer {l + 1} head {h + 1}" for l in range(maps.size(0)) for h in range(maps.size(1))]
+    names = head_names(maps.size(0), maps.size(1))
     plotting.heat_map(axes[0], maps[:, :, -1].flatten(0, 1), rows=names, columns=words,
                       numbers=False, colorbar=False)
     axes[0].set_aspect("auto")
-    axes[0].set_title("where each head looks from the last word, 'with'", loc="left")
+    axes[0].set_title("where each head looks from the last 'the'", loc="left")
     visible = torch.ones(len(words), len(words)).tril().bool().numpy()
     plotting.heat_map(axes[1], maps[layer, head], rows=words, columns=words, is_visible=visible,
                       numbers=False)
@@ -122,7 +111,7 @@ def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
     parser.add_argument("--device", default="auto",
                         help="auto, cpu, cuda, cuda:N or mps (default: auto, the best)")
-    parser.add_argument("--steps", type=int, default=700, help="training steps (default: 700)")
+    parser.add_argument("--steps", type=int, default=900, help="training steps (default: 900)")
     parser.add_argument("--quick", action="store_true",
                         help="30 steps, to see that it runs; learns little (default: off)")
     return parser.parse_args(argv)
@@ -136,20 +125,22 @@ def main(argv=None) -> dict:
     folder = out_folder(__file__, args.out)
     device, _ = choose_device(args.device)
     seed_everything(args.seed)
-    config = GPTConfig(vocab_size=len(WORDS), block_size=LENGTH - 1, n_layer=2, n_head=4, n_embd=64)
+    training, held_out, words = split_sentences()
+    config = GPTConfig(vocab_size=len(words), block_size=ASK + 2, n_layer=2, n_head=4, n_embd=64)
     model = GPT(config).to(device)
-    train(model, steps, torch.Generator().manual_seed(args.seed), device)
-    ids, asked = make_sentences(500, torch.Generator().manual_seed(4321), held_out=True)
-    right, before, answer, thing = measure(model, ids.to(device), asked)
-    rows = [[f"layer {l + 1} head {h + 1}", before[l, h].item(), answer[l, h].item(),
-             thing[l, h].item()] for l in range(config.n_layer) for h in range(config.n_head)]
-    print_table(["head", "on the token before", "'with': on the answer", "'with': on its thing"],
-                rows, "Mean weights over 500 held-out sentences")
-    print(f"\nright answers on held-out sentences: {right:.1%}; guessing among the "
-          f"{CLAUSES} people named gives {1 / CLAUSES:.1%}")
-    setup = (f"2 layers of 4 heads, width 64, trained {steps} steps of 64 sentences, "
-             f"seed {args.seed}; the sentence shown is held out; weights in the title are means of 500")
-    draw(model, ids.to(device), right, answer, setup, folder)
+    held_out = held_out.to(device)
+    train(model, training.to(device), steps)
+    right, before, answer = measure(model, held_out)
+    print_table(["head", "on the token before", "last 'the': on the answer"],
+                [[name, b.item(), a.item()] for name, b, a in
+                 zip(head_names(config.n_layer, config.n_head), before.flatten(),
+                     answer.flatten())],
+                f"Mean weights over {len(held_out)} held-out sentences")
+    print(f"\nright answers on {len(held_out)} held-out sentences: {right:.1%}; "
+          f"guessing among the three things named gives {1 / 3:.1%}")
+    setup = (f"2 layers of 4 heads, width 64, {steps} steps of 32 sentences, seed {args.seed}; "
+             f"the sentence shown is held out; weights in the title are means of {len(held_out)}")
+    draw(model, held_out, words, right, answer, setup, folder)
     return {"right": right, "answer": answer.max().item(), "before": before.max().item()}
 
 

@@ -60,7 +60,7 @@ def test_layer_norm_equals_pytorch_in_output_and_gradients():
 
 
 def test_layer_norm_by_hand():
-    y = LayerNorm(4, eps=0.0)(torch.tensor([1.0, 3.0, 5.0, 7.0]))  # mean 4, variance (9+1+1+9)/4 = 5
+    y = LayerNorm(4, eps=0.0)(torch.tensor([1.0, 3.0, 5.0, 7.0]))  # mean 4, variance 5
     assert y.tolist() == pytest.approx([-3 / math.sqrt(5), -1 / math.sqrt(5), 1 / math.sqrt(5),
                                         3 / math.sqrt(5)], abs=1e-6)
 
