@@ -1,0 +1,158 @@
+"""The experts: E small SwiGLU networks, of which every token uses k.
+
+Math   y = sum over i in S of  g_i W_down,i (silu(W_gate,i x) * W_up,i x)              (eq. 5.7)
+Used   moe.py, expert_parallel.py.   See it: python benchmark_moe.py
+Shapes N tokens, E experts, k choices, M kept choices (N*k if none is dropped), C = n_embd,
+       F = n_hidden;   gate_up (E, 2F, C): W_gate in rows 0 … F-1, W_up in the others
+       down (E, C, F), both in nn.Linear's layout [out, in] for each expert
+Source Jiang et al. 2024, "Mixtral of Experts"; Gale et al. 2022, "MegaBlocks" (dropless)
+
+Three forms of eq. 5.7, with equal results and gradients:
+  experts_loop     to be read: for each expert, find its tokens, compute, add to their rows
+  experts_sorted   on a CPU: the choices sorted by expert, forward and backward written by hand
+  experts_grouped  on a GPU: sorted too, then all experts in one grouped matrix product
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+FORMS = ("auto", "loop", "sorted", "grouped")
+
+
+def experts_loop(x, experts, weights, gate_up, down) -> torch.Tensor:
+    """x (N, C), experts and weights (N, k), gate_up (E, 2F, C), down (E, C, F) -> (N, C)"""
+    out = torch.zeros_like(x)
+    for e in range(gate_up.size(0)):
+        token, choice = torch.where(experts == e)  # a dropped choice equals no expert's number
+        gate, up = F.linear(x[token], gate_up[e]).chunk(2, dim=-1)
+        y = F.linear(F.silu(gate) * up, down[e])
+        out = out.index_add(0, token, y * weights[token, choice, None].to(y.dtype))  # eq. 5.7
+    return out
+
+
+def sort_by_expert(experts: torch.Tensor, n_expert: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N, k) -> (order (M,), counts (E,)): the kept choices, expert by expert.
+
+    order holds places in the flattened (N*k,): choice o belongs to token o // k.
+    experts [[1, 0], [1, DROPPED]] -> order [1, 0, 2], counts [1, 2]
+    """
+    flat = experts.flatten()
+    order = flat.argsort(stable=True)  # DROPPED is -1: these come first
+    counts = torch.bincount(flat + 1, minlength=n_expert + 1)
+    return order[order.numel() - int(counts[1:].sum()):], counts[1:]
+
+
+class SortedExperts(torch.autograd.Function):
+    """eq. 5.7 with its backward pass by hand: what autograd would keep and copy is not made.
+
+    The weight g is applied to the hidden layer, not to the output: W(g a) = g W a, and so dL/dg
+    needs no output of an expert.  With a = silu(u) * v, d = dL/dy of the token's row:
+        dL/d(g a) = W_down^T d     dL/dg = a . dL/d(g a)     dL/da = g dL/d(g a)
+    """
+
+    @staticmethod
+    def forward(ctx, x, order, counts: list[int], weights, gate_up, down):
+        k = weights.size(1)
+        token = order // k
+        g = weights.flatten()[order, None]  # (M, 1)
+        out = torch.zeros_like(x)
+        hidden = x.new_empty(order.numel(), gate_up.size(1))  # (M, 2F): [u | v], kept for backward
+        begin = 0
+        for e, count in enumerate(counts):
+            rows, begin = slice(begin, begin + count), begin + count
+            if count == 0:
+                continue
+            torch.mm(x.index_select(0, token[rows]), gate_up[e].T, out=hidden[rows])
+            gate, up = hidden[rows].chunk(2, dim=-1)
+            act = F.silu(gate).mul_(up).mul_(g[rows])
+            out.index_add_(0, token[rows], act @ down[e].T)
+        ctx.save_for_backward(x, token, order, g, hidden, gate_up, down)
+        ctx.counts, ctx.shape = counts, weights.shape
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        x, token, order, g, hidden, gate_up, down = ctx.saved_tensors
+        width = down.size(2)
+        grad_x, grad_up, grad_down = (torch.zeros_like(t) for t in (x, gate_up, down))
+        grad_g = torch.empty_like(g)
+        begin = 0
+        for e, count in enumerate(ctx.counts):
+            rows, begin = slice(begin, begin + count), begin + count
+            if count == 0:
+                continue
+            here = token[rows]
+            d = grad.index_select(0, here)                  # (m, C)
+            gate, up = hidden[rows].chunk(2, dim=-1)
+            silu = F.silu(gate)
+            act = silu * up
+            d_act = d @ down[e]                             # (m, F): dL/d(g a)
+            torch.sum(d_act * act, -1, keepdim=True, out=grad_g[rows])
+            torch.mm(d.T, act.mul_(g[rows]), out=grad_down[e])
+            d_act.mul_(g[rows])                             # dL/da
+            d_hidden = torch.empty_like(hidden[rows])
+            torch.mul(d_act, silu, out=d_hidden[:, width:])
+            d_hidden[:, :width] = torch.ops.aten.silu_backward(d_act.mul_(up), gate)
+            torch.mm(d_hidden.T, x.index_select(0, here), out=grad_up[e])
+            grad_x.index_add_(0, here, d_hidden @ gate_up[e])
+        grad_weights = g.new_zeros(ctx.shape[0] * ctx.shape[1])
+        grad_weights[order] = grad_g[:, 0]
+        return grad_x, None, None, grad_weights.view(ctx.shape), grad_up, grad_down
+
+
+def experts_sorted(x, experts, weights, gate_up, down) -> torch.Tensor:
+    """As `experts_loop`, faster on a CPU."""
+    order, counts = sort_by_expert(experts, gate_up.size(0))
+    return SortedExperts.apply(x, order, counts.tolist(), weights.to(x.dtype), gate_up, down)
+
+
+def experts_grouped(x, experts, weights, gate_up, down) -> torch.Tensor:
+    """As `experts_loop`, in two grouped matrix products: the form for a GPU."""
+    k = experts.size(1)
+    order, counts = sort_by_expert(experts, gate_up.size(0))
+    ends = counts.cumsum(0).to(torch.int32)  # expert e has rows ends[e-1] … ends[e] - 1
+    token = order // k
+    hidden = F.grouped_mm(x.index_select(0, token), gate_up.mT, offs=ends)
+    gate, up = hidden.chunk(2, dim=-1)
+    act = F.silu(gate) * up * weights.flatten()[order, None].to(x.dtype)
+    y = F.grouped_mm(act, down.mT, offs=ends)  # (M, C)
+    return torch.zeros_like(x).index_add(0, token, y)
+
+
+RUN = {"loop": experts_loop, "sorted": experts_sorted, "grouped": experts_grouped}
+
+
+class Experts(nn.Module):
+    """(x (N, C), experts (N, k), weights (N, k)) -> (N, C): eq. 5.7, in the form that is fast here."""
+
+    def __init__(self, n_expert: int, n_embd: int, n_hidden: int, form: str = "auto"):
+        super().__init__()
+        self.form = form
+        self.gate_up = nn.Parameter(torch.empty(n_expert, 2 * n_hidden, n_embd))
+        self.down = nn.Parameter(torch.empty(n_expert, n_embd, n_hidden))
+        self.reset(0.02, 0.02)
+
+    @property
+    def fits_grouped(self) -> bool:
+        """Grouped products want rows of whole 16 bytes: widths that are multiples of 8."""
+        return all(width % 8 == 0 for width in self.down.shape[1:])
+
+    def reset(self, std: float, std_down: float) -> None:
+        """Normal weights; `std_down` is for the matrices that write to the residual stream."""
+        nn.init.normal_(self.gate_up, std=std)
+        nn.init.normal_(self.down, std=std_down)
+
+    def forward(self, x, experts, weights) -> torch.Tensor:
+        gate_up, down = self.gate_up, self.down
+        device = x.device.type
+        if torch.is_autocast_enabled(device):  # by hand: grouped products are not on its list
+            dtype = torch.get_autocast_dtype(device)
+            x, gate_up, down = x.to(dtype), gate_up.to(dtype), down.to(dtype)
+        form = self.form
+        if form == "auto":
+            form = "grouped" if device == "cuda" and self.fits_grouped else "sorted"
+        with torch.autocast(device, enabled=False):
+            return RUN[form](x, experts, weights, gate_up, down)

@@ -1,0 +1,79 @@
+"""Train a dense model or one with experts on rows of tokens, and look at what the routers do.
+
+Used   train_moe.py, compare_moe.py, demo_moe.py, demo_collapse.py: the same steps for all of them
+Shapes R rows a step, T context, L layers with experts, E experts
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from data import DataPlan, TokenRows, open_shards, prepare
+from evaluation import plain_row
+from hybrid import HybridGPT
+from loop import Report, train_step
+from optim import make_optimizer
+from runtime import Runtime
+from schedule import Schedule
+from tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Prepared data: rows to learn from, rows to be judged by, and how many bytes a token is."""
+
+    tokenizer: Tokenizer
+    train: TokenRows
+    held_out: TokenRows
+    bytes_per_label: float  # of the held-out text; a label is a token that is predicted
+
+    def bits_per_byte(self, loss: float) -> float:
+        """Nats per token -> bits per byte, which do not depend on the tokenizer."""
+        return loss / math.log(2) / self.bytes_per_label
+
+
+def read_texts(plan: DataPlan, folder: Path, context: int, seed: int = 0) -> Texts:
+    """Make the tokens of a plan (or find them in `folder`), and open them."""
+    tokenizer, made = prepare(plan, folder / "data", folder / "cache")
+    train, held_out = (TokenRows(open_shards(folder / "data", split, tokenizer), context,
+                                 begin=tokenizer.begin, seed=seed)
+                       for split in ("train", "validation"))
+    split = made["validation"]
+    return Texts(tokenizer, train, held_out,
+                 split["text_bytes"] / (split["tokens"] - split["documents"]))
+
+
+def learn(model, rows: TokenRows, runtime: Runtime, schedule: Schedule, *, steps: int,
+          rows_a_step: int, weight_decay: float = 0.1) -> Iterator[tuple[int, Report]]:
+    """Train; after each step yield (its number, its report), so that the caller can look in."""
+    optimizer = make_optimizer(model, weight_decay=weight_decay, betas=(0.9, 0.95))
+    scaler = runtime.grad_scaler()
+    model.train()
+    for step in range(steps):
+        # 1. the batch is a function of the step, the rate of the share that is done
+        ids, targets = rows.batch(step, rows_a_step)
+        # 2. forward, backward, clip, update; the loss of a HybridGPT holds the routers' losses
+        report = train_step(model, optimizer, ids.to(runtime.device), targets.to(runtime.device),
+                            runtime=runtime, scaler=scaler, rate=schedule.rate((step + 1) / steps))
+        # 3. balance without a loss: the biases follow the load of this step
+        if isinstance(model, HybridGPT):
+            model.update_biases()
+        yield step, report
+
+
+@torch.inference_mode()
+def held_out_loads(model: HybridGPT, rows: TokenRows, runtime: Runtime, *, batches: int = 8,
+                   size: int = 16) -> torch.Tensor:
+    """(L, E): choices of each expert over the first held-out rows, in every layer with experts."""
+    was_training = model.training
+    model.eval()
+    total = 0
+    for first in range(0, min(batches * size, rows.epoch_rows - size + 1), size):
+        tokens = torch.stack([torch.from_numpy(plain_row(rows, first + i)) for i in range(size)])
+        with runtime.autocast():
+            model(tokens[:, :-1].to(runtime.device), last_only=True)
+        total = total + model.loads().cpu()
+    model.train(was_training)
+    return total
