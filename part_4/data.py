@@ -133,7 +133,8 @@ def open_shards(folder: Path, split: str, tokenizer: Tokenizer) -> list[Shard]:
 class TokenRows:
     """Rows of T tokens and their targets, cut from shards, in a shuffled order without end."""
 
-    def __init__(self, shards: list[Shard], context: int, *, begin: int, seed: int = 0):
+    def __init__(self, shards: list[Shard], context: int, *, begin: int, seed: int = 0,
+                 name: str = "data"):
         self.shards, self.context, self.begin, self.seed = shards, context, begin, seed
         # An epoch cuts the stream at another offset below T, so T tokens a shard are left over.
         self.rows_of = [max(0, (len(shard.tokens) - context) // context) for shard in shards]
@@ -141,8 +142,8 @@ class TokenRows:
         self.epoch_rows = int(self.firsts[-1])
         self._order = (-1, None, 0)  # the epoch at hand, its permutation, its offset
         if self.epoch_rows == 0:
-            raise ValueError(f"the data has {sum(len(s.tokens) for s in shards):,} tokens, too few "
-                             f"for one row of context {context}; give more text or a shorter context")
+            raise ValueError(f"the {name} has {sum(len(s.tokens) for s in shards):,} tokens, too few "
+                             f"for one row: give more text, or a shorter --context than {context}")
 
     def order(self, epoch: int) -> tuple[np.ndarray, int]:
         """The permutation and the offset of an epoch: a pure function of (seed, epoch)."""

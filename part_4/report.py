@@ -21,9 +21,6 @@ from optim import model_state
 from run import Run
 from runtime import print_table, save_results
 
-DOCUMENTS = 400  # held-out texts of the world for the final figures, none of them the probe's
-
-
 def finish(run: Run) -> None:
     """Measure, then write everything that others need. With FSDP every process takes part."""
     metrics = final_metrics(run)
@@ -51,17 +48,18 @@ def final_metrics(run: Run) -> dict:
     model = unwrapped(run.model).eval()
     if not run.probe:
         return rows_metrics(run, model)
-    texts = world_documents(DOCUMENTS, run.args.seed + 1)
+    texts = world_documents(run.settings.eval_documents, run.args.seed + 1)  # not the probe's
     stories = [text for text in texts if text.kind == "story"]
     on_all = documents_loss(model, [text.text for text in texts], run.tokenizer, run.runtime)
-    on_stories = documents_loss(model, [text.text for text in stories], run.tokenizer, run.runtime)
     accuracy, questions = cloze_accuracy(model, stories, run.tokenizer, run.runtime)
     metrics = {"val_loss": on_all.loss, "bits_per_byte": on_all.bits_per_byte}
     if run.settings.data != "world":
         metrics = {**rows_metrics(run, model), "world_bits_per_byte": on_all.bits_per_byte}
+    if stories:
+        on_stories = documents_loss(model, [t.text for t in stories], run.tokenizer, run.runtime)
+        metrics = {**metrics, "story_bits_per_byte": on_stories.bits_per_byte,
+                   "story_floor_bits_per_byte": floor_bits_per_byte(stories)}
     return {**metrics, "floor_bits_per_byte": floor_bits_per_byte(texts),
-            "story_bits_per_byte": on_stories.bits_per_byte,
-            "story_floor_bits_per_byte": floor_bits_per_byte(stories),
             "cloze_accuracy": accuracy, "cloze_questions": questions}
 
 

@@ -23,9 +23,6 @@ from optim import (
 from runtime import choose_runtime, out_folder, seed_everything
 from settings import chosen, differences
 
-PROBE_DOCUMENTS = 128  # of the world, to follow the loss against its floor
-
-
 class Run:
     """Everything a run needs, put together once; the loop below only takes steps."""
 
@@ -82,10 +79,11 @@ class Run:
         self.tokenizer, _ = prepare(plan, folder, self.out / "cache")
         self.rows, self.held_out = (
             TokenRows(open_shards(folder, split, self.tokenizer), self.settings.context,
-                      begin=self.tokenizer.begin, seed=self.args.seed)
+                      begin=self.tokenizer.begin, seed=self.args.seed, name=f"{split} text")
             for split in ("train", "validation"))
-        self.probe = world_documents(PROBE_DOCUMENTS, self.args.seed) \
-            if "world" in self.settings.data.split("+") else []
+        self.probe = []  # documents of the world, to follow the loss against its floor
+        if "world" in self.settings.data.split("+"):
+            self.probe = world_documents(self.settings.eval_documents // 3 + 1, self.args.seed)
         if self.settings.rows % self.processes.world:
             raise ValueError(f"--rows {self.settings.rows} must be a multiple of the "
                              f"{self.processes.world} processes")

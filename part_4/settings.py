@@ -51,11 +51,12 @@ class Settings:
     eval_every: int = setting(100, "steps between looks at validation text")
     save_every: int = setting(300, "steps between checkpoints")
     sample_every: int = setting(300, "steps between samples of text")
+    eval_documents: int = setting(400, "documents of the world for the final figures")
     keep: int = setting(2, "checkpoints kept, beside the best")
 
     def __post_init__(self):
         for name in ("rows", "micro_rows", "steps", "eval_every", "save_every", "sample_every",
-                     "keep", "context", "vocab_size"):
+                     "keep", "context", "vocab_size", "eval_documents"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at "
                                  "least 1")

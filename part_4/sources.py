@@ -24,8 +24,8 @@ from runtime import replacing
 from world import World
 
 TEXT_ENDINGS = (".txt", ".md", ".rst", ".py", ".json", ".jsonl", ".html", ".c", ".h", ".tex", ".csv")
-LONGEST_DOCUMENT = 64_000  # characters; a longer file is cut at a line's end
-VALIDATION_SHARE = 0.02    # of the documents of a file, folder or set
+LONGEST_DOCUMENT = 8_000  # characters; a longer file is cut at a line's end
+VALIDATION_SHARE = 0.05    # of the documents of a file, folder or set
 
 
 @dataclass(frozen=True)

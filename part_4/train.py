@@ -76,7 +76,7 @@ def train(run: Run) -> bool:
                 run.logger.log_timing(run.step, seconds=took, data_seconds=waited,
                                       tokens_per_second=s.rows * s.context / took,
                                       memory_mb=peak_memory_mb(device))
-            bar.update(took if s.minutes else 1)
+            bar.update(min(took if s.minutes else 1, bar.total - bar.n))
             bar.set_postfix_str(f"loss {report.loss:.3f}, {s.rows * s.context / took:,.0f} tokens/s")
             # 6. evaluate, sample, save
             look_and_save(run)

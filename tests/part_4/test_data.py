@@ -112,7 +112,7 @@ def test_the_processes_together_see_the_rows_of_one(shard, world):
 
 
 def test_too_little_data_is_refused_with_the_numbers(shard):
-    with pytest.raises(ValueError, match="context 2000"):
+    with pytest.raises(ValueError, match="--context than 2000"):
         TokenRows([shard(1000)], 2000, begin=0)
     with pytest.raises(ValueError, match="64 rows.*only 30"):
         TokenRows([shard(1000)], 32, begin=0).batch(0, 64)
