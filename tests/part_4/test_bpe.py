@@ -224,3 +224,25 @@ def test_training_text_encodes_to_what_training_made_of_it():
     tokens = token_bytes(merges)
     assert b"".join(tokens[i] for i in encode_plain(text, merges)) == text.encode()
     assert len(encode_plain(text, merges)) == len(split_chunks(text))  # every chunk is one token
+
+
+# ---------------------------------------------------------------- the scripts
+
+@pytest.mark.scripts
+def test_the_demo_shows_merges_compression_and_a_picture(run_script, tmp_path):
+    done = run_script("part_4/demo_bpe.py", "--quick", "--out", tmp_path)
+    assert "the same merges: yes" in done.stdout
+    assert (tmp_path / "bpe.png").stat().st_size > 10_000
+    line = r"^ *[\d,]+ +[\d,]+ +([\d.]+)$"
+    ratios = [float(value) for value in re.findall(line, done.stdout, re.MULTILINE)]
+    assert len(ratios) == 4 and ratios[0] == 1 and ratios == sorted(ratios) and ratios[-1] > 2
+
+
+@pytest.mark.scripts
+def test_the_benchmark_runs_without_hugging_faces_package(run_script, tmp_path):
+    (tmp_path / "tokenizers.py").write_text("raise ImportError", encoding="utf-8")
+    done = run_script("part_4/benchmark_bpe.py", "--megabytes", 0.05, "--vocab", 300,
+                      "--rounds", 1, "--out", tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    assert "tokenizers is not installed" in done.stdout
+    assert "our Tokenizer.encode" in done.stdout
+    assert (tmp_path / "benchmark_bpe.json").exists()
