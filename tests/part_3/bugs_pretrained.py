@@ -3,6 +3,7 @@
 from planted import Bug
 
 LOAD, WORDS = "tests/part_3/test_load_pretrained.py", "tests/part_3/test_hf_tokenizer.py"
+REFUSED = "tests/part_3/test_pretrained_refusals.py"
 MAIN, CONFIG = "part_3/load_pretrained.py", "part_3/hf_config.py"
 TOKENIZER = "part_3/hf_tokenizer.py"
 
@@ -46,7 +47,7 @@ BUGS = [
         '    if kind == "llama":\n        _refuse(', '    if kind == "mistral":\n'
         '        return None\n    if kind == "llama":\n        _refuse(', LOAD),
     Bug("Qwen2's window acts though use_sliding_window is false", CONFIG,
-        'not config.get("use_sliding_window", False)', "False", LOAD),
+        'not config.get("use_sliding_window", False)', "False", REFUSED),
     Bug("Qwen3's norms of queries and keys left out", CONFIG,
         '"qk_norm": kind == "qwen3"', '"qk_norm": False', LOAD),
     Bug("head_dim is taken to be C / H", CONFIG,
@@ -54,7 +55,7 @@ BUGS = [
     Bug("tie_word_embeddings is true where it is not told", CONFIG,
         'bool(config.get("tie_word_embeddings", False))', "True", LOAD),
     Bug("unknown activation passes", CONFIG,
-        '_refuse(config, {"hidden_act": "silu", ', "_refuse(config, {", LOAD),
+        '_refuse(config, {"hidden_act": "silu", ', "_refuse(config, {", REFUSED),
     Bug("tokenizer: the space letter is off by one", TOKENIZER,
         "{chr(0x100 + n): b for", "{chr(0x101 + n): b for", WORDS),
     Bug("tokenizer: the Unicode form is ignored", TOKENIZER,
