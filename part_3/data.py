@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-VOCAB_SIZE = 256  # every byte is a token
+N_BYTES = 256  # the size of the vocabulary: every byte is a token
 
 
 def encode(text: str) -> list[int]:

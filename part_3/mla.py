@@ -31,7 +31,7 @@ class LatentAttention(nn.Module):
         self.H, self.D = config.n_head, config.head_dim
         self.r, self.D_r = config.kv_rank, config.rope_dim
         C, H, D, D_n = config.n_embd, self.H, self.D, self.D - self.D_r
-        self.query = nn.Linear(C, H * D, bias=config.bias)  # each head: [D - D_r plain | D_r turned]
+        self.query = nn.Linear(C, H * D, bias=config.bias)  # a head: [plain | D_r turned]
         self.down = nn.Linear(C, self.r + self.D_r, bias=config.bias)  # W_dkv, then W_kr
         self.norm = RMSNorm(self.r, config.norm_eps)
         self.up_key = nn.Linear(self.r, H * D_n, bias=False)  # W_uk

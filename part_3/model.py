@@ -24,8 +24,8 @@ from swiglu import SwiGLU, hidden_width
 from torch import nn
 
 # NEW in part 3
-CHOICES = {"norm": ("rms", "layer"), "positions": ("rope", "learned"), "gelu": ("exact", "tanh"),
-           "mlp": ("swiglu", "gelu"), "attention": ("gqa", "mla")}
+CHOICES = {"norm": ("rms", "layer"), "positions": ("rope", "learned"), "mlp": ("swiglu", "gelu"),
+           "gelu": ("exact", "tanh"), "attention": ("gqa", "mla")}
 
 
 # CHANGED in part 3: fields for everything new; widths that are None are filled in
@@ -70,13 +70,14 @@ class GPTConfig:
                              "or give head_dim")
         fill = {"n_kv_head": self.n_head, "head_dim": self.n_embd // max(self.n_head, 1),
                 "n_hidden": 4 * self.n_embd if self.mlp == "gelu" else hidden_width(self.n_embd)}
-        for name, value in fill.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-        for name, value in {"kv_rank": 2 * self.head_dim, "rope_dim": self.head_dim // 4 * 2}.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
+        self.fill_in(fill)
+        self.fill_in({"kv_rank": 2 * self.head_dim, "rope_dim": self.head_dim // 4 * 2})
         self.check()
+
+    def fill_in(self, values: dict) -> None:
+        for name, value in values.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
 
     def check(self) -> None:
         for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd", "n_kv_head",

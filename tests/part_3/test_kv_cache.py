@@ -41,7 +41,7 @@ def test_a_full_cache_is_written_in_place_slot_by_slot():
 
 def fill(cache, columns):
     """Write one number per token: its column."""
-    x = torch.tensor(columns, dtype=torch.float32)[None, None, :, None].expand(cache.batch, 1, -1, 1)
+    x = torch.tensor(columns, dtype=torch.float32).view(1, 1, -1, 1).expand(cache.batch, 1, -1, 1)
     out = cache.update(0, x, x)[0][:, 0, :, 0].tolist()
     cache.advance(len(columns))
     return out
@@ -90,8 +90,8 @@ def test_fewer_key_heads_need_less_memory():
     (lambda: make().make_cache(1, rolling=True), "window"),
     (lambda: make().make_cache(2, start=[0]), "start"),
     (lambda: make().make_cache(2, start=[0, -1]), "-1"),
-    (lambda: make()(torch.zeros(1, 9, dtype=torch.int64), cache=make().make_cache(1, 8)), "length=8"),
-    (lambda: make()(torch.zeros(2, 3, dtype=torch.int64), cache=make().make_cache(1, 8)), "2 rows"),
+    (lambda: make()(torch.tensor([[1] * 9]), cache=make().make_cache(1, 8)), "length=8"),
+    (lambda: make()(torch.tensor([[1], [2]]), cache=make().make_cache(1, 8)), "2 rows"),
 ])
 def test_nonsense_is_refused_with_its_values(make_it, words):
     with pytest.raises(ValueError, match=words):

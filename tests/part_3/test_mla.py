@@ -31,7 +31,8 @@ def test_it_equals_attention_spelled_out():
     model, x = make(), torch.randn(1, 6, 32, dtype=torch.float64)
     layer, T, H, D, r = model.blocks[0].attention, 6, 4, 8, 12
     down = x[0] @ layer.down.weight.T
-    c = layer.norm.weight * down[:, :r] / (down[:, :r].square().mean(-1, keepdim=True) + 1e-5).sqrt()
+    size = (down[:, :r].square().mean(-1, keepdim=True) + 1e-5).sqrt()
+    c = layer.norm.weight * down[:, :r] / size
     q = (x[0] @ layer.query.weight.T).view(T, H, D)
     out = torch.zeros(T, H, D, dtype=torch.float64)
     w = 10000.0 ** -torch.tensor([0.0, 0.5], dtype=torch.float64)

@@ -138,7 +138,7 @@ def test_dropout_acts_in_training_alone():
 
 
 @pytest.mark.parametrize("settings, words", [
-    ({"n_head": 3}, "n_embd=32"), ({"n_kv_head": 3}, "n_kv_head=3"), ({"n_kv_head": 0}, "n_kv_head"),
+    ({"n_head": 3}, "n_embd=32"), ({"n_kv_head": 3}, "n_kv_head=3"), ({"n_kv_head": 0}, "kv_head"),
     ({"n_layer": 0}, "n_layer=0"), ({"norm": "batch"}, "rms or layer"), ({"mlp": "relu"}, "relu"),
     ({"dropout": 1.0}, "dropout=1.0"), ({"head_dim": 7}, "head_dim=7"), ({"sink": -1}, "sink=-1"),
     ({"positions": "none"}, "rope or learned"), ({"rope_scaling": "yarn"}, "yarn"),

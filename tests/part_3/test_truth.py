@@ -113,6 +113,12 @@ def test_the_forward_pass_equals_the_reference(heads, sight):
     assert (model(ids)[0][0] - expected).abs().max() < 1e-5
 
 
+@torch.no_grad()
+def test_the_base_of_the_rotation_is_that_of_the_config():
+    model, ids = make(rope_theta=50.0), make_ids(1, 30)
+    assert (model(ids)[0][0] - reference_logits(model, ids[0])).abs().max() < 1e-5
+
+
 @pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize("chunks", CHUNKS)
 @pytest.mark.parametrize("sight", SIGHT)

@@ -1,0 +1,183 @@
+"""What did each upgrade buy? Part 2's model against each new piece alone, and all together.
+
+    python benchmark_upgrades.py                        the fables, about seven minutes
+    python benchmark_upgrades.py --data book.txt        any other text
+    python benchmark_upgrades.py --seconds 20           equal time instead of equal tokens
+    python benchmark_upgrades.py --quick                a few seconds: too short to learn from
+
+Every model sees the same batches in the same order. "all together" has its MLP widened so that it
+has as many parameters as part 2's model. Decoding: one row, 32 bytes of prompt; part 2's own loop
+reads all again for every byte, all others use the cache. Writes upgrades.json and upgrades.png.
+"""
+
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from data import check_enough
+from evaluation import evaluate
+from generate import generate
+from model import GPT, GPTConfig
+from plotting import BLUE, GREY, ORANGE, figure, save
+from runtime import (
+    choose_runtime,
+    make_parser,
+    out_folder,
+    print_table,
+    run_main,
+    save_json,
+    seed_everything,
+)
+from sampling import generate as generate_uncached
+from tiny_training import FABLES, load_text, make_model, train
+
+PART_2 = {"norm": "layer", "positions": "learned", "mlp": "gelu"}
+MODERN = {"norm": "rms", "positions": "rope", "mlp": "swiglu", "n_kv_head": 2}
+UPGRADES = {  # name -> what differs from part 2's model
+    "part 2": {}, "KV cache": {}, "RMSNorm": {"norm": "rms"}, "RoPE": {"positions": "rope"},
+    "SwiGLU": {"mlp": "swiglu"}, "grouped queries": {"n_kv_head": 2},
+    "window and sinks": {"positions": "rope", "window": 32, "sink": 4},
+    "latent attention": {"positions": "rope", "attention": "mla"}, "all together": MODERN}
+BATCH, PROMPT = 16, 32
+
+
+def settings_of(name: str, args) -> dict:
+    """The settings of the model of a row; for "all together" with part 2's number of parameters."""
+    size = {"n_layer": args.layers, "n_head": 4, "n_embd": args.width, "block_size": args.context}
+    settings = {**size, **PART_2, **UPGRADES[name]}
+    if name == "all together":
+        target = GPT(GPTConfig(**size, **PART_2)).count_parameters()
+        config = GPTConfig(**settings)
+        missing = target - GPT(config).count_parameters()
+        step = 3 * args.layers * args.width  # parameters that one more hidden channel costs
+        settings["n_hidden"] = replace(config).n_hidden + missing // step
+    return settings
+
+
+def learn(name: str, texts, seed: int, args, runtime) -> tuple[float, float]:
+    """Train one model -> its validation loss, and training tokens per second."""
+    model = make_model(seed, **settings_of(name, args)).to(runtime.device)
+    start = time.perf_counter()
+    losses = train(model, texts[0], steps=None if args.seconds else args.steps,
+                   seconds=args.seconds, batch_size=BATCH, peak=args.lr, seed=seed,
+                   runtime=runtime)
+    taken = time.perf_counter() - start
+    loss = evaluate(model, texts[1][:args.eval_bytes])
+    return loss, len(losses) * BATCH * args.context / taken
+
+
+def decoding_speed(name: str, args, runtime, repeats: int = 3) -> float:
+    """Tokens per second for one row: the fastest of `repeats`."""
+    model = make_model(0, **settings_of(name, args)).to(runtime.device).eval()
+    prompt, new, best = list(range(PROMPT)), args.context - PROMPT, 0.0
+    for _ in range(repeats):
+        start = time.perf_counter()
+        if name == "part 2":
+            list(generate_uncached(model, prompt, new, temperature=0.0))
+        else:
+            generate(model, [prompt], new)
+        best = max(best, new / (time.perf_counter() - start))
+    return best
+
+
+def measure(args, runtime) -> dict[str, dict]:
+    """Name of a row -> what was measured. Rows take turns, so that all meet the same noise."""
+    texts = [part.to(runtime.device) for part in load_text(args.data)]
+    check_enough(texts[0], args.context, "training")
+    check_enough(texts[1], args.context, "validation")
+    trained = [name for name in UPGRADES if name != "KV cache"]  # that one changes no weight
+    runs = {name: [] for name in trained}
+    for seed in range(args.seed, args.seed + args.seeds):
+        for name in trained:
+            runs[name].append(learn(name, texts, seed, args, runtime))
+            print(f"  seed {seed}  {name:18s} {runs[name][-1][0]:.4f}", flush=True)
+    runs["KV cache"] = runs["part 2"]
+    found = {}
+    for name in UPGRADES:
+        model = GPT(GPTConfig(**settings_of(name, args)))
+        losses = [loss for loss, _ in runs[name]]
+        found[name] = {
+            "parameters": model.count_parameters(), "losses": losses,
+            "loss": float(np.mean(losses)),
+            "training": statistics.median(speed for _, speed in runs[name]),
+            "decoding": decoding_speed(name, args, runtime),
+            "cache": None if name == "part 2" else model.make_cache(1, args.context).bytes}
+    return found
+
+
+def draw(path, found: dict, text: str, setup: str) -> None:
+    before, after = found["part 2"]["loss"], found["all together"]["loss"]
+    fig, (left, right) = figure(
+        f"All upgrades together: loss {before:.3f} -> {after:.3f} at equal parameters on {text}, "
+        f"decoding {found['all together']['decoding'] / found['part 2']['decoding']:.1f} times "
+        "as fast", setup, panels=2, widths=[0.6, 0.4])
+    names = [name for name in UPGRADES if name != "KV cache"]
+    for y, name in enumerate(reversed(names)):
+        color = {"part 2": GREY, "all together": BLUE}.get(name, ORANGE)
+        left.plot(found[name]["losses"], [y] * len(found[name]["losses"]), "o", color=color,
+                  markersize=4, alpha=0.6)
+        left.plot(found[name]["loss"], y, "|", color=color, markersize=16, markeredgewidth=2)
+    left.axvline(before, color=GREY, linewidth=0.8)
+    left.set_yticks(range(len(names)), reversed(names))
+    left.set(xlabel="validation loss, nats a byte (dots: seeds)")
+    names = list(UPGRADES)
+    right.barh(range(len(names)), [found[name]["decoding"] for name in reversed(names)],
+               color=[{"part 2": GREY, "all together": BLUE}.get(n, ORANGE)
+                      for n in reversed(names)])
+    right.set_yticks(range(len(names)), reversed(names), fontsize=7)
+    right.set(xlabel="decoding, tokens a second")
+    right.grid(axis="x")
+    save(fig, path)
+
+
+def parse_args(argv=None):
+    parser = make_parser(__doc__)
+    add = parser.add_argument
+    add("--data", default=str(FABLES), help="a text file or folder (default: part 2's fables)")
+    add("--steps", type=int, default=400, help="training steps for each model (default: 400)")
+    add("--seconds", type=float, default=None,
+        help="train each model for so long instead of --steps (default: off)")
+    add("--seeds", type=int, default=3, help="runs of each model (default: 3)")
+    add("--lr", type=float, default=2e-3, help="learning rate at the peak (default: 0.002)")
+    add("--layers", type=int, default=4, help="blocks (default: 4)")
+    add("--width", type=int, default=128, help="width of the residual stream (default: 128)")
+    add("--context", type=int, default=128, help="bytes a window (default: 128)")
+    add("--eval-bytes", type=int, default=100_000,
+        help="bytes of the validation text that are used (default: 100,000)")
+    add("--quick", action="store_true", help="a tiny run that only shows the form (default: off)")
+    args = parser.parse_args(argv)
+    if args.quick:
+        args.steps, args.seeds, args.layers, args.width, args.context = 4, 1, 1, 32, 64
+        args.eval_bytes = 1000
+    return args
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    for flag in ("steps", "seconds", "seeds", "eval_bytes"):
+        if getattr(args, flag) is not None and not getattr(args, flag) > 0:
+            raise ValueError(f"--{flag.replace('_', '-')} {getattr(args, flag)}: must be above 0")
+    if args.context <= PROMPT + 4:
+        raise ValueError(f"--context {args.context}: must be above {PROMPT + 4}, the window and "
+                         "its sinks")
+    out = out_folder(__file__, args.out)
+    seed_everything(args.seed)
+    runtime = choose_runtime(args.device, args.amp, width=args.width)
+    found = measure(args, runtime)
+    rows = [[name, row["parameters"], row["loss"], max(row["losses"]) - min(row["losses"]),
+             row["training"], row["decoding"], row["cache"]] for name, row in found.items()]
+    budget = f"{args.seconds:g} s" if args.seconds else f"{args.steps} steps"
+    text = Path(args.data).name
+    print_table(["model", "parameters", "validation loss", "spread", "training tok/s",
+                 "decoding tok/s", "cache bytes"], rows,
+                f"{text}: {budget} of {BATCH} x {args.context} bytes, {args.seeds} seed(s)")
+    save_json(out / "upgrades.json", {"data": text, "budget": budget, "amp": runtime.amp_name,
+                                      "seeds": args.seeds, "rows": found})
+    draw(out / "upgrades.png", found, text, f"{args.layers} blocks, width {args.width}, context "
+         f"{args.context}, batch {BATCH}, {budget} each, {args.seeds} seed(s), {runtime.amp_name}")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,84 @@
+"""A checkpoint: one file with all that is needed to use the model again.
+
+Used   train_gpt.py, sample.py   (lesson 2.4)
+
+It is written to a temporary name and moved into place, so an older file is never harmed; it is read
+with weights_only=True, so that nothing in it can be run.
+"""
+
+import pickle
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import torch
+from model import GPT, GPTConfig
+from runtime import replacing
+
+FORMAT = 2  # of this file; counts up when a field changes its meaning
+# CHANGED in part 3: the modern model
+KIND = "gpt of part 3"
+FIELDS = ("format", "kind", "config", "weights", "tokenizer", "step", "settings", "metrics")
+
+
+def save_checkpoint(path: Path, model: GPT, *, step: int, settings: dict, metrics: dict) -> None:
+    """Write the model, its settings and what was measured, whole or not at all.
+
+    Raises OSError, with the way out, when the disk is full or the folder cannot be written.
+    """
+    weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    checkpoint = {"format": FORMAT, "kind": KIND, "config": asdict(model.config),
+                  "weights": weights, "tokenizer": {"kind": "bytes"}, "step": step,
+                  "settings": settings, "metrics": metrics}
+    try:
+        with replacing(path) as temporary:
+            torch.save(checkpoint, temporary)
+    except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
+        reason = str(error).splitlines()[0]
+        raise OSError(f"{path}: the checkpoint could not be written ({reason}); "
+                      "free some space there, or choose another folder with --out") from None
+
+
+# CHANGED in part 3: the command that makes one
+def read_checkpoint(path: Path, *, make_with: str = "python part_3/train_gpt.py") -> dict:
+    """Read a checkpoint file and check that it is one of ours, and whole."""
+    path = Path(path).expanduser()
+    remedy = f"make it with: {make_with}"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such checkpoint; {remedy}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
+        with open(path, "rb") as file:
+            is_archive = file.read(2) == b"PK"  # torch.save writes a zip archive
+        what = "the file is cut short or damaged" if is_archive else "this is no checkpoint file"
+        raise ValueError(f"{path}: {what} ({path.stat().st_size:,} bytes; "
+                         f"{type(error).__name__}); {remedy}") from None
+    if not isinstance(checkpoint, dict) or "format" not in checkpoint:
+        raise ValueError(f"{path}: a PyTorch file, but no checkpoint of this part; {remedy}")
+    if checkpoint["format"] != FORMAT or checkpoint.get("kind") != KIND:
+        raise ValueError(f"{path}: holds format {checkpoint['format']}, kind "
+                         f"{checkpoint.get('kind')!r}; this part reads format {FORMAT}, "
+                         f"kind {KIND!r}; {remedy}")
+    missing = [name for name in FIELDS if name not in checkpoint]
+    if missing:
+        raise ValueError(f"{path}: the checkpoint lacks {', '.join(missing)}; {remedy}")
+    return checkpoint
+
+
+# CHANGED in part 3: the command that makes one
+def load_checkpoint(path: Path, device: torch.device | str = "cpu", *,
+                    make_with: str = "python part_3/train_gpt.py") -> tuple[GPT, dict]:
+    """A checkpoint file -> (the model on `device`, in eval mode; the checkpoint's other fields)."""
+    checkpoint = read_checkpoint(path, make_with=make_with)
+    known = {field.name for field in fields(GPTConfig)}
+    if set(checkpoint["config"]) != known:
+        odd = ", ".join(sorted(set(checkpoint["config"]) ^ known))
+        raise ValueError(f"{path}: its model settings do not fit this part's GPTConfig ({odd}); "
+                         f"make it with: {make_with}")
+    model = GPT(GPTConfig(**checkpoint["config"]))
+    try:
+        model.load_state_dict(checkpoint["weights"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise ValueError(f"{path}: its weights do not fit its settings ({reason[:120]})") from None
+    return model.to(device).eval(), checkpoint
