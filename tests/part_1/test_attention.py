@@ -155,6 +155,17 @@ def test_explicit_equals_fused_in_outputs_and_gradients(causal, padded):
         torch.testing.assert_close(ours, fused, rtol=0, atol=1e-9)
 
 
+def test_a_causal_layer_given_a_mask_obeys_both():
+    layer, x = random_layer(causal=True), torch.randn(1, 5, 12).double()
+    given = torch.tensor([True, True, False, True, True])[None, None, None]
+    both = given[0, 0] & causal_visibility(5)
+    for explicit in (True, False):
+        torch.testing.assert_close(
+            layer(x, is_visible=given, explicit=explicit),
+            random_layer()(x, is_visible=both, explicit=explicit), rtol=0, atol=1e-12)
+    assert torch.equal(layer.weights(x, is_visible=given)[0, 0] > 0, both)
+
+
 def test_invisible_keys_change_nothing():
     layer = random_layer()
     x, context = torch.randn(1, 4, 12).double(), torch.randn(1, 6, 12).double()
