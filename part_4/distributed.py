@@ -115,10 +115,14 @@ def whole(value):
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
+def sliced(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """A whole tensor -> the slice that this process holds of `like`; unchanged without FSDP."""
+    if not isinstance(like, DTensor):
+        return value
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
+
+
 def put(target: torch.Tensor, value: torch.Tensor) -> None:
     """Copy a whole tensor into `target`, which may be a slice of FSDP."""
     with torch.no_grad():
-        if isinstance(target, DTensor):
-            value = distribute_tensor(value.to(target.device), target.device_mesh,
-                                      target.placements)
-        target.copy_(value)
+        target.copy_(sliced(value, target))

@@ -87,5 +87,6 @@ def open_wandb(project: str, settings: dict):
 
 
 def read_log(path: Path) -> list[dict]:
-    """The lines of a log as dictionaries."""
-    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    """The lines of a log as dictionaries. A last line that a kill cut short is left out."""
+    text = Path(path).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text[:text.rfind("\n") + 1].splitlines()]

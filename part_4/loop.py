@@ -42,7 +42,7 @@ def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, ids: torch.Te
     """
     # 1. the rate of this step
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("scale", 1.0)
     # 2. how many labels the whole step has, in all processes
     labels = processes.sum((targets != IGNORED).sum()).clamp(min=1)
     # 3. forward and backward, piece by piece; gradients add up

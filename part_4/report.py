@@ -21,6 +21,7 @@ from optim import model_state
 from run import Run
 from runtime import print_table, save_results
 
+
 def finish(run: Run) -> None:
     """Measure, then write everything that others need. With FSDP every process takes part."""
     metrics = final_metrics(run)

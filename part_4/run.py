@@ -23,6 +23,7 @@ from optim import (
 from runtime import choose_runtime, out_folder, seed_everything
 from settings import chosen, differences
 
+
 class Run:
     """Everything a run needs, put together once; the loop below only takes steps."""
 
@@ -99,7 +100,8 @@ class Run:
             raise ValueError("the checkpoint's model has other sizes; start again with --fresh")
         self.model = wrap(model, self.args.parallel, self.processes, self.runtime.device)
         self.optimizer = make_optimizer(self.model, weight_decay=s.weight_decay,
-                                        betas=(s.beta_1, s.beta_2))
+                                        betas=(s.beta_1, s.beta_2), muon=s.muon / s.peak,
+                                        dtype=self.runtime.amp_dtype or torch.float32)
         self.scaler = self.runtime.grad_scaler()
         if saved:
             training = saved["training"]

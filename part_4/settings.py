@@ -3,6 +3,7 @@
 Used   train.py.   What a checkpoint holds of them is compared when a run is resumed.
 """
 
+from argparse import BooleanOptionalAction
 from dataclasses import asdict, dataclass, field, fields
 
 from data import DataPlan
@@ -33,6 +34,7 @@ class Settings:
     n_kv_head: int = setting(2, "key/value heads they share")
     n_embd: int = setting(192, "width of the residual stream")
     context: int = setting(256, "tokens in a row")
+    qk_norm: bool = setting(True, "RMSNorm of each query and key head")
     dropout: float = setting(0.0, "share of values set to 0 in training")
     segments: bool = setting(False, "attention stays inside a document")
     rows: int = setting(16, "rows in one step, over all processes and micro-batches")
@@ -44,6 +46,7 @@ class Settings:
     low: float = setting(0.1, "lowest, as a share of the highest")
     warmup: float = setting(0.05, "share of the run that climbs")
     decay: float = setting(0.2, "wsd: share of the run that comes down")
+    muon: float = setting(0.02, "highest rate of Muon, for the blocks' matrices; 0: AdamW for all")
     weight_decay: float = setting(0.1, "pull of matrices towards zero")
     beta_1: float = setting(0.9, "AdamW: memory of the gradient")
     beta_2: float = setting(0.95, "AdamW: memory of its square")
@@ -60,7 +63,7 @@ class Settings:
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at "
                                  "least 1")
-        for name in ("minutes", "weight_decay", "dropout"):
+        for name in ("minutes", "weight_decay", "dropout", "muon"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must not be "
                                  "below 0")
@@ -71,7 +74,7 @@ class Settings:
     def model_config(self, vocab_size: int) -> GPTConfig:
         return GPTConfig(vocab_size=vocab_size, block_size=self.context, n_layer=self.n_layer,
                          n_head=self.n_head, n_kv_head=self.n_kv_head, n_embd=self.n_embd,
-                         dropout=self.dropout)
+                         dropout=self.dropout, qk_norm=self.qk_norm)
 
     def learning_rate(self) -> Schedule:
         return Schedule(self.schedule, self.peak, self.low * self.peak, self.warmup, self.decay)
@@ -113,7 +116,7 @@ def add_flags(parser) -> None:
     for one in fields(Settings):
         flag, text = "--" + one.name.replace("_", "-"), f"{one.metadata['note']} (tiny: {one.default})"
         if one.type is bool:
-            parser.add_argument(flag, action="store_true", default=None, help=text)
+            parser.add_argument(flag, action=BooleanOptionalAction, default=None, help=text)
         else:
             parser.add_argument(flag, type=one.type, default=None, help=text)
 

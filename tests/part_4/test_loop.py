@@ -7,7 +7,13 @@ import torch
 from data import IGNORED
 from loop import train_step
 from model import GPT, GPTConfig
-from optim import load_optimizer_state, make_optimizer, model_state, optimizer_state
+from optim import (
+    load_optimizer_state,
+    make_optimizer,
+    model_state,
+    optimizer_state,
+    orthogonal,
+)
 from runtime import Runtime
 
 CPU = torch.device("cpu")
@@ -193,3 +199,59 @@ def test_the_optimizers_state_survives_by_name():
     assert all(torch.equal(one, two) for one, two in zip(model.parameters(), twin.parameters()))
     with pytest.raises(ValueError, match="another model"):
         load_optimizer_state(twin, other, {"nothing": {}})
+
+
+def test_orthogonal_brings_every_singular_value_near_one_and_keeps_the_directions():
+    torch.manual_seed(0)
+    for shape in ((3, 8, 20), (2, 20, 8)):
+        x = torch.randn(*shape, dtype=torch.float64) @ torch.diag(
+            torch.logspace(0, -1, shape[2], dtype=torch.float64))
+        y = orthogonal(x, torch.float64)
+        values = torch.linalg.svdvals(y)
+        assert 0.5 < float(values.min()) and float(values.max()) < 1.3
+        u, _, vh = torch.linalg.svd(x, full_matrices=False)
+        inside = u.mT @ y @ vh.mT  # diagonal, if the singular vectors are kept
+        assert (inside - torch.diag_embed(torch.diagonal(inside, dim1=1, dim2=2))).abs().max() < 1e-9
+
+
+def muon(model):
+    return make_optimizer(model, weight_decay=0.1, betas=(0.9, 0.95), muon=2.0)
+
+
+def test_muon_moves_each_part_of_a_matrix_by_a_step_of_its_own():
+    """By hand: queries, keys, values of block 0 apart, the embedding left to AdamW."""
+    model = fresh()[0]
+    optimizer, before = muon(model), model_state(model)
+    ids, targets = batch()
+    model(ids, targets)[1].backward()
+    gradient = model.blocks[0].attention.qkv.weight.grad.clone()  # (16 + 8 + 8, 16)
+    model.zero_grad()
+    take(model, optimizer, ids, targets, rate=0.01, clip=1e9)
+    name = "blocks.0.attention.qkv.weight"
+    wanted = before[name] * (1 - 0.02 * 0.1)
+    for part in (slice(0, 16), slice(16, 24), slice(24, 32)):
+        wanted[part] -= 0.02 * orthogonal(gradient[None, part], torch.float32)[0]
+    torch.testing.assert_close(model.state_dict()[name], wanted, rtol=1e-3, atol=2e-5)
+    moved = model.token_embedding.weight - before["token_embedding.weight"] * (1 - 0.01 * 0.1)
+    assert 0.0099 < float(moved.detach().abs().max()) < 0.0101  # Adam's first step: the rate
+
+
+def test_muon_scales_tall_matrices_by_the_root_of_their_shape():
+    model = fresh()[0]
+    optimizer, before = muon(model), model_state(model)
+    take(model, optimizer, *batch(), rate=0.01)
+    name = "blocks.0.mlp.gate_up.weight"  # two parts of (64, 16): a factor of 2
+    change = (model.state_dict()[name] - before[name] * (1 - 0.02 * 0.1))[:64] / 0.02
+    assert torch.linalg.svdvals(change).median() == pytest.approx(2.0, abs=0.5)
+
+
+def test_muons_state_survives_by_name():
+    model = fresh()[0]
+    optimizer = muon(model)
+    take(model, optimizer, *batch())
+    twin = copy.deepcopy(model)
+    other = muon(twin)
+    load_optimizer_state(twin, other, optimizer_state(model, optimizer))
+    for m, o in ((model, optimizer), (twin, other)):
+        take(m, o, *batch(seed=1))
+    assert all(torch.equal(one, two) for one, two in zip(model.parameters(), twin.parameters()))

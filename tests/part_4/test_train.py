@@ -16,7 +16,7 @@ import train
 from checkpoint import Checkpoints, read_checkpoint
 
 sys.path.insert(0, str(Path(__file__).parent))
-from runs import arguments, log_of, losses  # noqa: E402
+from runs import arguments, log_of, losses
 
 TRAIN = Path(train.__file__)
 

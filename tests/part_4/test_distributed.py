@@ -1,0 +1,75 @@
+"""4.6: two processes learn what one learns, with DDP and with FSDP; a resume may change their number."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import train
+from checkpoint import Checkpoints
+
+sys.path.insert(0, str(Path(__file__).parent))
+from runs import arguments, losses
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def two_processes(out, *more) -> None:
+    """What torchrun --nproc_per_node=2 does, without the time that it takes to start."""
+    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1",
+              "MASTER_PORT": str(free_port()), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, train.__file__, *arguments(out, "--micro-rows", 2, *more)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                text=True, env={**shared, "RANK": str(i), "LOCAL_RANK": str(i)})
+               for i in range(2)]
+    texts = [process.communicate(timeout=300)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], "\n".join(texts)
+
+
+def newest(out) -> dict:
+    return Checkpoints(out / "checkpoints").newest()[1]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """One process, the whole run."""
+    out = tmp_path_factory.mktemp("alone")
+    train.main(arguments(out, "--micro-rows", 4))
+    return out
+
+
+@pytest.mark.scripts
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_two_processes_then_one_give_the_curve_of_one(kind, alone, tmp_path):
+    two_processes(tmp_path, "--parallel", kind, "--stop-at", 6)
+    assert losses(tmp_path) == pytest.approx(losses(alone)[:6], abs=2e-5)
+    train.main(arguments(tmp_path, "--micro-rows", 4, "--resume"))
+    assert losses(tmp_path) == pytest.approx(losses(alone), abs=5e-5)
+    one, two = newest(alone), newest(tmp_path)
+    for name, value in one["weights"].items():
+        torch.testing.assert_close(two["weights"][name], value, rtol=0, atol=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.scripts
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_one_process_then_two_give_the_curve_of_one(kind, alone, tmp_path):
+    train.main(arguments(tmp_path, "--micro-rows", 4, "--stop-at", 6))
+    two_processes(tmp_path, "--parallel", kind, "--resume")
+    assert losses(tmp_path) == pytest.approx(losses(alone), abs=5e-5)
+    assert (tmp_path / "base.pt").exists()
+
+
+def test_rows_that_do_not_divide_among_the_processes_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("train.start_processes",
+                        lambda device: (train.Processes(0, 3), device))
+    monkeypatch.setattr("distributed.dist.barrier", lambda: None)
+    with pytest.raises(ValueError, match="--rows 8 must be a multiple of the 3 processes"):
+        train.main(arguments(tmp_path))
