@@ -2,7 +2,7 @@
 
     documents -> [begin] tokens [end] [begin] tokens [end] … -> shards -> rows of T tokens -> batches
 
-Math   row i = tokens[o + i*T : o + i*T + T + 1]; the last is only a target          (eq. 4.3)
+Math   row i = tokens[o + i*T : o + i*T + T + 1]; the last is only a target          (eq. 4.13)
        batch at step s = rows perm_e(s*R), …, perm_e(s*R + R - 1), where e is the epoch and perm_e
        a permutation drawn from (seed, e). Nothing needs to be remembered to resume at step s.
 Used   train.py, eval.py.

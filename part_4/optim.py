@@ -1,6 +1,6 @@
 """Two optimizers: AdamW for everything, or Muon for the matrices inside the blocks.
 
-Math   AdamW  m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2                          (eq. 4.4)
+Math   AdamW  m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2                          (eq. 4.14)
               w = w - rate * (m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + decay * w)
        Muon   M = mu M + (1 - mu) G,  U = (1 - mu) G + mu M                            (eq. 4.12)
               W = W - rate * (sqrt(max(1, rows/columns)) * orthogonal(U) + decay * W)

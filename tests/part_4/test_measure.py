@@ -1,0 +1,91 @@
+"""The figures themselves: bits per byte by hand, the floor, cloze questions."""
+
+import math
+
+import pytest
+import torch
+from measure import (
+    answer_scores,
+    cloze_accuracy,
+    documents_loss,
+    floor_bits_per_byte,
+    sample_text,
+    world_documents,
+)
+from model import GPT, GPTConfig
+from runtime import Runtime
+from tokenizer import Tokenizer
+
+FLOAT32 = Runtime(torch.device("cpu"), None, "", "")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Tokenizer.train(["the bell the box the bell the cat "] * 3, 262)
+
+
+@pytest.fixture
+def model(tokenizer):
+    torch.manual_seed(0)
+    return GPT(GPTConfig(vocab_size=tokenizer.vocab_size, block_size=16, n_layer=1, n_head=2,
+                         n_embd=16)).eval()
+
+
+def test_a_model_that_knows_nothing_has_log2_of_the_vocabulary_bits_per_token(model, tokenizer):
+    with torch.no_grad():
+        model.token_embedding.weight.zero_()  # all logits 0
+    texts = ["the bell", "é", "the cat the box the bell the cat the box the bell " * 2]
+    result = documents_loss(model, texts, tokenizer, FLOAT32)
+    tokens = sum(len(tokenizer.encode(text)) + 1 for text in texts)  # and the end
+    size = sum(len(text.encode()) for text in texts)
+    assert result.tokens == tokens
+    assert result.loss == pytest.approx(math.log(tokenizer.vocab_size), rel=1e-5)
+    assert result.bits_per_byte == pytest.approx(
+        math.log2(tokenizer.vocab_size) * tokens / size, rel=1e-5)
+
+
+def test_documents_of_different_length_in_one_batch_do_not_change_each_other(model, tokenizer):
+    texts = ["the bell", "the cat the box", "e"]
+    one = [documents_loss(model, [text], tokenizer, FLOAT32) for text in texts]
+    together = documents_loss(model, texts, tokenizer, FLOAT32)
+    assert together.loss * together.tokens == pytest.approx(
+        sum(r.loss * r.tokens for r in one), rel=1e-5)
+
+
+def test_an_answers_score_is_the_log_probability_of_its_tokens_alone(model, tokenizer):
+    ids = tokenizer.encode("the bell the box")
+    [score, _] = answer_scores(model, [(ids, 3), (ids[:4], 1)], tokenizer, FLOAT32)
+    logs = model(torch.tensor([ids[:-1]]))[0].log_softmax(-1)[0]
+    wanted = sum(float(logs[place - 1, ids[place]]) for place in range(len(ids) - 3, len(ids)))
+    assert score == pytest.approx(wanted, rel=1e-4)
+
+
+class Story:
+    """Stands in for a text of the world: one question, one right answer, two wrong ones."""
+
+    def cloze(self):
+        return [("who", " bell", [" box", " cat"])]
+
+
+@pytest.mark.parametrize("liked, share", [(" bell", 1.0), (" cat", 0.0)])
+def test_the_likeliest_answer_is_the_models_answer(model, tokenizer, monkeypatch, liked, share):
+    wanted = tokenizer.encode(liked)
+
+    def scores(model, rows, *rest):
+        return [0.0 if ids[-count:] == wanted else -5.0 for ids, count in rows]
+    monkeypatch.setattr("measure.answer_scores", scores)
+    assert cloze_accuracy(model, [Story()] * 3, tokenizer, FLOAT32) == (share, 3)
+
+
+def test_the_floor_is_the_worlds_own_log_probability_per_byte():
+    texts = world_documents(5, seed=3)
+    bits = sum(-text.logprob for text in texts) / math.log(2)
+    assert floor_bits_per_byte(texts) == pytest.approx(
+        bits / sum(len(text.text.encode()) for text in texts))
+    assert [text.text for text in texts] == [text.text for text in world_documents(5, seed=3)]
+
+
+def test_a_sample_starts_with_its_prompt_and_is_the_same_for_the_same_seed(model, tokenizer):
+    model.train()
+    one, two = (sample_text(model, tokenizer, FLOAT32, "the", count=9, seed=4) for _ in range(2))
+    assert one == two and one.startswith("the") and model.training
