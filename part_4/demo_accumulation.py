@@ -59,8 +59,8 @@ def main(argv=None):
     print_table(["pieces", "weighted by labels", "mean of means", "turned by, degrees"], rows,
                 "Distance from the whole batch's gradient, relative to its length")
     fig, ax = plotting.figure(
-        f"The mean of {PIECES[-1]} means is {rows[-1][2]:.0%} off the gradient; weighted by labels "
-        f"it is {max(row[1] for row in rows):.0e} off",
+        f"{PIECES[-1]} means averaged: {rows[-1][2]:.0%} off the gradient; weighted by labels: "
+        f"{max(row[1] for row in rows):.0e} of its length",
         f"one batch of {ROWS} rows with 1 to {CONTEXT} labels, {model.count_parameters():,} "
         f"parameters, float32, seed {args.seed}")
     floor = 1e-8  # the whole batch itself is exactly 0 off; a logarithm needs something
@@ -70,7 +70,7 @@ def main(argv=None):
         ax.plot(PIECES[1:], values, "o-", color=color)
         plotting.end_label(ax, PIECES[1:], values, name, color)
     ax.set(xscale="log", yscale="log", xlabel="micro-batches in a step",
-           ylabel="relative distance from the whole", ylim=(floor, 3))
+           ylabel="relative distance from the whole", ylim=(floor, 10))
     ax.set_xticks(PIECES[1:], [str(k) for k in PIECES[1:]])
     ax.minorticks_off()
     plotting.save(fig, out / "accumulation.png")
