@@ -3,8 +3,9 @@
     python part_4/demo_mixed_precision.py
     python part_4/demo_mixed_precision.py --quick
 
-See    fp16 has no numbers below 2^-24: gradients smaller than that are lost, unless the loss is
-       multiplied before backward (the scaler) and the gradient divided after it. bfloat16 has the
+See    fp16 has no numbers below 2^-24. Gradients on their way back through the layers are often
+       smaller: they are lost, unless the loss is multiplied before backward (the scaler) and the
+       gradients divided after it. bfloat16 has the
        range of float32 and needs no scaler, but only 8 bits of precision: that is why the weights
        and the optimizer stay in float32.
 """
@@ -50,11 +51,15 @@ def batches(seed: int, rows: int, context: int, vocabulary: int):
 
 
 def gradient_sizes(model, ids, targets) -> torch.Tensor:
-    """|g| of every weight, of the unscaled loss, in float32; exact zeros left out."""
-    model.zero_grad()
-    model(ids, targets, loss_only=True)[1].backward()
-    sizes = torch.cat([p.grad.abs().flatten() for p in model.parameters()])
-    model.zero_grad()
+    """|g| on the way back, in float32: of the logits and of what each block puts out."""
+    outputs = []
+    hooks = [block.register_forward_hook(lambda module, given, out: outputs.append(out))
+             for block in model.blocks]
+    logits, loss = model(ids, targets)
+    for hook in hooks:
+        hook.remove()
+    gradients = torch.autograd.grad(loss, [logits, *outputs])
+    sizes = torch.cat([gradient.abs().flatten() for gradient in gradients])
     return sizes[sizes > 0]
 
 
@@ -97,8 +102,9 @@ def main(argv=None):
     fig, ax = plotting.figure(
         f"fp16 loses {without:.2%} of the gradients without a scaler, {with_scaler:.2%} with one; "
         f"bfloat16 loses {rows[1][3]:.2%}",
-        f"all gradients of a model of {results['float32'][0].count_parameters():,} parameters "
-        f"after {steps} steps, seed {args.seed}")
+        f"gradients of the logits and of all blocks' outputs, 512 tokens, a model of "
+        f"{results['float32'][0].count_parameters():,} parameters after {steps} steps, "
+        f"seed {args.seed}")
     for values, name, color, height in ((sizes, "as they are", plotting.GREY, 0.93),
                                         (sizes * SCALE, "times 2^16", plotting.BLUE, 0.93)):
         logs = values.log2()
@@ -108,7 +114,7 @@ def main(argv=None):
     ax.axvline(-25, color=plotting.RED, lw=1.4)
     ax.text(-25.5, ax.get_ylim()[1] * 0.5, "fp16 rounds to 0 \nleft of this line ",
             color=plotting.RED, ha="right", fontsize=8.5)
-    ax.set(xlabel="log2 of the gradient's size", ylabel="weights")
+    ax.set(xlabel="log2 of the gradient's size", ylabel="values")
     plotting.save(fig, out / "mixed_precision.png")
 
 

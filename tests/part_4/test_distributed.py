@@ -10,6 +10,7 @@ import pytest
 import torch
 import train
 from checkpoint import Checkpoints
+from distributed import Processes
 
 sys.path.insert(0, str(Path(__file__).parent))
 from runs import arguments, losses
@@ -29,7 +30,7 @@ def two_processes(out, *more) -> None:
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                 text=True, env={**shared, "RANK": str(i), "LOCAL_RANK": str(i)})
                for i in range(2)]
-    texts = [process.communicate(timeout=300)[0] for process in running]
+    texts = [process.communicate(timeout=900)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0], "\n".join(texts)
 
 
@@ -69,7 +70,7 @@ def test_one_process_then_two_give_the_curve_of_one(kind, alone, tmp_path):
 
 def test_rows_that_do_not_divide_among_the_processes_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("train.start_processes",
-                        lambda device: (train.Processes(0, 3), device))
+                        lambda device: (Processes(0, 3), device))
     monkeypatch.setattr("distributed.dist.barrier", lambda: None)
     with pytest.raises(ValueError, match="--rows 8 must be a multiple of the 3 processes"):
         train.main(arguments(tmp_path))
