@@ -6,10 +6,9 @@ It reads sentences such as "a goat , a saw and a plum are in the bag . the fruit
 and must name the right thing at the end. There are 3,888 such sentences; it trains on four fifths
 of them and is asked about the rest.
 
-See: how often it is right on held-out sentences, and what each of its eight heads does, measured
-over those sentences: from the last "the", where the answer is due, the weight on the word that
-names the kind, and on the answer when an animal, a fruit or a tool is asked for. The picture shows
-the same, and what every head looks at in one held-out sentence.
+See: how often it is right on held-out sentences, and, measured over those, how much weight each of
+its eight heads puts on the answer: from the word that names the kind, and from the last "the",
+after which the answer is due. The picture shows the same, and one held-out sentence.
 """
 
 from itertools import permutations, product
@@ -74,44 +73,48 @@ def train(model: GPT, training: torch.Tensor, steps: int) -> None:
 
 @torch.no_grad()
 def measure(model: GPT, ids: torch.Tensor, words: Vocabulary):
-    """-> the share of right answers; (L, H) mean weights from the last "the", by what is seen."""
+    """-> the share of right answers; (L * H, 6) mean weights on the answer, and six names.
+
+    First seen from the name of the kind, for each kind; then from the last "the".
+    """
     right = (model(ids[:, :-1])[0][:, ASK].argmax(-1) == ids[:, ASK + 1]).float().mean().item()
-    maps = model.attention_maps(ids[:, :-1])[:, :, :, ASK]  # (B, L, H, T)
-    row = torch.arange(len(ids), device=ids.device)
-    on_answer = maps[row, :, :, answer_places(ids)]         # (B, L, H)
-    weights = {"name of the kind": maps[..., KIND].mean(dim=0).cpu()}
-    for kind in KINDS:
-        is_asked = ids[:, KIND] == words.encode([kind]).to(ids.device)
-        weights[kind] = on_answer[is_asked].mean(dim=0).cpu()
-    return right, weights
+    maps = model.attention_maps(ids[:, :-1])  # (B, L, H, T, T)
+    row, columns, names = torch.arange(len(ids), device=ids.device), [], []
+    for query, seen_from in ((KIND, "'{}'"), (ASK, "'the', {}")):
+        on_answer = maps[row, :, :, query, answer_places(ids)]  # (B, L, H)
+        for kind in KINDS:
+            is_asked = ids[:, KIND] == words.encode([kind]).to(ids.device)
+            columns.append(on_answer[is_asked].mean(dim=0).flatten().cpu())
+            names.append(seen_from.format(kind))
+    return right, torch.stack(columns, dim=1), names
 
 
 def head_names(layers: int, heads: int) -> list[str]:
     return [f"layer {i + 1} head {h + 1}" for i in range(layers) for h in range(heads)]
 
 
-def draw(model, ids, words, right, weights, setup, folder) -> None:
-    """Left: all heads from the last "the" of one sentence. Right: their mean weight on answers."""
-    sentence = words.decode(ids[0, :ASK + 1])
-    maps = model.attention_maps(ids[:1, :ASK + 1])[0].cpu()  # (L, H, T, T)
-    names = head_names(maps.size(0), maps.size(1))
-    by_kind = torch.stack([weights[kind].flatten() for kind in KINDS], dim=1)  # (L * H, kinds)
-    best = by_kind.argmax(dim=0).tolist()
-    own = "a head of its own" if len(set(best)) == len(KINDS) else "a head"
-    found = ", ".join(f"{kind} {names[head]} ({by_kind[head, k]:.0%})"
-                      for k, (kind, head) in enumerate(zip(KINDS, best)))
+def draw(model, ids, words, right, weights, names, setup, folder) -> None:
+    """Left: one sentence, seen from the name of the kind. Right: mean weights on the answer."""
+    sentence = words.decode(ids[0, :KIND + 1])
+    maps = model.attention_maps(ids[:1, :KIND + 1])[0].cpu()  # (L, H, T, T)
+    heads = head_names(maps.size(0), maps.size(1))
+    found = []
+    for k, kind in enumerate(KINDS):
+        pair = weights[:, [k, k + len(KINDS)]]  # from its name, from the last "the"
+        head, place = divmod(int(pair.argmax()), 2)
+        found.append(f"{kind} {heads[head]} ({pair.max():.0%} from '{('the', kind)[place == 0]}')")
     fig, axes = plotting.figure(
-        f"{right:.1%} of held-out answers right. Each kind has {own} that finds it: {found}",
-        setup, 2, size=(9, 4.4), widths=[2.1, 1])
-    plotting.heat_map(axes[0], maps[:, :, -1].flatten(0, 1), rows=names, columns=sentence,
+        f"{right:.1%} of held-out answers right. The head that finds the answer: "
+        f"{', '.join(found)}", setup, 2, size=(9.4, 4.6), widths=[1.35, 1])
+    plotting.heat_map(axes[0], maps[:, :, -1].flatten(0, 1), rows=heads, columns=sentence,
                       numbers=False, colorbar=False)
-    axes[0].set_title("one sentence: where each head looks from the last 'the'", loc="left")
-    plotting.heat_map(axes[1], by_kind, columns=list(KINDS), numbers=True)
+    axes[0].set_title(f"one sentence: where each head looks from '{sentence[-1]}'", loc="left")
+    plotting.heat_map(axes[1], weights, columns=names, numbers=True)
     axes[1].set_yticks([])
-    axes[1].set_title("all: weight on the answer, by kind", loc="left")
+    axes[1].set_title("all sentences: weight on the answer, seen from", loc="left")
     for ax in axes:
         ax.set_aspect("auto")
-    axes[0].tick_params(axis="x", rotation=90)
+        ax.tick_params(axis="x", rotation=90)
     plotting.save(fig, folder / "multi_head.png")
 
 
@@ -138,17 +141,17 @@ def main(argv=None) -> dict:
     model = GPT(config).to(device)
     held_out = held_out.to(device)
     train(model, training.to(device), steps)
-    right, weights = measure(model, held_out, words)
-    columns = [value.flatten().tolist() for value in weights.values()]
-    print_table(["head", *weights],
-                [list(row) for row in zip(head_names(config.n_layer, config.n_head), *columns)],
-                'From the last "the": weight on the name of the kind, and on the answer by kind')
+    right, weights, names = measure(model, held_out, words)
+    print_table(["head", *names],
+                [[head, *row] for head, row in zip(head_names(config.n_layer, config.n_head),
+                                                   weights.tolist())],
+                "Mean weight on the answer, seen from the name of the kind, and from the last 'the'")
     print(f"\nright answers on {len(held_out)} held-out sentences: {right:.1%}; "
           f"guessing among the three things named gives {1 / 3:.1%}")
     setup = (f"2 layers of 4 heads, width 64, {steps} steps of 32 sentences, seed {args.seed}; "
              f"the sentence shown is held out; weights in the title are means of {len(held_out)}")
-    draw(model, held_out, words, right, weights, setup, folder)
-    return {"right": right, **{name: value.max().item() for name, value in weights.items()}}
+    draw(model, held_out, words, right, weights, names, setup, folder)
+    return {"right": right, "weight_on_answer": weights.max().item()}
 
 
 if __name__ == "__main__":
