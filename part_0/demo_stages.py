@@ -2,8 +2,8 @@
 
     python part_0/demo_stages.py
 
-Prints what each stage learns from, which number it makes smaller or larger, and what the model can do
-afterwards; draws the same as a picture (lesson 0.1). Nothing is trained.
+Prints what each stage learns from, what it is asked to do, and what the model can do afterwards;
+draws the same as a picture (lesson 0.1). Nothing is trained.
 See: the same weights go through all stages; only the data and the loss change.
 """
 

@@ -1,7 +1,7 @@
 """The pipeline's machinery: stages in processes of their own, run once, in order, resumable.
 
-A stage is one training script of one part. It is skipped when its result is there and was made with
-the same settings, the same code and the same inputs. State lies in pipeline.json in the run's folder.
+A stage is one training script of one part. It is skipped when its result is there and was made
+with the same settings, code and inputs. State lies in pipeline.json in the run's folder.
 
 Used    demo_pipeline.py (the list of stages) and demo_environment.py (how long they take here)
 """
@@ -127,8 +127,8 @@ def only_one(folder: Path):
     if path.exists():
         text = path.read_text(encoding="utf-8").strip()
         if text.isdigit() and int(text) != os.getpid() and is_alive(int(text)):
-            raise ValueError(f"another run (process {text}) works in {folder}; wait for it, or give "
-                             "this one a folder of its own with --out")
+            raise ValueError(f"another run (process {text}) works in {folder}; wait for it, or "
+                             "give this one a folder of its own with --out")
         path.unlink()
     try:
         with open(path, "x", encoding="utf-8") as file:
@@ -156,7 +156,7 @@ def run_stage(stage: Stage, preset: str, seed: int, out: Path | None) -> float:
     if status == 130:
         raise KeyboardInterrupt
     if status != 0:
-        raise ValueError(f"stage {stage.name} ended with status {status}; its own message is above. "
+        raise ValueError(f"stage {stage.name} ended with status {status}; its message is above. "
                          f"After mending it, the same command goes on from {stage.name}")
     return time.time() - start
 

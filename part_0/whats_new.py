@@ -10,7 +10,8 @@ name and no such tag is byte for byte the same. The exit status is 1 where that 
 
 The nearest ancestor is looked for in the file of the same name in the part before, then the part
 before that, and so on. A file whose name is new may have been put together from several older ones:
-its definitions are looked for by name in all modules of those parts.
+its classes and functions are looked for by name in all modules of those parts, and one that reads
+alike (or is tagged CHANGED) is the ancestor. Two unrelated things may share a name.
 """
 
 import argparse
@@ -19,11 +20,13 @@ import difflib
 import re
 import sys
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TAG = re.compile(r"#\s*(NEW|CHANGED) in part (\d+)(?::\s*(\S.*))?\s*$")
 COMPARED_IN_SAME_FILE_ONLY = {"main", "parse_args"}
+ALIKE = 0.6  # share of equal text from which on a namesake counts as the same thing, moved
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,14 @@ def names_of(node: ast.stmt) -> list[str]:
 
 def definitions(path: Path) -> dict[str, Definition]:
     """Name -> definition, for every top-level definition of a Python file."""
-    source = path.read_text(encoding="utf-8")
+    return definitions_in(path.read_text(encoding="utf-8"), path.name)
+
+
+@cache  # the same old files are asked for once for every new definition
+def definitions_in(source: str, file: str) -> dict[str, Definition]:
     lines = source.splitlines()
     found = {}
-    for node in ast.parse(source, str(path)).body:
+    for node in ast.parse(source, file).body:
         names = names_of(node)
         if not names:
             continue
@@ -77,7 +84,7 @@ def definitions(path: Path) -> dict[str, Definition]:
         kind, tag_part, why = match.groups() if match else (None, None, None)
         text = "\n".join(line.rstrip() for line in lines[first - 1:node.end_lineno])
         for name in names:
-            found[name] = Definition(name, path.name, text, first, kind,
+            found[name] = Definition(name, file, text, first, kind,
                                      int(tag_part) if tag_part else None, why)
     return found
 
@@ -105,9 +112,19 @@ def find_ancestor(definition: Definition, part: int, root: Path) -> tuple[int, D
             candidates = [path for name, path in files.items() if not is_script(name)]
         for path in candidates:
             found = definitions(path).get(definition.name)
-            if found:
+            if found and (has_same_file or is_moved(definition, found)):
                 return p, found
     return None
+
+
+def is_moved(definition: Definition, older: Definition) -> bool:
+    """True when a definition in a file of a new name is `older`, moved and perhaps changed."""
+    if definition.tag == "CHANGED" or definition.text == older.text:
+        return True
+    if not re.match(r"@|def |class |async ", definition.text):
+        return False  # a constant: short ones read alike by chance
+    alike = difflib.SequenceMatcher(None, older.text, definition.text, autojunk=False).ratio()
+    return alike >= ALIKE
 
 
 def check_tags(path: Path, part: int) -> list[str]:

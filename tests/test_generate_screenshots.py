@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-spec = importlib.util.spec_from_file_location("generate_screenshots", ROOT / "generate_screenshots.py")
+SCRIPT = ROOT / "generate_screenshots.py"
+spec = importlib.util.spec_from_file_location("generate_screenshots", SCRIPT)
 shots = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(shots)
 

@@ -1,4 +1,4 @@
-"""Stages run once, in order, in processes of their own; what changed runs again; one run at a time."""
+"""Stages run once, in processes of their own; what changed runs again; one run at a time."""
 
 import json
 import os
@@ -97,7 +97,7 @@ def test_from_and_only_choose_stages_and_refuse_unknown_names():
     assert pipeline.choose(stages, None, None) == stages
     assert pipeline.choose(stages, "part_2", None) == stages[1:]
     assert pipeline.choose(stages, None, "part_1") == stages[:1]
-    with pytest.raises(ValueError, match="--from part_7: no such stage; choose one of part_1, part_2"):
+    with pytest.raises(ValueError, match="--from part_7: no such stage; choose one of part_1"):
         pipeline.choose(stages, "part_7", None)
 
 

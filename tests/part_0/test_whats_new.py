@@ -1,4 +1,4 @@
-"""whats_new.py must see every way in which a copy can drift: each is planted here in a small tree."""
+"""whats_new.py must see every way in which a copy can drift: each is planted in a small tree."""
 
 import pytest
 from whats_new import compare, main
@@ -103,6 +103,12 @@ def test_the_nearest_ancestor_counts_even_when_parts_lie_between(tree):
 def test_a_definition_that_moved_to_a_new_file_is_still_compared(tree):
     root = tree({"part_1/a.py": OLD, "part_2/merged.py": OLD.replace("return x\n", "return -x\n")})
     assert any("Layer differs from part_1/a.py" in p for p in problems(root))
+
+
+def test_an_unrelated_namesake_in_a_new_file_is_no_ancestor(tree):
+    other = "class Layer:\n    names = {}\n\n    def __call__(self): ...\n\n\nSIZE = 9\n"
+    root = tree({"part_1/a.py": OLD, "part_2/other.py": other})
+    assert problems(root) == []
 
 
 def test_main_and_private_helpers_are_only_compared_between_files_of_one_name(tree):
