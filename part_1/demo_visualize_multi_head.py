@@ -80,7 +80,7 @@ def measure(model: GPT, ids: torch.Tensor, words: Vocabulary):
     right = (model(ids[:, :-1])[0][:, ASK].argmax(-1) == ids[:, ASK + 1]).float().mean().item()
     maps = model.attention_maps(ids[:, :-1])  # (B, L, H, T, T)
     row, columns, names = torch.arange(len(ids), device=ids.device), [], []
-    for query, seen_from in ((KIND, "'{}'"), (ASK, "'the', {}")):
+    for query, seen_from in ((KIND, "'{}'"), (ASK, "the: {}")):
         on_answer = maps[row, :, :, query, answer_places(ids)]  # (B, L, H)
         for kind in KINDS:
             is_asked = ids[:, KIND] == words.encode([kind]).to(ids.device)
@@ -95,16 +95,18 @@ def head_names(layers: int, heads: int) -> list[str]:
 
 def draw(model, ids, words, right, weights, names, setup, folder) -> None:
     """Left: one sentence, seen from the name of the kind. Right: mean weights on the answer."""
-    sentence = words.decode(ids[0, :KIND + 1])
-    maps = model.attention_maps(ids[:1, :KIND + 1])[0].cpu()  # (L, H, T, T)
+    kind = list(KINDS)[int(weights[:, :len(KINDS)].amax(dim=0).argmax())]  # the clearest one
+    shown = ids[ids[:, KIND] == words.encode([kind]).to(ids.device)][:1, :KIND + 1]
+    sentence = words.decode(shown[0])
+    maps = model.attention_maps(shown)[0].cpu()  # (L, H, T, T)
     heads = head_names(maps.size(0), maps.size(1))
     found = []
     for k, kind in enumerate(KINDS):
         pair = weights[:, [k, k + len(KINDS)]]  # from its name, from the last "the"
         head, place = divmod(int(pair.argmax()), 2)
-        found.append(f"{kind} {heads[head]} ({pair.max():.0%} from '{('the', kind)[place == 0]}')")
+        found.append(f"{kind} {pair.max():.0%} ({heads[head]}, from '{(kind, 'the')[place]}')")
     fig, axes = plotting.figure(
-        f"{right:.1%} of held-out answers right. The head that finds the answer: "
+        f"{right:.1%} of held-out answers right. The most weight a head puts on the answer: "
         f"{', '.join(found)}", setup, 2, size=(9.4, 4.6), widths=[1.35, 1])
     plotting.heat_map(axes[0], maps[:, :, -1].flatten(0, 1), rows=heads, columns=sentence,
                       numbers=False, colorbar=False)
@@ -145,7 +147,7 @@ def main(argv=None) -> dict:
     print_table(["head", *names],
                 [[head, *row] for head, row in zip(head_names(config.n_layer, config.n_head),
                                                    weights.tolist())],
-                "Mean weight on the answer, seen from the name of the kind, and from the last 'the'")
+                "Mean weight on the answer, seen from the kind's name and from the last 'the'")
     print(f"\nright answers on {len(held_out)} held-out sentences: {right:.1%}; "
           f"guessing among the three things named gives {1 / 3:.1%}")
     setup = (f"2 layers of 4 heads, width 64, {steps} steps of 32 sentences, seed {args.seed}; "
