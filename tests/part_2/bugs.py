@@ -1,0 +1,126 @@
+"""Plausible mistakes in part 2, planted one at a time by tests/planted_bugs.py."""
+
+from planted import Bug
+
+MODEL, DATA, TRAIN = "part_2/model.py", "part_2/data.py", "part_2/train_gpt.py"
+SAMPLING, EVALUATION = "part_2/sampling.py", "part_2/evaluation.py"
+CHECKPOINT, SCHEDULE = "part_2/checkpoint.py", "part_2/schedule.py"
+
+
+def bug(name: str, file: str, old: str, new: str, test: str) -> Bug:
+    return Bug(name, file, old, new, f"tests/part_2/test_{test}.py")
+
+
+BUGS = [
+    # data
+    bug("shift off by one: labels are the ids", DATA, "return windows[:, :-1], windows[:, 1:]",
+        "return windows[:, :-1], windows[:, :-1]", "data"),
+    bug("shift by two", DATA, "return windows[:, :-1], windows[:, 1:]",
+        "return windows[:, :-2], windows[:, 2:]", "data"),
+    bug("the last window is never drawn", DATA, "torch.randint(len(data) - block_size,",
+        "torch.randint(len(data) - block_size - 1,", "data"),
+    bug("the split overlaps", DATA, "return whole[:cut], whole[cut:]",
+        "return whole[:cut], whole[cut - 64:]", "data"),
+    bug("validation on the training text", DATA, "return whole[:cut], whole[cut:]",
+        "return whole[:cut], whole[:len(whole) - cut]", "data"),
+    bug("folder in the order of the disk", DATA, "inside = sorted(path for",
+        "inside = list(path for", "data"),
+    bug("one byte short is let through", DATA, "if len(data) < block_size + 1:",
+        "if len(data) < block_size:", "data"),
+    # model
+    bug("no square root of D", MODEL, "alpha=1 / math.sqrt(D))", "alpha=1.0)", "model"),
+    bug("the mask is off by one: the next token is seen", MODEL, "-math.inf).triu(1)",
+        "-math.inf).triu(2)", "model"),
+    bug("a token does not see itself", MODEL, "-math.inf).triu(1)  #", "-1e9).triu(0)  #", "model"),
+    bug("softmax over the wrong axis", MODEL, "scores.softmax(-1)", "scores.softmax(1)", "model"),
+    bug("heads are not put back side by side", MODEL, ".view(B, H, T, D).transpose(1, 2).reshape(",
+        ".view(B, H, T, D).reshape(", "model"),
+    bug("q and k change places", MODEL, "q, k, v = qkv.reshape(3", "k, q, v = qkv.reshape(3",
+        "model"),
+    bug("weight tying lost", MODEL, "self.head.weight = self.token_embedding.weight",
+        "self.head.weight.data.copy_(self.token_embedding.weight.data)", "model"),
+    bug("attention dropout left on in evaluation", MODEL,
+        "self.dropout if self.training else 0.0", "self.dropout", "model"),
+    bug("no residual around the MLP", MODEL, "x = x + self.dropout(self.mlp(self.norm_2(x)))",
+        "x = self.dropout(self.mlp(self.norm_2(x)))", "model"),
+    bug("the norm of the MLP is the norm of attention", MODEL, "self.mlp(self.norm_2(x))",
+        "self.mlp(self.norm_1(x))", "model"),
+    bug("no final norm", MODEL, "logits = self.head(self.norm(x))", "logits = self.head(x)",
+        "model"),
+    bug("masked labels are counted", MODEL, "ignore_index=-100", "ignore_index=-1", "model"),
+    bug("scales and biases are decayed", MODEL, 'if p.dim() < 2], "weight_decay": 0.0',
+        'if p.dim() < 2], "weight_decay": weight_decay', "model"),
+    bug("residual projections start as large as the rest", MODEL, 'if "project" in name else 1.0',
+        'if "out" in name else 1.0', "model"),
+    # sampling
+    bug("temperature multiplied instead of divided", SAMPLING, "logits = logits / temperature",
+        "logits = logits * temperature", "sampling"),
+    bug("top-p off by one: the token that reaches p is left out", SAMPLING,
+        "sum_before = probabilities.cumsum(-1) - probabilities",
+        "sum_before = probabilities.cumsum(-1)", "sampling"),
+    bug("top-p keeps one more", SAMPLING, "is_left_out = sum_before >= p - 1e-12",
+        "is_left_out = sum_before - probabilities >= p", "sampling"),
+    bug("top-k keeps all equal scores", SAMPLING,
+        "return logits.scatter(-1, order[:, k:], -math.inf)",
+        "return logits.masked_fill(logits < logits.topk(k).values[:, -1:], -math.inf)", "sampling"),
+    bug("top-k keeps k + 1", SAMPLING, "order[:, k:]", "order[:, k + 1:]", "sampling"),
+    bug("top-p mask in sorted order", SAMPLING, ".scatter(-1, order, is_left_out)",
+        ".copy_(is_left_out)", "sampling"),
+    bug("top-p before temperature", SAMPLING, "logits = keep_top_p(logits, top_p)",
+        "logits = logits + keep_top_p(logits * temperature, top_p) * 0", "sampling"),
+    bug("dropout left on while writing", SAMPLING, "    model.eval()\n", "", "sampling"),
+    bug("the window slides from the front", SAMPLING, "context[-model.config.block_size:]",
+        "context[:model.config.block_size]", "sampling"),
+    # evaluation
+    bug("mean over batch means", EVALUATION, "total += model(ids, targets)[1].item() * n_labels",
+        "n_labels = 1; total += model(ids, targets)[1].item()", "evaluation"),
+    bug("bits per byte without ln 2", EVALUATION, "return nats_per_byte / math.log(2)",
+        "return nats_per_byte", "evaluation"),
+    bug("dropout left on in evaluation", EVALUATION, "    model.eval()  # no dropout\n", "",
+        "evaluation"),
+    bug("the model stays in eval mode afterwards", EVALUATION, "    model.train(was_training)\n",
+        "", "evaluation"),
+    bug("the last short window is dropped", EVALUATION,
+        "end = min(start + block_size, n_bytes - 1)",
+        "end = start + block_size\n        if end > n_bytes - 1:\n            break", "evaluation"),
+    bug("overlapping bytes count twice", EVALUATION, "row[:first - start - 1] = -100",
+        "row[:0] = -100", "evaluation"),
+    # schedule and loop
+    bug("the schedule climbs after its last step", SCHEDULE,
+        "after = min(1.0, (progress - warmup) / (1 - warmup))",
+        "after = (progress - warmup) / (1 - warmup)", "train"),
+    bug("warmup starts at the peak", SCHEDULE, "return peak * progress / warmup",
+        "return peak * (1 - progress / warmup) + peak * progress / warmup", "train"),
+    bug("the rate is never set", TRAIN, 'group["lr"] = rate', 'group["rate"] = rate', "train"),
+    bug("clip before unscale", TRAIN,
+        "    scaler.unscale_(optimizer)  # first: the norm of scaled gradients would be thousands "
+        "too large\n    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip)\n",
+        "    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip)\n"
+        "    scaler.unscale_(optimizer)\n", "train"),
+    bug("gradients not zeroed", TRAIN, "    optimizer.zero_grad(set_to_none=True)\n", "", "train"),
+    bug("the norm is logged after zeroing", TRAIN, "    return norm\n",
+        "    return sum((p.grad.norm() if p.grad is not None else torch.zeros(()) "
+        "for p in model.parameters()), torch.zeros(()))\n", "train"),
+    bug("no clip", TRAIN, "clip_grad_norm_(model.parameters(), clip)",
+        "clip_grad_norm_(model.parameters(), math.inf)", "train"),
+    bug("the best weights are a view of the last", TRAIN,
+        "history.best = copy.deepcopy(model.state_dict())", "history.best = model.state_dict()",
+        "train"),
+    bug("the worst weights are kept", TRAIN, "if loss < min((earlier", "if loss > min((earlier",
+        "train"),
+    bug("batches ignore the seed", TRAIN, " " * 37 + "generator)",
+        "torch.Generator().manual_seed(time.time_ns() % 2**31))", "train"),
+    # checkpoint
+    bug("the checkpoint lacks a field", CHECKPOINT, ' "tokenizer": {"kind": "bytes"},', "",
+        "train"),
+    bug("the checkpoint is written in place", CHECKPOINT, "with replacing(path) as temporary:",
+        "temporary = path\n        if True:", "train"),
+    bug("the format is not checked", CHECKPOINT, 'if checkpoint["format"] != FORMAT or checkpoint',
+        "if checkpoint", "train"),
+    bug("a loaded model is left in train mode", CHECKPOINT,
+        "return model.to(device).eval(), checkpoint",
+        "return model.to(device), checkpoint", "train"),
+    bug("Ctrl-C is an exception in the middle of a step", "part_2/interrupt.py",
+        "        self.requested = True\n        self.restore()",
+        "        raise KeyboardInterrupt\n        self.restore()", "scripts"),
+]
