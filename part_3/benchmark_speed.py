@@ -167,15 +167,20 @@ def main(argv=None):
     device, reason = choose_device(args.device)
     print(f"device  {device}  {reason}\nmodel   {make_ours(args).count_parameters():,} parameters")
     rows, found = [], {}
+
+    def note(*row):
+        rows.append(list(row))
+        print(f"  {row[0]}, {row[1]}, {row[2]}: {row[3]:,.0f}", flush=True)
+
     for name in ("float32", "bfloat16"):
         dtype = AMP_TYPES[name]
         if args.only != "decoding":
             for who, speed in training_speeds(args, device, dtype).items():
-                rows.append([f"training, {args.batch_size} rows", name, who, speed])
+                note(f"training, {args.batch_size} rows", name, who, speed)
         for batch in (1, 32) if args.only != "training" else ():
             speeds = decoding_speeds(args, device, dtype or torch.float32, batch)
-            rows += [[f"decoding, {batch} row{'s' * (batch > 1)}", name, who, speed]
-                     for who, speed in speeds.items()]
+            for who, speed in speeds.items():
+                note(f"decoding, {batch} row{'s' * (batch > 1)}", name, who, speed)
         if args.only != "training":
             found[name] = step_times(args, device, dtype or torch.float32)
     print_table(["work", "type", "who", "tokens a second"], rows)

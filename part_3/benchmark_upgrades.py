@@ -1,13 +1,13 @@
 """What did each upgrade buy? Part 2's model against each new piece alone, and all together.
 
-    python benchmark_upgrades.py                        the fables, about seven minutes
-    python benchmark_upgrades.py --data book.txt        any other text
-    python benchmark_upgrades.py --seconds 20           equal time instead of equal tokens
-    python benchmark_upgrades.py --quick                a few seconds: too short to learn from
+    python benchmark_upgrades.py                     the fables, about four minutes
+    python benchmark_upgrades.py --data book.txt     any other text
+    python benchmark_upgrades.py --seconds 20 --only "part 2,all together"    equal time
+    python benchmark_upgrades.py --quick             a few seconds: too short to learn from
 
 Every model sees the same batches in the same order. "all together" has its MLP widened so that it
-has as many parameters as part 2's model. Decoding: one row, 32 bytes of prompt; part 2's own loop
-reads all again for every byte, all others use the cache. Writes upgrades.json and upgrades.png.
+has as many parameters as part 2's model. Decoding: one row, 32 bytes of prompt, up to 256 bytes;
+part 2's own loop reads all again for every byte, all others use the cache. Writes upgrades.json and upgrades.png.
 """
 
 import statistics
@@ -40,7 +40,7 @@ UPGRADES = {  # name -> what differs from part 2's model
     "SwiGLU": {"mlp": "swiglu"}, "grouped queries": {"n_kv_head": 2},
     "window and sinks": {"positions": "rope", "window": 32, "sink": 4},
     "latent attention": {"positions": "rope", "attention": "mla"}, "all together": MODERN}
-BATCH, PROMPT = 16, 32
+BATCH, PROMPT, DECODED = 16, 32, 256
 
 
 def settings_of(name: str, args) -> dict:
@@ -69,9 +69,10 @@ def learn(name: str, texts, seed: int, args, runtime) -> tuple[float, float]:
 
 
 def decoding_speed(name: str, args, runtime, repeats: int = 3) -> float:
-    """Tokens per second for one row: the fastest of `repeats`."""
-    model = make_model(0, **settings_of(name, args)).to(runtime.device).eval()
-    prompt, new, best = list(range(PROMPT)), args.context - PROMPT, 0.0
+    """Tokens per second for one row up to DECODED tokens: the fastest of `repeats`."""
+    settings = settings_of(name, args) | {"block_size": DECODED}
+    model = make_model(0, **settings).to(runtime.device).eval()
+    prompt, new, best = list(range(PROMPT)), DECODED - PROMPT, 0.0
     for _ in range(repeats):
         start = time.perf_counter()
         if name == "part 2":
@@ -87,7 +88,7 @@ def measure(args, runtime) -> dict[str, dict]:
     texts = [part.to(runtime.device) for part in load_text(args.data)]
     check_enough(texts[0], args.context, "training")
     check_enough(texts[1], args.context, "validation")
-    trained = [name for name in UPGRADES if name != "KV cache"]  # that one changes no weight
+    trained = [name for name in args.only if name != "KV cache"]  # that one changes no weight
     runs = {name: [] for name in trained}
     for seed in range(args.seed, args.seed + args.seeds):
         for name in trained:
@@ -95,15 +96,16 @@ def measure(args, runtime) -> dict[str, dict]:
             print(f"  seed {seed}  {name:18s} {runs[name][-1][0]:.4f}", flush=True)
     runs["KV cache"] = runs["part 2"]
     found = {}
-    for name in UPGRADES:
-        model = GPT(GPTConfig(**settings_of(name, args)))
+    for name in args.only:
+        settings = settings_of(name, args)
+        cache = GPT(GPTConfig(**settings | {"block_size": DECODED})).make_cache(1)
         losses = [loss for loss, _ in runs[name]]
         found[name] = {
-            "parameters": model.count_parameters(), "losses": losses,
+            "parameters": GPT(GPTConfig(**settings)).count_parameters(), "losses": losses,
             "loss": float(np.mean(losses)),
             "training": statistics.median(speed for _, speed in runs[name]),
             "decoding": decoding_speed(name, args, runtime),
-            "cache": None if name == "part 2" else model.make_cache(1, args.context).bytes}
+            "cache": None if name == "part 2" else cache.bytes}
     return found
 
 
@@ -113,7 +115,7 @@ def draw(path, found: dict, text: str, setup: str) -> None:
         f"All upgrades together: loss {before:.3f} -> {after:.3f} at equal parameters on {text}, "
         f"decoding {found['all together']['decoding'] / found['part 2']['decoding']:.1f} times "
         "as fast", setup, panels=2, widths=[0.6, 0.4])
-    names = [name for name in UPGRADES if name != "KV cache"]
+    names = [name for name in found if name != "KV cache"]
     for y, name in enumerate(reversed(names)):
         color = {"part 2": GREY, "all together": BLUE}.get(name, ORANGE)
         left.plot(found[name]["losses"], [y] * len(found[name]["losses"]), "o", color=color,
@@ -122,7 +124,7 @@ def draw(path, found: dict, text: str, setup: str) -> None:
     left.axvline(before, color=GREY, linewidth=0.8)
     left.set_yticks(range(len(names)), reversed(names))
     left.set(xlabel="validation loss, nats a byte (dots: seeds)")
-    names = list(UPGRADES)
+    names = list(found)
     right.barh(range(len(names)), [found[name]["decoding"] for name in reversed(names)],
                color=[{"part 2": GREY, "all together": BLUE}.get(n, ORANGE)
                       for n in reversed(names)])
@@ -136,18 +138,21 @@ def parse_args(argv=None):
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("--data", default=str(FABLES), help="a text file or folder (default: part 2's fables)")
-    add("--steps", type=int, default=400, help="training steps for each model (default: 400)")
+    add("--only", default=",".join(UPGRADES), metavar="ROWS",
+        help='rows of the table, with "part 2" and "all together" among them (default: all)')
+    add("--steps", type=int, default=300, help="training steps for each model (default: 300)")
     add("--seconds", type=float, default=None,
         help="train each model for so long instead of --steps (default: off)")
     add("--seeds", type=int, default=3, help="runs of each model (default: 3)")
     add("--lr", type=float, default=2e-3, help="learning rate at the peak (default: 0.002)")
     add("--layers", type=int, default=4, help="blocks (default: 4)")
     add("--width", type=int, default=128, help="width of the residual stream (default: 128)")
-    add("--context", type=int, default=128, help="bytes a window (default: 128)")
+    add("--context", type=int, default=64, help="bytes a window (default: 64)")
     add("--eval-bytes", type=int, default=100_000,
         help="bytes of the validation text that are used (default: 100,000)")
     add("--quick", action="store_true", help="a tiny run that only shows the form (default: off)")
     args = parser.parse_args(argv)
+    args.only = [name.strip() for name in args.only.split(",")]
     if args.quick:
         args.steps, args.seeds, args.layers, args.width, args.context = 4, 1, 1, 32, 64
         args.eval_bytes = 1000
@@ -159,6 +164,10 @@ def main(argv=None):
     for flag in ("steps", "seconds", "seeds", "eval_bytes"):
         if getattr(args, flag) is not None and not getattr(args, flag) > 0:
             raise ValueError(f"--{flag.replace('_', '-')} {getattr(args, flag)}: must be above 0")
+    odd = [name for name in args.only if name not in UPGRADES]
+    if odd or not {"part 2", "all together"} <= set(args.only):
+        raise ValueError(f"--only {','.join(args.only)}: must hold part 2 and all together; there "
+                         f"are {', '.join(UPGRADES)}")
     if args.context <= PROMPT + 4:
         raise ValueError(f"--context {args.context}: must be above {PROMPT + 4}, the window and "
                          "its sinks")

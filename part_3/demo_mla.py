@@ -1,6 +1,6 @@
 """How little can be cached: key/value heads shared, or one short latent vector?
 
-    python demo_mla.py            30 seconds
+    python demo_mla.py            40 seconds
     python demo_mla.py --quick    a few seconds: little training
 
 What to see: the naive and the absorbed form of latent attention give the same numbers, and at long
@@ -76,7 +76,7 @@ def main(argv=None):
     out = out_folder(__file__, args.out)
     seed_everything(args.seed)
     compare_forms(args.seed, [64, 256] if args.quick else [64, 256, 1024, 4096])
-    steps, seeds = (20, 1) if args.quick else (160, 2)
+    steps, seeds = (20, 1) if args.quick else (150, 1)
     texts, found = load_text(), {}
     for name, kind in KINDS.items():
         losses = []

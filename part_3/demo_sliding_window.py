@@ -50,12 +50,14 @@ def wrong_visibility(length: int, window: int) -> torch.Tensor:
 
 def draw(path, masks: dict, leak: int, setup: str) -> None:
     fig, axes = figure(f"Cut the keys and keep the causal flag, and {leak} of {LENGTH * LENGTH} "
-                       "pairs look into the future", setup, panels=3, sharey=True)
+                       "pairs look into the future", setup, panels=3, sharey=True,
+                       size=(7, 3.2))
     for ax, (name, mask) in zip(axes, masks.items()):
         heat_map(ax, mask.float().numpy(), numbers=False, colorbar=False)
         ax.plot([-0.5, LENGTH - 0.5], [-0.5, LENGTH - 0.5], color="white", linewidth=0.8)
         ax.set_title(name, fontsize=8)
-        ax.set(xlabel="key (the token seen)")
+        ax.set(xlabel="key (the token seen)", xticks=range(0, LENGTH, 2),
+               yticks=range(0, LENGTH, 2))
     axes[0].set_ylabel("query (the token that looks)")
     save(fig, path)
 
