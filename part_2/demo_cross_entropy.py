@@ -21,17 +21,21 @@ SCORES = np.array([[2.0, 1.0, 0.0, -1.0],   # place 0: quite sure of a
 TARGETS = np.array([0, 2, 1])               # … and wrong: b comes
 
 
+def log_softmax(scores: np.ndarray) -> np.ndarray:
+    """(N, V) -> (N, V): z - log sum exp z. Minus the maximum first: exp(1000) is infinite."""
+    shifted = scores - scores.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
 def softmax(scores: np.ndarray) -> np.ndarray:
-    """(N, V) -> (N, V), rows sum to 1. Minus the maximum first: exp(1000) is infinite."""
-    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    """(N, V) -> (N, V), rows sum to 1."""
+    return np.exp(log_softmax(scores))
 
 
 def cross_entropy(scores: np.ndarray, targets: np.ndarray, ignore: int = -100):
     """(N, V), (N,) -> the loss of each counted place, and their mean (eq. 2.1)."""
     counted = targets != ignore
-    p = softmax(scores)[counted, targets[counted]]
-    losses = -np.log(p)
+    losses = -log_softmax(scores)[counted, targets[counted]]  # never log(exp(-1000)) = -inf
     return losses, losses.mean()
 
 

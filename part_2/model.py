@@ -31,6 +31,7 @@ class GPTConfig:
     gelu: str = "exact"      # "exact", or GPT-2's "tanh" (slower on a CPU)
     tied: bool = True        # the output layer is the token embedding itself
     norm_eps: float = 1e-5   # LayerNorm: added to the variance
+    embedding_std: float = 0.02  # spread of the embeddings at the start; GPT-2's is 0.02
 
     def __post_init__(self):
         for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
@@ -42,8 +43,9 @@ class GPTConfig:
             raise ValueError(f"dropout={self.dropout} must be at least 0 and below 1")
         if self.gelu not in ("exact", "tanh"):
             raise ValueError(f"gelu={self.gelu!r}: choose exact or tanh")
-        if not self.norm_eps > 0:
-            raise ValueError(f"norm_eps={self.norm_eps} must be above 0")
+        for name in ("norm_eps", "embedding_std"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
 
 
 def check_ids(ids: torch.Tensor, vocab_size: int, name: str = "ids") -> None:
@@ -157,7 +159,9 @@ class GPT(nn.Module):
     def initialise(self) -> None:
         """GPT-2's start: normal, 0.02; what writes into the stream smaller, by 1/sqrt(2 L)."""
         for name, parameter in self.named_parameters():
-            if parameter.dim() == 2:
+            if "embedding" in name:
+                nn.init.normal_(parameter, std=self.config.embedding_std)
+            elif parameter.dim() == 2:
                 smaller = math.sqrt(2 * self.config.n_layer) if "project" in name else 1.0
                 nn.init.normal_(parameter, std=0.02 / smaller)
             elif name.endswith("bias"):

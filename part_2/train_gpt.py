@@ -213,7 +213,8 @@ def main(argv=None):
     args = parse_args(argv)
     settings = choose_settings(args)
     config = GPTConfig(block_size=settings.block_size, n_layer=settings.n_layer,
-                       n_head=settings.n_head, n_embd=settings.n_embd, dropout=settings.dropout)
+                       n_head=settings.n_head, n_embd=settings.n_embd, dropout=settings.dropout,
+                       embedding_std=settings.embedding_std)
     seed_everything(args.seed)
     train_data, val_data = split_bytes(read_bytes(args.data))
     check_enough(train_data, config.block_size, "training")
