@@ -7,6 +7,7 @@ with weights_only=True, so that nothing in it can be run.
 """
 
 import pickle
+import zipfile
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -45,14 +46,16 @@ def read_checkpoint(path: Path, *, make_with: str = "python part_3/train_gpt.py"
     remedy = f"make it with: {make_with}"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such checkpoint; {remedy}")
+    with open(path, "rb") as file:
+        is_archive = file.read(2) == b"PK"  # torch.save writes a zip archive
+    what = "the file is cut short or damaged" if is_archive else "this is no checkpoint file"
+    refusal = ValueError(f"{path}: {what} ({path.stat().st_size:,} bytes); {remedy}")
+    if not zipfile.is_zipfile(path):  # a zip archive has its table of contents at the end
+        raise refusal
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
-        with open(path, "rb") as file:
-            is_archive = file.read(2) == b"PK"  # torch.save writes a zip archive
-        what = "the file is cut short or damaged" if is_archive else "this is no checkpoint file"
-        raise ValueError(f"{path}: {what} ({path.stat().st_size:,} bytes; "
-                         f"{type(error).__name__}); {remedy}") from None
+    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError):
+        raise refusal from None
     if not isinstance(checkpoint, dict) or "format" not in checkpoint:
         raise ValueError(f"{path}: a PyTorch file, but no checkpoint of this part; {remedy}")
     if checkpoint["format"] != FORMAT or checkpoint.get("kind") != KIND:

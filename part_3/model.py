@@ -53,6 +53,7 @@ class GPTConfig:
     qkv_bias: bool = False       # biases for queries, keys and values alone (Qwen2)
     qk_norm: bool = False        # RMSNorm of each query and key head (Qwen3)
     tied: bool = True            # the output layer is the embedding
+    embedding_std: float = 0.02  # spread of the embeddings at the start; GPT-2's is 0.02
     window: int | None = None    # W, tokens that a token sees, itself included (None: all)
     sink: int = 0                # S, first tokens that stay visible beyond the window
     rope_theta: float = 10000.0  # base of the rotation's frequencies
@@ -92,7 +93,7 @@ class GPTConfig:
                              f"n_kv_head={self.n_kv_head}: each serves equally many query heads")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be at least 0 and below 1")
-        for name in ("norm_eps", "rope_theta", "rope_factor", "rope_trained"):
+        for name in ("norm_eps", "embedding_std", "rope_theta", "rope_factor", "rope_trained"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be above 0")
         self.check_window()
@@ -209,7 +210,9 @@ class GPT(nn.Module):
     def initialise(self) -> None:
         """GPT-2's start: normal, 0.02; what writes into the stream smaller, by 1/sqrt(2 L)."""
         for name, parameter in self.named_parameters():
-            if parameter.dim() == 2:
+            if "embedding" in name:
+                nn.init.normal_(parameter, std=self.config.embedding_std)
+            elif parameter.dim() == 2:
                 smaller = math.sqrt(2 * self.config.n_layer) if "project" in name else 1.0
                 nn.init.normal_(parameter, std=0.02 / smaller)
             elif name.endswith("bias"):

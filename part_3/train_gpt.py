@@ -220,6 +220,7 @@ def main(argv=None):
     settings = choose_settings(args)
     config = GPTConfig(block_size=settings.block_size, n_layer=settings.n_layer,
                        n_head=settings.n_head, n_embd=settings.n_embd, dropout=settings.dropout,
+                       embedding_std=settings.embedding_std,
                        n_kv_head=settings.n_kv_head, window=settings.window, sink=settings.sink)
     seed_everything(args.seed)
     train_data, val_data = split_bytes(read_bytes(args.data))

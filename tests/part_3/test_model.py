@@ -95,7 +95,6 @@ def test_widths_are_filled_in():
 
 
 def test_tied_and_untied_heads():
-    assert make().head.weight is make().token_embedding.weight or True
     tied, untied = make(), make(tied=False)
     assert tied.head.weight is tied.token_embedding.weight
     assert untied.count_parameters() == tied.count_parameters() + 31 * 32
@@ -107,6 +106,8 @@ def test_writers_into_the_stream_start_smaller():
     stds = {name: p.std().item() for name, p in model.named_parameters() if p.dim() == 2}
     for name, std in stds.items():
         assert abs(std / (0.005 if "project" in name else 0.02) - 1) < 0.1, name
+    embedding = make(embedding_std=0.1).token_embedding.weight
+    assert abs(embedding.std().item() / 0.1 - 1) < 0.1
 
 
 def test_rounding_the_model_leaves_the_rotation_exact():
@@ -142,7 +143,8 @@ def test_dropout_acts_in_training_alone():
     ({"n_layer": 0}, "n_layer=0"), ({"norm": "batch"}, "rms or layer"), ({"mlp": "relu"}, "relu"),
     ({"dropout": 1.0}, "dropout=1.0"), ({"head_dim": 7}, "head_dim=7"), ({"sink": -1}, "sink=-1"),
     ({"positions": "none"}, "rope or learned"), ({"rope_scaling": "yarn"}, "yarn"),
-    ({"norm_eps": 0.0}, "norm_eps"), ({"attention": "linear"}, "gqa or mla"),
+    ({"norm_eps": 0.0}, "norm_eps"), ({"embedding_std": 0.0}, "embedding_std"),
+    ({"attention": "linear"}, "gqa or mla"),
     ({"window": -3}, "window=-3"), ({"rope_factor": 0.0}, "rope_factor")])
 def test_settings_that_mean_nothing_are_refused(settings, words):
     with pytest.raises(ValueError, match=words):
