@@ -1,4 +1,4 @@
-"""How fast are our BPE trainer and encoder, beside the plain one and Hugging Face's written in Rust?
+"""How fast are our BPE trainer and encoder, beside the plain one and Hugging Face's in Rust?
 
     python part_4/benchmark_bpe.py [--megabytes 5] [--vocab 4096]
 
@@ -101,7 +101,7 @@ def time_training(text, args):
 
 
 def time_encoding(text, args):
-    """Rows for encoding, cold text each: our wrapper beside bare tiktoken, and many texts at once."""
+    """Rows for encoding: our wrapper beside bare tiktoken, and many texts at once."""
     tokenizer = Tokenizer.train(text, args.vocab)
     bare = tokenizer.encoding
     documents = [text[i : i + 50_000] for i in range(0, len(text), 50_000)]

@@ -1,11 +1,11 @@
-"""Byte pair encoding, the plain version: start from 256 bytes and merge the commonest neighbours, again and again.
+"""Byte pair encoding, plain: start from 256 bytes, merge the commonest neighbours, and repeat.
 
 Math   merge k:  (a, b) = argmax over pairs of  n(a, b),   new id = 256 + k          (eq. 4.1)
-       n(a, b) counts neighbours inside the chunks of the text; it never looks across a chunk's border
+       n(a, b) counts neighbours inside the chunks of the text, never across a chunk's border
 Used   bpe_fast.py makes the same merges quickly; tokenizer.py encodes with them.
 See it python demo_bpe.py
 Source Gage 1994, "A new algorithm for data compression"; Sennrich et al. 2016, "Neural machine
-       translation of rare words with subword units"; Radford et al. 2019 (GPT-2): bytes and the splitting
+       translation of rare words with subword units"; Radford et al. 2019 (GPT-2): the splitting
 """
 
 import re
@@ -15,8 +15,8 @@ from itertools import pairwise
 import regex  # a part of tiktoken; Python's own `re` does not know \p{L}, "any letter"
 
 # Where a merge may never reach across: words, digits, punctuation and white space come apart first.
-# A word takes the one space before it along. GPT-2's rule, but every digit stands alone, without its
-# space: "2026" is always 2 0 2 6, so a model meets the same ten tokens wherever it has to count.
+# A word takes the one space before it along. GPT-2's rule, but every digit stands alone, without
+# its space: "2026" is always 2 0 2 6, so a model meets the same ten tokens wherever it has to count.
 SPLIT = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
@@ -26,7 +26,7 @@ def special_pattern(special):
 
 
 def split_chunks(text, special=(), pattern=SPLIT):
-    """("I'm 12",) -> ["I", "'m", " ", "1", "2"]. Special tokens are left out: no merge sees them."""
+    """"I'm 12" -> ["I", "'m", " ", "1", "2"]. Special tokens are left out: no merge sees them."""
     parts = regex.split(special_pattern(special), text) if special else [text]
     return [chunk for part in parts for chunk in regex.findall(pattern, part)]
 
@@ -52,8 +52,8 @@ def merge_pair(ids, pair, new):
 def train_plain(text, vocab_size, special=(), pattern=SPLIT):
     """The merges [(a, b), ...] that BPE learns from `text`; merge k makes the token 256 + k.
 
-    `vocab_size` counts the 256 bytes, the merges and the special tokens. Ties go to the smallest pair
-    (a, then b), so the answer depends on nothing but the text. Stops early when no pair is left.
+    `vocab_size` counts the 256 bytes, the merges and the special tokens. Ties go to the smallest
+    pair (a, then b), so the answer depends on nothing but the text. Stops early when no pair is left.
     """
     chunks = [list(chunk.encode("utf-8")) for chunk in split_chunks(text, special, pattern)]
     merges = []
@@ -78,7 +78,7 @@ def number_of_merges(vocab_size, special=()):
 
 
 def encode_plain(text, merges, pattern=SPLIT):
-    """The ids of a text without special tokens: in each chunk, the earliest learned merge goes first."""
+    """The ids of a text without special tokens: in each chunk, the merge learned first goes first."""
     rank = {tuple(pair): k for k, pair in enumerate(merges)}
     out = []
     for chunk in split_chunks(text, pattern=pattern):

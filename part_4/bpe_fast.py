@@ -49,7 +49,7 @@ def cut_blocks(pieces):
 
 
 def read_blocks(path, block=BLOCK):
-    """The text of a UTF-8 file in certain blocks; at no time is more than a few of them in memory."""
+    """The text of a UTF-8 file in blocks that are safe to split; only a few are ever in memory."""
     with open(path, encoding="utf-8", newline="") as file:  # newline="": keep \r\n as it is
         try:
             yield from cut_blocks(iter(lambda: file.read(block), ""))
@@ -126,7 +126,7 @@ def merge_chunks(chunks, wanted):
     """
     symbols, weight, counts, where = lay_out(chunks)
     size = [1] * 256
-    heap = [(-n, pair) for pair, n in counts.items()]  # the commonest on top, then the smallest pair
+    heap = [(-n, pair) for pair, n in counts.items()]  # top: the commonest, then the smallest
     heapq.heapify(heap)
     merges = []
     while heap and len(merges) < wanted:
@@ -159,7 +159,7 @@ def merge_chunks(chunks, wanted):
 
 
 def replace_pair(symbols, places, a, b, new, size):
-    """Write `new` over every a b, from left to right -> the places by left and by right neighbour."""
+    """Write `new` over each a b, from left to right -> the places by left and by right neighbour."""
     left, right = defaultdict(list), defaultdict(list)
     to_b, to_next, to_last = size[a], size[new], size[new] - 1
     for p in places:
@@ -186,8 +186,8 @@ def train_bpe(texts, vocab_size, special=(), pattern=SPLIT, workers=1):
     merges = merge_chunks(count_chunks(texts, special, pattern, workers), wanted)
     if len(merges) < wanted:
         warnings.warn(
-            f"the text has pairs for {len(merges)} merges only, not for {wanted}: the vocabulary has "
-            f"{256 + len(merges) + len(special)} tokens, not {vocab_size}; give it more text",
+            f"the text has pairs for {len(merges)} merges only, not for {wanted}: the vocabulary "
+            f"has {256 + len(merges) + len(special)} tokens, not {vocab_size}; give it more text",
             stacklevel=2,
         )
     return merges

@@ -140,7 +140,8 @@ class Tokenizer:
         except (KeyError, OverflowError):
             known = {*self.tokens.values(), *self.special.values()}
             bad = next(i for i in ids if i not in known)
-            raise ValueError(f"id {bad} is no token of this vocabulary of {self.vocab_size}") from None
+            raise ValueError(
+                f"id {bad} is no token of this vocabulary of {self.vocab_size}") from None
 
     def decode(self, ids):
         """Ids -> text. Bytes that are no whole character become U+FFFD, as in half an emoji."""
@@ -167,7 +168,7 @@ class Tokenizer:
     # ------------------------------------------------------------ to a file and back
 
     def to_dict(self):
-        """Plain data for JSON or a checkpoint. Bytes are written as the characters U+0000..U+00FF."""
+        """Plain data for JSON or a checkpoint. Bytes are written as characters U+0000..U+00FF."""
         return {"format": FORMAT, "version": VERSION, "pattern": self.pattern,
                 "normalizer": self.normalizer, "special": self.special,
                 "tokens": {t.decode("latin-1"): i for t, i in self.tokens.items()}}
@@ -180,7 +181,8 @@ class Tokenizer:
         require(data.get("version") == VERSION,
                 f"{source} has version {data.get('version')!r}, not {VERSION}")
         tokens, special = data.get("tokens"), data.get("special")
-        require(isinstance(tokens, dict) and isinstance(special, dict),
+        require(isinstance(tokens, dict) and isinstance(special, dict)
+                and all(isinstance(key, str) for key in [*tokens, *special]),
                 f"{source} has no tables of tokens and special tokens")
         try:
             tokens = {text.encode("latin-1"): i for text, i in tokens.items()}

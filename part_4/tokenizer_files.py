@@ -126,7 +126,9 @@ def read_tokenizer_json(path):
     require(isinstance(model, dict), f"{path} is no tokenizer.json: it has no model")
     check_model(model, path)
     special = {}
-    for token in data.get("added_tokens") or []:
+    added = data.get("added_tokens") or []
+    require(isinstance(added, list), f"{path}: added_tokens is no list")
+    for token in added:
         require(isinstance(token, dict) and isinstance(token.get("content"), str),
                 f"{path}: the added token {token!r} has no content")
         if odd := [key for key in ("lstrip", "rstrip", "single_word") if token.get(key)]:
@@ -161,9 +163,13 @@ def check_model(model, path):
 
 def split_pattern(pre, path):
     """The splitting pattern of a pre-tokenizer, where one pattern can say it."""
-    steps = pre.get("pretokenizers") if (pre or {}).get("type") == "Sequence" else [pre]
-    kinds = [(step or {}).get("type") for step in steps or [None]]
-    last = steps[-1] if steps else None
+    steps = [pre]
+    if isinstance(pre, dict) and pre.get("type") == "Sequence":
+        steps = pre.get("pretokenizers")
+    require(isinstance(steps, list) and steps and all(isinstance(step, dict) for step in steps),
+            f"{path}: the pre-tokenizer is {pre!r:.80}; only those that end in ByteLevel can be "
+            "read")
+    kinds, last = [step.get("type") for step in steps], steps[-1]
     if kinds[-1] != "ByteLevel":
         raise ValueError(f"{path}: the pre-tokenizer is {' + '.join(map(str, kinds))}; "
                          "only those that end in ByteLevel can be read")
@@ -177,8 +183,10 @@ def split_pattern(pre, path):
         return DIGITS_SPLIT
     if kinds == ["Split", "ByteLevel"] and not own:
         split = steps[0]
-        pattern = (split.get("pattern") or {}).get("Regex")
-        if pattern and split.get("behavior") == "Isolated" and not split.get("invert"):
+        pattern = split.get("pattern")
+        pattern = pattern.get("Regex") if isinstance(pattern, dict) else None
+        alone = split.get("behavior") == "Isolated" and not split.get("invert")
+        if isinstance(pattern, str) and alone:
             return pattern
     raise ValueError(f"{path}: the pre-tokenizer {' + '.join(map(str, kinds))} with these settings "
                      "is not supported")

@@ -32,7 +32,7 @@ A, B, C = 97, 98, 99
 SPECIAL = ("<|end|>", "<|end|>x", "<|pad|>")
 PROSE = (
     "The fox's den was dark. They'll dig 2026 holes, won't they?\n\n\tIndented  twice;   thrice.\n"
-    "Grüße aus Zürich — 東京は晴れ。 naïve café №12 ½ ٣ 😀😀 \u00a0x\u2003y \x1c\x85z\r\nend <|end|>x <|end|>"
+    "Grüße aus Zürich — 東京は晴れ。 naïve café №12 ½ ٣ 😀😀 \u00a0x\u2003y \x1c\x85z\r\n<|end|>x <|end|>"
 )
 
 
