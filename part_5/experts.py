@@ -47,57 +47,51 @@ def sort_by_expert(experts: torch.Tensor, n_expert: int) -> tuple[torch.Tensor, 
 class SortedExperts(torch.autograd.Function):
     """eq. 5.7 with its backward pass by hand: what autograd would keep and copy is not made.
 
-    The weight g is applied to the hidden layer, not to the output: W(g a) = g W a, and so dL/dg
-    needs no output of an expert.  With a = silu(u) * v, d = dL/dy of the token's row:
-        dL/d(g a) = W_down^T d     dL/dg = a . dL/d(g a)     dL/da = g dL/d(g a)
+    With d = dL/d(row of out), h = [u | v] the hidden layer of an expert, a = silu(u) * v, y = W_down a:
+        dL/dg = d . y      dL/dy = g d      dL/da = W_down^T dL/dy      dL/dW_down = dL/dy a^T
+        dL/dv = silu(u) * dL/da             dL/du = silu'(u) * v * dL/da
+    Kept from the forward pass are h and y; a is made anew. One tensor for each expert, not one for
+    all: blocks of that size the allocator has at hand, and larger ones it fetches from the system.
     """
 
     @staticmethod
     def forward(ctx, x, order, counts: list[int], weights, gate_up, down):
-        k = weights.size(1)
-        token = order // k
+        token = order // weights.size(1)
         g = weights.flatten()[order, None]  # (M, 1)
         out = torch.zeros_like(x)
-        hidden = x.new_empty(order.numel(), gate_up.size(1))  # (M, 2F): [u | v], kept for backward
-        begin = 0
-        for e, count in enumerate(counts):
-            rows, begin = slice(begin, begin + count), begin + count
-            if count == 0:
-                continue
-            torch.mm(x.index_select(0, token[rows]), gate_up[e].T, out=hidden[rows])
-            gate, up = hidden[rows].chunk(2, dim=-1)
-            act = F.silu(gate).mul_(up).mul_(g[rows])
-            out.index_add_(0, token[rows], act @ down[e].T)
-        ctx.save_for_backward(x, token, order, g, hidden, gate_up, down)
+        kept = []  # h (m, 2F) and y (m, C) of each expert
+        for e, (here, g_here) in enumerate(zip(token.split(counts), g.split(counts))):
+            h = x.index_select(0, here) @ gate_up[e].T
+            u, v = h.chunk(2, dim=-1)
+            y = F.silu(u).mul_(v) @ down[e].T
+            out.index_add_(0, here, y * g_here)  # eq. 5.7
+            kept += [h, y]
+        ctx.save_for_backward(x, token, order, g, gate_up, down, *kept)
         ctx.counts, ctx.shape = counts, weights.shape
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        x, token, order, g, hidden, gate_up, down = ctx.saved_tensors
-        width = down.size(2)
-        grad_x, grad_up, grad_down = (torch.zeros_like(t) for t in (x, gate_up, down))
-        grad_g = torch.empty_like(g)
-        begin = 0
-        for e, count in enumerate(ctx.counts):
-            rows, begin = slice(begin, begin + count), begin + count
-            if count == 0:
-                continue
-            here = token[rows]
-            d = grad.index_select(0, here)                  # (m, C)
-            gate, up = hidden[rows].chunk(2, dim=-1)
-            silu = F.silu(gate)
-            act = silu * up
-            d_act = d @ down[e]                             # (m, F): dL/d(g a)
-            torch.sum(d_act * act, -1, keepdim=True, out=grad_g[rows])
-            torch.mm(d.T, act.mul_(g[rows]), out=grad_down[e])
-            d_act.mul_(g[rows])                             # dL/da
-            d_hidden = torch.empty_like(hidden[rows])
-            torch.mul(d_act, silu, out=d_hidden[:, width:])
-            d_hidden[:, :width] = torch.ops.aten.silu_backward(d_act.mul_(up), gate)
-            torch.mm(d_hidden.T, x.index_select(0, here), out=grad_up[e])
-            grad_x.index_add_(0, here, d_hidden @ gate_up[e])
+        x, token, order, g, gate_up, down, *kept = ctx.saved_tensors
+        grad_x = torch.zeros_like(x)
+        grad_g, grad_up, grad_down = (torch.empty_like(t) for t in (g, gate_up, down))
+        pieces = zip(token.split(ctx.counts), g.split(ctx.counts), grad_g.split(ctx.counts),
+                     kept[0::2], kept[1::2])
+        for e, (here, g_here, grad_g_here, h, y) in enumerate(pieces):
+            d = grad.index_select(0, here)                       # (m, C)
+            torch.sum(y * d, -1, keepdim=True, out=grad_g_here)
+            d.mul_(g_here)                                       # dL/dy
+            u, v = h.chunk(2, dim=-1)                            # (m, F)
+            silu = F.silu(u)
+            d_a = d @ down[e]                                    # (m, F)
+            d_h = torch.empty_like(h)
+            d_u, d_v = d_h.chunk(2, dim=-1)
+            torch.mul(d_a, silu, out=d_v)
+            torch.mm(d.T, silu.mul_(v), out=grad_down[e])        # a, in silu's place
+            torch.ops.aten.silu_backward.grad_input(d_a.mul_(v), u, grad_input=d_u)
+            torch.mm(d_h.T, x.index_select(0, here), out=grad_up[e])
+            grad_x.index_add_(0, here, d_h @ gate_up[e])
         grad_weights = g.new_zeros(ctx.shape[0] * ctx.shape[1])
         grad_weights[order] = grad_g[:, 0]
         return grad_x, None, None, grad_weights.view(ctx.shape), grad_up, grad_down

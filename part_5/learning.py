@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 from data import DataPlan, TokenRows, open_shards, prepare
-from evaluation import plain_row
 from hybrid import HybridGPT
 from loop import Report, train_step
+from measure import plain_row
 from optim import make_optimizer
 from runtime import Runtime
 from schedule import Schedule
@@ -63,7 +63,7 @@ def learn(model, rows: TokenRows, runtime: Runtime, schedule: Schedule, *, steps
         yield step, report
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def held_out_loads(model: HybridGPT, rows: TokenRows, runtime: Runtime, *, batches: int = 8,
                    size: int = 16) -> torch.Tensor:
     """(L, E): choices of each expert over the first held-out rows, in every layer with experts."""

@@ -54,7 +54,7 @@ def gate_scores(logits: torch.Tensor, gate: str) -> torch.Tensor:
     return logits.softmax(-1) if gate == "softmax" else logits.sigmoid()
 
 
-def choose(scores: torch.Tensor, k: int, *, renormalize: bool, bias: torch.Tensor | None = None,
+def choose_experts(scores: torch.Tensor, k: int, *, renormalize: bool, bias: torch.Tensor | None = None,
            noise: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores (N, E) -> (experts (N, k), weights (N, k)): eq. 5.3.
 
@@ -152,7 +152,7 @@ class Router(nn.Module):
         if self.training and config.noise > 0:
             noise = config.noise * torch.randn_like(scores)
         bias = self.bias.float() if config.balance == "bias" else None
-        experts, weights = choose(scores, config.n_active, renormalize=config.n_active > 1
+        experts, weights = choose_experts(scores, config.n_active, renormalize=config.n_active > 1
                                   if config.renormalize is None else config.renormalize,
                                   bias=bias, noise=noise)      # eq. 5.3
         load = count_load(experts, E)

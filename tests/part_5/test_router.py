@@ -12,7 +12,7 @@ from router import (
     balance_loss,
     bias_step,
     capacity_of,
-    choose,
+    choose_experts,
     count_load,
     drop_overflow,
     gate_scores,
@@ -32,10 +32,10 @@ def make_router(**settings) -> Router:
 
 def test_choices_and_weights_worked_out_by_hand():
     scores = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
-    experts, weights = choose(scores, 2, renormalize=True)
+    experts, weights = choose_experts(scores, 2, renormalize=True)
     assert experts.tolist() == [[0, 1], [2, 1]]
     torch.testing.assert_close(weights, torch.tensor([[0.625, 0.375], [7 / 9, 2 / 9]]))
-    _, plain = choose(scores, 2, renormalize=False)
+    _, plain = choose_experts(scores, 2, renormalize=False)
     torch.testing.assert_close(plain, torch.tensor([[0.5, 0.3], [0.7, 0.2]]))
 
 
@@ -48,7 +48,7 @@ def test_softmax_scores_sum_to_1_and_sigmoid_scores_are_independent():
 
 def test_the_bias_moves_the_choice_but_never_the_weight():
     scores = torch.tensor([[0.5, 0.3, 0.2]])
-    experts, weights = choose(scores, 1, renormalize=False, bias=torch.tensor([0.0, 0.0, 1.0]))
+    experts, weights = choose_experts(scores, 1, renormalize=False, bias=torch.tensor([0.0, 0.0, 1.0]))
     assert experts.tolist() == [[2]]
     assert weights.item() == pytest.approx(0.2)
 
