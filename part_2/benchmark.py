@@ -158,7 +158,7 @@ def draw(results: dict[str, dict[str, float]], setup: str, path: Path) -> None:
             ax.text(rates[name], y, f" {rates[name]:,.0f}", va="center", fontsize=8)
         ax.set(title=f"shape {shape}", xlabel="tokens a second", xlim=(0, 1.3 * max(rates.values())))
         ax.grid(False)
-        ax.xaxis.set_major_locator(ax.xaxis.get_major_locator().__class__(nbins=4))
+        ax.locator_params(axis="x", nbins=4)
     save(fig, path)
 
 

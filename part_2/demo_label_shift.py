@@ -39,7 +39,8 @@ def train_with_shift(data: torch.Tensor, shift: int, settings: Settings, seed: i
     seed_everything(seed)  # the same start and the same windows for every shift
     generator = torch.Generator().manual_seed(seed)
     model = GPT(GPTConfig(n_layer=settings.n_layer, n_head=settings.n_head, n_embd=settings.n_embd,
-                          block_size=settings.block_size))
+                          block_size=settings.block_size,
+                          embedding_std=settings.embedding_std))
     optimizer = make_optimizer(model, settings)
     scaler, losses = torch.amp.GradScaler("cpu", enabled=False), []
     for step in range(settings.steps):
@@ -84,7 +85,7 @@ def main(argv=None):
         steps = [10 * (i + 1) for i in range(len(smooth))]
         ax.plot(steps, smooth, color=names[shift][1])
         end_label(ax, steps, smooth, *names[shift])
-    ax.set(xlabel="step", ylabel="training loss, nats a byte", ylim=(0, 6))
+    ax.set(xlabel="step", ylabel="training loss, nats a byte", ylim=(-0.2, 6))
     save(fig, out / "label_shift.png")
 
 

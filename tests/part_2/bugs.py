@@ -85,6 +85,8 @@ BUGS = [
         "end = start + block_size\n        if end > n_bytes - 1:\n            break", "evaluation"),
     bug("overlapping bytes count twice", EVALUATION, "row[:first - start - 1] = -100",
         "row[:0] = -100", "evaluation"),
+    bug("the quick look is at the beginning only", EVALUATION, "[::every]",
+        "[:len(data) // block_size // every]", "evaluation"),
     # schedule and loop
     bug("the schedule climbs after its last step", SCHEDULE,
         "after = min(1.0, (progress - warmup) / (1 - warmup))",

@@ -68,6 +68,16 @@ def test_stride_one_asks_for_each_byte_with_a_full_window():
     assert evaluate(model, TEXT, stride=1) == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
+def test_a_quick_look_asks_every_third_window_all_over_the_text():
+    model = make().eval()
+    total = count = 0
+    for start, end, _ in windows(len(TEXT), 6, 6)[::3]:
+        total += evaluate(model, TEXT[start:end + 1]) * (end - start)
+        count += end - start
+    assert 0 < count < len(TEXT) / 2
+    assert evaluate(model, TEXT, every=3) == pytest.approx(total / count, rel=1e-5)
+
+
 def test_dropout_is_off_in_evaluation_and_on_again_after_it():
     model = make(dropout=0.5).train()
     assert evaluate(model, TEXT) == evaluate(model, TEXT)

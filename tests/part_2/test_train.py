@@ -143,8 +143,8 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept():
         for parameter in model.parameters():
             parameter.mul_(3)
     history.val.append((history.steps, 99.0))
-    finish(model, val_data, replace(SETTINGS, eval_bytes=100), history, log)
-    assert evaluate(model, val_data[:100]) == pytest.approx(best, rel=1e-6)
+    finish(model, val_data, SETTINGS, history, log)
+    assert evaluate(model, val_data) == pytest.approx(best, rel=1e-6)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_with_advice():
