@@ -1,6 +1,6 @@
 """What does a KV cache save, and what does it cost?
 
-    python demo_kv_cache.py            15 seconds
+    python demo_kv_cache.py            5 seconds
     python demo_kv_cache.py --quick    a few seconds: shorter texts
 
 What to see: without a cache each new token costs more the longer the text is; with one it costs the

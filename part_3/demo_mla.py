@@ -1,6 +1,6 @@
 """How little can be cached: key/value heads shared, or one short latent vector?
 
-    python demo_mla.py            40 seconds
+    python demo_mla.py            35 seconds
     python demo_mla.py --quick    a few seconds: little training
 
 What to see: the naive and the absorbed form of latent attention give the same numbers, and at long

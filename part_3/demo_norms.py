@@ -1,6 +1,6 @@
 """Is RMSNorm as good as LayerNorm, and what happens without any?
 
-    python demo_norms.py            20 seconds
+    python demo_norms.py            45 seconds
     python demo_norms.py --quick    a few seconds: one seed, fewer steps
 
 What to see: without a norm the signal of a deep model shrinks, and its gradients at the start are
@@ -65,7 +65,8 @@ def draw(path, depth, curves, every: int, setup: str) -> None:
         for run in runs:
             right.plot(x, run, color=COLORS[name], linewidth=0.6, alpha=0.6)
         right.plot(x, np.mean(runs, axis=0), color=COLORS[name])
-        end_label(right, x, np.mean(runs, axis=0), name, COLORS[name], dy=APART[name])
+        lowest = final[name] == min(final.values())
+        end_label(right, x, np.mean(runs, axis=0), name, COLORS[name], dy=-6 if lowest else 6)
     right.set(xlabel="step", ylabel="validation loss, nats a byte")
     save(fig, path)
 

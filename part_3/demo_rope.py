@@ -90,11 +90,12 @@ def measure(args) -> dict[str, np.ndarray]:
 
 
 def draw(path, found, means, setup: str) -> None:
-    best = min((name for name in means if "more" not in name), key=lambda name: means[name][-1])
+    best, trained = (min((name for name in means if ("more" in name) == more),
+                         key=lambda name: means[name][-1]) for more in (False, True))
     fig, ax = figure(
         f"Beyond the trained length the loss goes from {means['as trained'][0]:.2f} to "
         f"{means['as trained'][-1]:.2f}; {best} brings it to {means[best][-1]:.2f} untrained, "
-        f"40 steps more to {means['interpolation x4, 40 steps more'][-1]:.2f}", setup)
+        f"40 steps at the new length to {means[trained][-1]:.2f}", setup)
     x = np.arange(8, ASKED, 16)
     ends = {}
     for name, losses in found.items():

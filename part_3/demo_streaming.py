@@ -1,6 +1,6 @@
 """Can a model read on for ever with a cache of constant size?
 
-    python demo_streaming.py            30 seconds
+    python demo_streaming.py            35 seconds
     python demo_streaming.py --quick    a few seconds: little training, a shorter stream
 
 A model is trained on windows of 64 bytes, each with the same begin token in front, as released

@@ -1,6 +1,6 @@
 """At equal parameters, does SwiGLU beat GELU?
 
-    python demo_swiglu.py            15 seconds
+    python demo_swiglu.py            45 seconds
     python demo_swiglu.py --quick    a few seconds: one seed, fewer steps
 
 What to see: both MLPs have the same number of weights (three matrices 8/3 wide, or two 4 wide);
