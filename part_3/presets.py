@@ -30,7 +30,7 @@ class Settings:
     beta2: float = 0.99         # Adam's memory of squared gradients: 0.99 is about 100 steps
     clip: float = 1.0           # the largest norm of all gradients together
     evaluations: int = 10       # over the whole run
-    eval_bytes: int = 20_000    # of the validation text, for all evaluations but the last
+    eval_bytes: int = 20_000    # about so many, spread over it; the whole text is for the end
 
     def __post_init__(self):
         for name in ("batch_size", "steps", "minutes", "lr", "clip", "evaluations", "eval_bytes"):

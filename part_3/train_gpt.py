@@ -78,8 +78,8 @@ def progress_of(step: int, seconds: float, settings: Settings) -> float:
 
 def check_progress(model: GPT, val_data: torch.Tensor, settings: Settings, history: History,
                    log) -> float:
-    """Evaluate on the start of the validation text; keep the weights if they are the best yet."""
-    loss = evaluate(model, val_data[:settings.eval_bytes])
+    """Evaluate on a part of the validation text; keep the weights if they are the best yet."""
+    loss = evaluate(model, val_data, every=max(1, round(len(val_data) / settings.eval_bytes)))
     if loss < min((earlier for _, earlier in history.val), default=math.inf):
         history.best = copy.deepcopy(model.state_dict())
     history.val.append((history.steps, loss))
