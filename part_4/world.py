@@ -14,11 +14,13 @@ import zlib
 from itertools import islice
 
 from world_engine import Shape, choose, matches, tell
+from world_judge import judge
 from world_questions import askable
+from world_scenes import Scene
 from world_stories import POOLS, PRONOUN, Story
 from world_topics import Facts
 
-KINDS = {"story": 0.42, "facts": 0.22, "words": 0.16, "sums": 0.20}   # share of the documents
+KINDS = {"story": 0.36, "scene": 0.24, "facts": 0.14, "words": 0.12, "sums": 0.14}   # of the texts
 KEY_LENGTH = 96        # a text's split is decided by its first characters
 SPLITS = {"train": (0, 96), "validation": (96, 98), "test": (98, 100)}   # per cent
 
@@ -30,7 +32,7 @@ def split_of(text):
 
 
 def start(kind):
-    return Story() if kind == "story" else Facts(kind)
+    return {"story": Story, "scene": Scene}[kind]() if kind in ("story", "scene") else Facts(kind)
 
 
 def with_pronouns(options, walk):
@@ -88,7 +90,7 @@ class Text:
             for slot, role in roles.items():
                 if "{" + slot not in answer or slot == "p" and "s" in roles:
                     continue
-                for rival in walk.rivals(role):
+                for rival in set_apart(walk.rivals(role), roles):
                     wrong = Shape(answer).fill({**local, slot: walk.bind[rival]})
                     if Shape(question).fill({**local, slot: walk.bind[rival]}) == \
                             Shape(question).fill(local):
@@ -97,6 +99,11 @@ class Text:
             wrongs = [wrong for wrong in dict.fromkeys(wrongs) if wrong != right]
             found.append((Shape(question + "?").fill(local), right, wrongs))
         return found
+
+
+def set_apart(rivals, roles):
+    """Without those that the answer names anyway: nobody gives a thing to himself."""
+    return [rival for rival in rivals if rival not in roles.values()]
 
 
 class World:
@@ -172,6 +179,10 @@ class World:
             have += len(text.text.encode())
             if have >= size:
                 return found
+
+    def consistent(self, text):
+        """How well a story holds together, from 0 to 1; world_judge.judge says what is wrong."""
+        return judge(text).score
 
     # ---- exact probabilities --------------------------------------------------------------------
 

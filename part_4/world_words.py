@@ -42,22 +42,18 @@ def words(text):
 
 
 GIRLS = people(
-    "Ada Amy Anna Bella Betty Carla Cora Dina Dora Ella Emma Eva Fay Flora Gina Greta Hanna Helen "
-    "Ida Irma Jane Jenny Kara Kate Lena Lucy Mara Mia Molly Nadia Nina Nora Olga Pam Paula Rita "
-    "Ruth Sara Sofia Tara Tess Una Vera Wanda Zoe", "she", "her", "her")
+    "Ada Amy Anna Bella Carla Cora Dora Ella Emma Eva Fay Flora Greta Hanna Ida Jane Kate "
+    "Lena Lucy Mara Mia Nina Nora Olga", "she", "her", "her")
 BOYS = people(
-    "Adam Alan Arlo Ben Boris Carl Colin Dan David Eli Emil Erik Felix Finn Gus Hans Henry Hugo "
-    "Ivan Jack Jacob Jonas Karl Ken Leo Louis Luke Martin Max Milo Ned Noah Oscar Otto Paul Peter "
-    "Ralph Rob Sam Simon Theo Tim Tom Victor Walter", "he", "his", "him")
+    "Adam Ben Carl Dan David Eli Emil Erik Felix Finn Gus Hans Hugo Jack Jonas Leo Max Noah "
+    "Otto Paul Sam Theo Tim Tom", "he", "his", "him")
 NAMES = GIRLS + BOYS
 
 JOBS = words(
-    "artist baker barber beekeeper blacksmith brewer builder butcher captain carpenter clown "
-    "cook dancer doctor farmer ferryman fiddler fisher gardener glazier guard hatter hunter "
-    "innkeeper jeweller joiner judge juggler librarian mason merchant miller miner monk nurse "
-    "painter pedlar pilot piper poet porter potter ranger sailor scholar shepherd singer "
-    "smith soldier student tailor tanner teacher thatcher tinker trader weaver woodcutter "
-    "writer")
+    "artist baker barber blacksmith builder butcher captain carpenter clown cook dancer "
+    "doctor farmer fisher gardener guard hunter innkeeper judge juggler librarian miller "
+    "miner monk nurse painter pilot poet potter sailor shepherd singer soldier student tailor "
+    "teacher trader weaver woodcutter writer")
 
 TRAITS = words(
     "brave bright busy calm careful cheerful clever curious dreamy eager forgetful friendly "
@@ -72,88 +68,65 @@ LOOKS = words(
     "tiny white wooden wonderful yellow")
 
 THINGS = tuple(thing(entry) for entry in """
-acorn|plant it by the wall;apple|bake a small cake;axe|cut some firewood;bag|carry nuts home
-ball|play with the children;banner|hang it over the gate;basket|gather mushrooms
-bell|call the sheep home;belt|look smart at the wedding;blanket|keep the baby warm
-book|read aloud in the evening;bottle|send a letter over the sea;bow|learn to shoot
-bowl|mix the dough;box|keep letters in it;bracelet|wear it at the feast;broom|sweep the steps
-brush|paint the fence;bucket|fetch clean water;button|mend a coat;cage|bring the parrot home
-candle|read after dark;cap|keep the sun away;card|send a greeting;carpet|cover the cold floor
-chain|tie up the boat;cheese|make a warm supper;clock|get up in time;cloak|stay dry in the rain
-coat|keep warm in winter;coin|pay for a boat ride;comb|tidy the pony;compass|find the way north
-crown|act in the school play;cup|drink hot tea;cushion|sit softly;diary|write down every day
-dish|serve the soup;doll|cheer up a sick child;drum|play in the parade;egg|make a pancake
-fan|cool the room;feather|write a letter;fiddle|play at the dance;flag|wave at the ships
-flute|play a song;fork|eat noodles;gem|pay an old debt;glove|keep one hand warm
-hammer|mend the roof;hat|look like a captain;helmet|ride down the mountain;hook|catch a trout
-horn|warn everyone;jar|store honey;jug|pour lemonade;kettle|boil water for tea
-key|open the old door;kite|fly it in the wind;knife|carve a wooden horse;ladle|taste the stew
-lamp|light up a dark room;lantern|light the way home;letter|learn the news;lock|close the shed
-loaf|feed the ducks;magnet|pick up nails;map|find the hidden valley;marble|win the next game
-mask|surprise the guests;medal|show it at school;melon|share it at lunch
-mirror|see behind the cart;mug|drink warm milk;nail|hang up a picture
-necklace|wear it to the party;needle|sew a shirt;net|catch butterflies;notebook|draw birds
-oar|row across the water;orange|make sweet juice;paddle|steer the canoe;pan|fry some fish
-parcel|see what was inside;pearl|sell it for silver;pencil|draw a horse
-picture|hang it over the bed;pie|eat it with cream;pillow|sleep better;pipe|blow soap bubbles
-pot|cook for everyone;puppet|put on a show;purse|save some money;puzzle|solve it before bedtime
-ribbon|tie up a present;ring|look grand at the ball;rope|climb the cliff;ruler|measure the table
-sack|bring the corn inside;saddle|ride the grey mare;scarf|wrap up against the frost
-shell|hear the sea;shield|play knights;shovel|dig for treasure;skirt|dance all night
-sled|race down the slope;spade|plant potatoes;spoon|stir the porridge;stamp|post a letter
-stone|finish the wall;stool|reach the top shelf;sword|play pirates;tent|sleep under the stars
-ticket|see the circus;torch|explore a tunnel;towel|dry off after a swim;toy|amuse the twins
-trumpet|wake the town;umbrella|keep off the rain;vase|put flowers on the table
-violin|play for the queen;wallet|keep money safe;watch|be on time;wheel|repair the wagon
-whistle|call the dog
+acorn|plant it by the wall;apple|bake a small cake;axe|cut some firewood
+ball|play with the children;basket|gather mushrooms;bell|call the sheep home
+belt|look smart at the wedding;blanket|keep the baby warm;book|read aloud in the evening
+bow|learn to shoot;bowl|mix the dough;box|keep letters in it
+broom|sweep the steps;brush|paint the fence;bucket|fetch clean water;button|mend a coat
+candle|read after dark;cap|keep the sun away;card|send a greeting;cheese|make a warm supper
+clock|get up in time;cloak|stay dry in the rain;coin|pay for a boat ride
+comb|tidy the pony;compass|find the way north;crown|act in the school play;cup|drink hot tea
+doll|cheer up a sick child;drum|play in the parade;egg|make a pancake;fan|cool the room
+feather|write a letter;fiddle|play at the dance;flag|wave at the ships;flute|play a song
+fork|eat noodles;glove|keep one hand warm;hammer|mend the roof;hat|look like a captain
+helmet|ride down the mountain;hook|catch a trout;horn|warn everyone;jar|store honey
+jug|pour lemonade;kettle|boil water for tea;key|open the old door;kite|fly it in the wind
+knife|carve a wooden horse;lamp|light up a dark room;lantern|light the way home
+letter|learn the news;lock|close the shed;loaf|feed the ducks;map|find the hidden valley
+mask|surprise the guests;mirror|see behind the cart;mug|drink warm milk
+necklace|wear it to the party;needle|sew a shirt;net|catch butterflies;orange|make sweet juice
+pan|fry some fish;pearl|sell it for silver;pencil|draw a horse;picture|hang it over the bed
+pie|eat it with cream;pillow|sleep better;pipe|blow soap bubbles;pot|cook for everyone
+puppet|put on a show;puzzle|solve it before bedtime;ribbon|tie up a present
+ring|look grand at the ball;rope|climb the cliff;sack|bring the corn inside
+scarf|wrap up against the frost;shell|hear the sea;shovel|dig for treasure
+sled|race down the slope;spade|plant potatoes;spoon|stir the porridge;stone|finish the wall
+sword|play pirates;tent|sleep under the stars;torch|explore a tunnel;towel|dry off after a swim
+trumpet|wake the town;umbrella|keep off the rain;violin|play for the queen;watch|be on time
+wheel|repair the wagon;whistle|call the dog
 """.replace("\n", ";").strip(";").split(";"))
 
 PLACES = tuple(place(entry) for entry in """
-abbey|at|behind the altar,under a pew,near the bell rope
 attic|in|behind an old trunk,under a dusty sheet,near the skylight
 bakery|at|behind the oven,under the counter,beside the bread baskets
 barn|in|under the hay,behind the plough,beside the feeding trough
 beach|on|under some seaweed,behind a sand dune,beside a rock pool
 bridge|on|beside the railing,under a loose plank,near the toll box
-cabin|in|under the bunk,behind the stove,on the mantelpiece
 camp|at|beside the campfire,behind the biggest tent,under a blanket
 castle|at|behind the throne,under the drawbridge,beside a suit of armour
 cave|in|behind a boulder,in a dark crack,beside the underground stream
 cellar|in|behind the barrels,under the shelf,beside the coal heap
-chapel|in|under the organ,behind a pillar,beside the candles
 cottage|in|under the rug,behind the curtain,on the windowsill
-dairy|at|behind the churn,under the cheese shelf,beside the milk cans
 dock|on|behind a crate,under a fishing net,beside an anchor
 fair|at|under the merry-go-round,behind a sweet stall,near the ticket booth
 farm|on|beside the chicken coop,behind the tractor,under the hedge
-ferry|on|under a bench,behind the wheelhouse,beside the lifeboat
 field|in|beside the scarecrow,under a haystack,among the poppies
 forest|in|under a fern,behind an oak tree,among the mushrooms
 forge|at|beside the anvil,behind the bellows,under the workbench
 fountain|by|behind the statue,under the stone rim,beside the pigeons
 garden|in|among the roses,under the apple tree,behind the watering can
 gate|by|behind the left post,under a flat stone,beside the signpost
-greenhouse|in|among the tomatoes,behind the flowerpots,under the lemon tree
 harbour|at|behind the lighthouse wall,among the lobster pots,beside a rowing boat
 hill|on|beside the lonely pine,under a heap of stones,among the heather
-hotel|at|beside the lift,under the piano,behind the front desk
-hut|in|under the straw mat,behind the woodpile,beside the door
 inn|at|under the long table,behind the bar,beside the fireplace
-island|on|under a palm tree,behind the wreck,among the driftwood
 kitchen|in|behind the flour bin,under the sink,beside the cooker
 lake|by|among the reeds,under the boathouse,beside a fallen trunk
 library|in|between two thick volumes,under the reading desk,behind the globe
-lighthouse|at|under the spiral stairs,behind the great lens,beside the oil can
 market|at|under the vegetable stall,behind the egg boxes,beside the scales
 meadow|in|among the daisies,under a thistle,beside a molehill
 mill|at|behind the flour sacks,under the stairs,beside the millstone
-mine|in|beside the rails,behind a cart,under a beam
-museum|at|behind the dinosaur,under a glass case,beside the mummy
 orchard|in|under the plum tree,among the windfalls,beside the ladder
-palace|at|behind the velvet drapes,under the golden chair,beside the harp
 park|in|under the swings,behind the bandstand,beside the pond
-pier|on|beside the telescope,behind the ice cream cart,under the deck chairs
-quarry|at|behind the crane,under a slab,beside the gravel heap
 river|by|among the willows,under the landing stage,behind a mossy log
 school|at|under the blackboard,behind the bookcase,beside the inkwell
 shop|in|behind the till,under the ladder,beside the sweet jars
@@ -161,14 +134,9 @@ square|in|beside the well,behind the town crier,under the linden tree
 stable|in|under the manger,behind the saddle rack,beside the brown mare
 station|at|beside the water tower,under the timetable,behind a suitcase
 street|in|beside the lamp post,under a parked wagon,behind a rain barrel
-swamp|in|among the rushes,under a rotten stump,beside the crooked willow
-temple|at|beside the incense bowl,behind the stone lion,under the steps
-theatre|at|behind the red curtain,under a seat,beside the props
 tower|in|beside the narrow window,under the bell frame,behind the iron door
 valley|in|beside the waterfall,behind the sheepfold,under a hazel bush
 village|in|behind the pump,beside the notice board,under the maypole
-vineyard|in|among the grapes,beside the wine press,under a wicker chair
-workshop|in|under the sawdust,behind the lathe,beside the glue pot
 """.strip().split("\n"))
 
 SKIES = words(
