@@ -3,13 +3,15 @@
     python benchmark.py                        our model and a plain textbook one, shapes a and b
     python benchmark.py --shapes a --peer /path/to/model.py      and a peer's GPT and GPTConfig
 
-All rows take turns in the same run, one step each, so that a noisy machine is noisy for all; each
-figure is the median over the rounds. --peer is a file with nanoGPT's classes `GPT(GPTConfig(...))`.
+All rows take turns in the same run, one step each, in an order drawn anew each round, so that a
+noisy machine is noisy for all; each figure is the median over the rounds. --peer is a file with
+nanoGPT's classes, `GPT(GPTConfig(...))`.
 Writes benchmark.json and benchmark.png. Lesson 2.4.
 """
 
 import importlib.util
 import math
+import random
 import statistics
 import time
 from pathlib import Path
@@ -137,7 +139,7 @@ def race(shape: str, device: torch.device, peer: str | None, seconds: float,
     ids, targets = torch.randint(256, (2, batch_size, block_size), device=device)
     start, rounds = time.perf_counter(), 0
     while rounds < 4 or time.perf_counter() - start < seconds:
-        for contestant in contestants:
+        for contestant in random.sample(contestants, len(contestants)):  # no fixed neighbours
             contestant.step(ids, targets)
         rounds += 1
     return {c.name: batch_size * block_size / statistics.median(c.times[1:])  # 0 is warm-up
@@ -146,9 +148,11 @@ def race(shape: str, device: torch.device, peer: str | None, seconds: float,
 
 def draw(results: dict[str, dict[str, float]], setup: str, path: Path) -> None:
     """Bars of tokens a second, one panel a shape."""
-    gains = "; ".join(f"shape {shape}: {rates['ours, bfloat16'] / rates['ours, float32']:.1f} times "
-                      "as fast in bfloat16" for shape, rates in results.items())
-    fig, axes = figure(gains, setup, panels=len(results))
+    gains = {shape: rates["ours, bfloat16"] / rates["ours, float32"]
+             for shape, rates in results.items()}
+    title = "Training in bfloat16 is " + " and ".join(
+        f"{gain:.1f} times as fast at shape {shape}" for shape, gain in gains.items())
+    fig, axes = figure(title, setup, panels=len(results))
     colors = {"ours": BLUE, "ours compiled": SKY, "peer": ORANGE, "textbook": GREY}
     for (shape, rates), ax in zip(results.items(), axes if len(results) > 1 else [axes]):
         names = list(rates)[::-1]
@@ -156,7 +160,8 @@ def draw(results: dict[str, dict[str, float]], setup: str, path: Path) -> None:
                 color=[colors[name.split(",")[0]] for name in names])
         for y, name in enumerate(names):
             ax.text(rates[name], y, f" {rates[name]:,.0f}", va="center", fontsize=8)
-        ax.set(title=f"shape {shape}", xlabel="tokens a second", xlim=(0, 1.3 * max(rates.values())))
+        ax.set(title=f"shape {shape}", xlabel="tokens a second",
+               xlim=(0, 1.3 * max(rates.values())))
         ax.grid(False)
         ax.locator_params(axis="x", nbins=4)
     save(fig, path)

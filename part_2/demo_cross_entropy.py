@@ -3,9 +3,9 @@
     python demo_cross_entropy.py          a second
 
 Scores for four tokens at three places; the softmax, the loss of each place and the gradient are
-computed in NumPy, and PyTorch agrees with each. Look at the last columns: the gradient of a score is
-its probability, minus one where the right token stands. Then two traps: a mean of means, and a label
-that is left out (-100). Lesson 2.3.
+computed in NumPy, and PyTorch agrees with each. Look at the last columns: the gradient of a score
+is its probability, minus one where the right token stands. Then two traps: a mean of means, and a
+label that is left out (-100). Lesson 2.3.
 """
 
 import numpy as np

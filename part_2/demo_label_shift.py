@@ -3,10 +3,10 @@
     python demo_label_shift.py            about 20 seconds
     python demo_label_shift.py --quick    a few seconds, fewer steps
 
-The same small model is trained three times on the fables: with labels moved by 1 (right), by 0 (each
-byte is its own answer) and by 2 (every second byte is guessed). Look at the table: without the shift
-the training loss is the best of all, and the loss on the real task, the next byte, the worst. A very
-low training loss is a reason to look at the labels. Lesson 2.3.
+The same small model is trained three times on the fables: with labels moved by 1 (right), by 0
+(each byte is its own answer) and by 2 (every second byte is guessed). Look at the table: without
+the shift the training loss is the best of all, and the loss on the real task, the next byte, the
+worst. A very low training loss is a reason to look at the labels. Lessons 2.2 and 2.3.
 """
 
 from dataclasses import replace

@@ -5,8 +5,8 @@
     python demo_sampling.py --quick                  a few seconds, a poorer model
 
 Sixteen texts for each setting. Two measures: the share of written words that occur in the fables
-(real words), and the share of four-byte runs that are different (variety). Look at the picture: each
-setting buys real words with variety; cutting the tail (top-k, top-p) pays less than cold. Lesson 2.5.
+(real words), and the share of four-byte runs that are different (variety). Look at the picture:
+each setting buys real words with variety. Lesson 2.5.
 """
 
 import re
@@ -40,7 +40,7 @@ def write_rows(model, prompt: str, n_rows: int, n_new: int, setting, seed: int) 
 
 
 def real_words(texts: list[str], known: set[str]) -> float:
-    """Share of the words that occur in `known`; a text's first and last may be cut, and are left out.
+    """Share of the words that occur in `known`; a text's first and last may be cut: left out.
 
     real_words(["ox the xqz ca"], {"the"}) -> 0.5
     """
@@ -56,7 +56,9 @@ def variety(texts: list[str]) -> float:
 
 def name_of(setting) -> str:
     temperature, top_k, top_p = setting
-    return f"top-k {top_k}" if top_k else f"top-p {top_p}" if top_p else f"temperature {temperature}"
+    if top_k or top_p:
+        return f"top-k {top_k}" if top_k else f"top-p {top_p}"
+    return f"temperature {temperature}"
 
 
 def draw(rows: list, setup: str, path: Path) -> None:
@@ -64,8 +66,10 @@ def draw(rows: list, setup: str, path: Path) -> None:
     by_name = {row[0]: row for row in rows}
     cold, plain = by_name["temperature 0.3"], by_name["temperature 1.0"]
     fig, ax = figure(f"From temperature 1 to 0.3 real words rise from {plain[1]:.0%} to "
-                     f"{cold[1]:.0%}, and variety falls from {plain[2]:.0%} to {cold[2]:.0%}", setup)
-    for kind, color, below in (("temperature", BLUE, -9), ("top-k", GREEN, 7), ("top-p", ORANGE, 7)):
+                     f"{cold[1]:.0%}, and variety falls from {plain[2]:.0%} to {cold[2]:.0%}",
+                     setup)
+    kinds = (("temperature", BLUE, -9), ("top-k", GREEN, 7), ("top-p", ORANGE, 7))
+    for kind, color, below in kinds:
         mine = [row for row in rows if row[0].startswith(kind)]
         ax.plot([row[2] for row in mine], [row[1] for row in mine], "o-", color=color)
         for row in mine:

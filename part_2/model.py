@@ -6,7 +6,7 @@ Used   train_gpt.py, sample.py, eval_loss.py.   See it: python benchmark.py
 Shapes B batch, T time, H heads, D = C/H head width, C = n_embd, V vocabulary
 Source Radford et al. 2019, "Language Models are Unsupervised Multitask Learners" (GPT-2)
 
-bias=True, gelu="tanh" make it GPT-2 exactly (load_pretrained.py). Weights are nn.Linear's [out, in];
+bias=True, gelu="tanh" make it GPT-2 exactly (load_pretrained.py). Weights are [out, in];
 `attention.qkv` holds the rows of q, then k, then v, each head after head.
 """
 

@@ -1,4 +1,4 @@
-"""From part 1 to part 2: with its new features off and part 1's weights, the logits are the same."""
+"""From part 1 to part 2: new features off and part 1's weights give part 1's logits."""
 
 import torch
 
