@@ -52,7 +52,7 @@ def draw(rows, floor, seed, path):
     letters = sum(len(line) for _, line, _ in rows)
     first = sum(bits for _, _, bits in rows[:2])
     fig, ax = figure(f"The first two lines carry {first / total:.0%} of this story's {total:.0f} bits:"
-                     " what follows follows from them",
+                     " much of the rest follows from them",
                      f"exact surprise of each line, {total / letters:.3f} bits a byte; seed {seed}; "
                      f"stories have {floor:.3f} on average")
     names = [line if len(line) < 62 else line[:58] + " ..." for _, line, _ in rows]
