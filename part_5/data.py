@@ -1,0 +1,207 @@
+"""Tokens for training: made once, packed without gaps, in an order that is a function of the step.
+
+    documents -> [begin] tokens [end] [begin] tokens [end] … -> shards -> rows of T tokens -> batches
+
+Math   row i = tokens[o + i*T : o + i*T + T + 1]; the last is only a target          (eq. 4.13)
+       batch at step s = rows perm_e(s*R), …, perm_e(s*R + R - 1), where e is the epoch and perm_e
+       a permutation drawn from (seed, e). Nothing needs to be remembered to resume at step s.
+Used   train.py, eval.py.
+Shapes R rows a step (over all processes), T context, B rows of one micro-batch
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from runtime import save_json
+from shards import Shard, open_shard, token_type, write_shard
+from sources import read_source
+from tokenizer import Tokenizer
+
+# NEW in part 4
+IGNORED = -100                  # a target that does not count
+# NEW in part 4
+SHARD_TOKENS = 2**25            # a shard is closed when it holds so many
+# NEW in part 4
+BATCH_TEXTS = 512               # texts encoded at once
+# NEW in part 4
+SPLITS = ("train", "validation")
+
+
+# NEW in part 4
+@dataclass(frozen=True)
+class DataPlan:
+    """What to prepare. Two equal plans give the same bytes, so prepared data is found again."""
+
+    source: str = "world"           # see sources.py
+    vocab_size: int = 1024          # tokens, the three special ones included
+    world_megabytes: float = 8.0    # how much of the world to write for training
+    tokenizer_megabytes: float = 2.0  # how much training text the tokenizer is learnt from
+    seed: int = 0
+
+
+# NEW in part 4
+def prepare(plan: DataPlan, folder: Path, cache: Path) -> tuple[Tokenizer, dict]:
+    """Texts -> tokenizer.json and shards in `folder` -> (tokenizer, what was made).
+
+    If the folder already holds the data of an equal plan, nothing is made.
+    """
+    folder = Path(folder)
+    note = folder / "data.json"
+    if note.exists():
+        made = json.loads(note.read_text(encoding="utf-8"))
+        if made["plan"] == asdict(plan):
+            return Tokenizer.load(folder / "tokenizer.json"), made
+    folder.mkdir(parents=True, exist_ok=True)
+    note.unlink(missing_ok=True)  # from here on the folder is not complete until it is
+    for old in folder.glob("*.bin"):
+        old.unlink()
+    sizes = {"train": int(plan.world_megabytes * 1e6), "validation": 200_000}
+
+    def texts(split):
+        return read_source(plan.source, split, seed=plan.seed, world_bytes=sizes[split], cache=cache)
+
+    tokenizer = Tokenizer.train(some_of(texts("train"), plan.tokenizer_megabytes * 1e6),
+                                plan.vocab_size)
+    tokenizer.save(folder / "tokenizer.json")
+    made = {"plan": asdict(plan), "tokenizer": tokenizer.fingerprint}
+    for split in SPLITS:
+        made[split] = write_split(texts(split), tokenizer, folder, split)
+    save_json(note, made)
+    return tokenizer, made
+
+
+# NEW in part 4
+def some_of(texts, size: float):
+    """An even sample of documents of about `size` bytes in all."""
+    texts = list(texts)
+    total = sum(len(text) for text in texts)
+    every = max(1, round(total / size))
+    return texts[::every]
+
+
+# NEW in part 4
+def write_split(texts, tokenizer: Tokenizer, folder: Path, split: str) -> dict:
+    """Documents -> shards <split>_000.bin, _001.bin, … -> counts of tokens, documents, bytes."""
+    total = {"shards": 0, "tokens": 0, "documents": 0, "text_bytes": 0}
+    held, batch = {"parts": [], "tokens": 0, "documents": 0, "text_bytes": 0}, []
+    dtype = token_type(tokenizer.vocab_size)
+
+    def close_batch():  # a few hundred texts at once: the encoder works on them in threads
+        for ids, text in zip(tokenizer.encode_batch(batch), batch):
+            held["parts"].append(np.array([tokenizer.begin, *ids, tokenizer.end], dtype))
+            held["tokens"] += len(ids) + 2
+            held["documents"] += 1
+            held["text_bytes"] += len(text.encode())
+        batch.clear()
+
+    def close_shard():
+        tokens = np.concatenate(held["parts"]) if held["parts"] else np.zeros(0, dtype)
+        write_shard(folder / f"{split}_{total['shards']:03d}.bin", tokens,
+                    documents=held["documents"], text_bytes=held["text_bytes"],
+                    vocab_size=tokenizer.vocab_size, fingerprint=tokenizer.fingerprint)
+        total["shards"] += 1
+        for key in ("tokens", "documents", "text_bytes"):
+            total[key] += held[key]
+            held[key] = 0
+        held["parts"] = []
+
+    for text in texts:
+        batch.append(text)
+        if len(batch) == BATCH_TEXTS:
+            close_batch()
+            if held["tokens"] >= SHARD_TOKENS:
+                close_shard()
+    close_batch()
+    if held["documents"] or not total["shards"]:
+        close_shard()
+    return total
+
+
+# NEW in part 4
+def open_shards(folder: Path, split: str, tokenizer: Tokenizer) -> list[Shard]:
+    """All shards of a split, checked."""
+    paths = sorted(Path(folder).glob(f"{split}_*.bin"))
+    if not paths:
+        raise FileNotFoundError(f"{folder} has no shards {split}_*.bin; prepare the data first")
+    return [open_shard(path, tokenizer.fingerprint) for path in paths]
+
+
+# NEW in part 4
+class TokenRows:
+    """Rows of T tokens and their targets, cut from shards, in a shuffled order without end."""
+
+    def __init__(self, shards: list[Shard], context: int, *, begin: int, seed: int = 0,
+                 name: str = "data"):
+        self.shards, self.context, self.begin, self.seed = shards, context, begin, seed
+        # An epoch cuts the stream at another offset below T, so T tokens a shard are left over.
+        self.rows_of = [max(0, (len(shard.tokens) - context) // context) for shard in shards]
+        self.firsts = np.cumsum([0, *self.rows_of])
+        self.epoch_rows = int(self.firsts[-1])
+        self._order = (-1, None, 0)  # the epoch at hand, its permutation, its offset
+        if self.epoch_rows == 0:
+            raise ValueError(f"the {name} has {sum(len(s.tokens) for s in shards):,} tokens, too few "
+                             f"for one row: give more text, or a shorter --context than {context}")
+
+    def order(self, epoch: int) -> tuple[np.ndarray, int]:
+        """The permutation and the offset of an epoch: a pure function of (seed, epoch)."""
+        if self._order[0] != epoch:
+            random = np.random.default_rng([self.seed, epoch])
+            permutation = random.permutation(self.epoch_rows)
+            self._order = (epoch, permutation, int(random.integers(self.context)))
+        return self._order[1], self._order[2]
+
+    def row(self, index: int) -> np.ndarray:
+        """The `index`-th row of the endless order: T + 1 tokens."""
+        epoch, place = divmod(index, self.epoch_rows)
+        permutation, offset = self.order(epoch)
+        chosen = int(permutation[place])
+        shard = int(np.searchsorted(self.firsts, chosen, side="right")) - 1
+        start = offset + (chosen - int(self.firsts[shard])) * self.context
+        return self.shards[shard].tokens[start:start + self.context + 1]
+
+    def batch(self, step: int, rows: int, rank: int = 0, world: int = 1):
+        """The rows of process `rank` at a step -> (ids, targets), both (rows / world, T) int64.
+
+        `rows` counts all processes: with 1 process or 4, a step sees the same rows.
+        """
+        if rows > self.epoch_rows:
+            raise ValueError(f"a step takes {rows} rows of {self.context} tokens, the data has only "
+                             f"{self.epoch_rows}; give more text, or lower --rows or --context")
+        share = rows // world
+        first = step * rows + rank * share
+        tokens = np.stack([self.row(i) for i in range(first, first + share)]).astype(np.int64)
+        tokens = torch.from_numpy(tokens)
+        return tokens[:, :-1], mask_begin(tokens[:, 1:], self.begin)
+
+
+# NEW in part 4
+def mask_begin(targets: torch.Tensor, begin: int) -> torch.Tensor:
+    """The step from one document into the next is no text: a target `begin` does not count."""
+    return targets.masked_fill(targets == begin, IGNORED)
+
+
+# NEW in part 4
+def segments(ids: torch.Tensor, begin: int) -> torch.Tensor:
+    """Which document of its row each token belongs to: (B, T) -> (B, T), counting from 0.
+
+    >>> segments(torch.tensor([[5, 9, 0, 7, 7]]), begin=0)
+    tensor([[0, 0, 1, 1, 1]])
+    """
+    return (ids == begin).cumsum(dim=1)
+
+
+# NEW in part 4
+def pad_documents(documents: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Whole documents, one a row, filled up on the right -> (ids, targets), (B, longest - 1).
+
+    Padding on the right needs no mask: causal attention never looks that way, targets ignore it.
+    """
+    longest = max(len(document) for document in documents)
+    rows = torch.full((len(documents), longest), pad, dtype=torch.int64)
+    for row, document in zip(rows, documents):
+        row[:len(document)] = torch.tensor(document)
+    is_pad = torch.arange(1, longest) >= torch.tensor([[len(d)] for d in documents])
+    return rows[:, :-1], rows[:, 1:].masked_fill(is_pad, IGNORED)
