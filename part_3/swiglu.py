@@ -11,37 +11,11 @@ Three matrices of C x F take the place of two of C x 4C: with F = 8/3 C the para
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.autograd.function import once_differentiable
 
 
 def hidden_width(n_embd: int, multiple: int = 32) -> int:
     """8/3 of n_embd, rounded up to a multiple that processors like: 128 -> 352, 512 -> 1376."""
     return -(-8 * n_embd // (3 * multiple)) * multiple
-
-
-class GatedProduct(torch.autograd.Function):
-    """[gate | up] (…, 2F) -> silu(gate) * up (…, F), in training.
-
-    Autograd alone would make one tensor for each of the two gradients and copy both into a third,
-    and keep silu(gate). Here both are written where they belong, and silu(gate) is made again.
-    """
-
-    @staticmethod
-    def forward(ctx, gate_up: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(gate_up)
-        gate, up = gate_up.chunk(2, dim=-1)
-        return F.silu(gate).mul_(up)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
-        gate_up, = ctx.saved_tensors
-        gate, up = gate_up.chunk(2, dim=-1)
-        out = torch.empty_like(gate_up)
-        to_gate, to_up = out.chunk(2, dim=-1)
-        torch.mul(F.silu(gate), gradient, out=to_up)
-        torch.ops.aten.silu_backward.grad_input(gradient * up, gate, grad_input=to_gate)
-        return out
 
 
 class SwiGLU(nn.Module):
@@ -53,8 +27,5 @@ class SwiGLU(nn.Module):
         self.project = nn.Linear(n_hidden, n_embd, bias=bias)      # W_down
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        gate_up = self.gate_up(x)  # (B, T, 2F)
-        if torch.is_grad_enabled():
-            return self.project(GatedProduct.apply(gate_up))
-        gate, up = gate_up.chunk(2, dim=-1)
-        return self.project(F.silu(gate) * up)  # eq. 3.4
+        gate, up = self.gate_up(x).chunk(2, dim=-1)  # (B, T, F) each
+        return self.project(F.silu(gate) * up)       # eq. 3.4

@@ -15,12 +15,7 @@ BUGS = [
     Bug("norm over all tokens at once", "part_3/rmsnorm.py", ".square().mean(-1, keepdim=True)",
         ".square().mean()", NORM),
     Bug("norm squares in 16 bits", "part_3/rmsnorm.py", "x.float().square()", "x.square()", NORM),
-    Bug("gate and value swapped", "part_3/swiglu.py", "return self.project(F.silu(gate) * up)",
-        "return self.project(F.silu(up) * gate)", GLU),
-    Bug("gate and value swapped in training", "part_3/swiglu.py", "return F.silu(gate).mul_(up)",
-        "return F.silu(up).mul_(gate)", GLU),
-    Bug("the gate's gradient forgets the value", "part_3/swiglu.py", "(gradient * up, gate,",
-        "(gradient, gate,", GLU),
+    Bug("gate and value swapped", "part_3/swiglu.py", "gate, up = self", "up, gate = self", GLU),
     Bug("hidden width of 4 C", "part_3/swiglu.py", "-(-8 * n_embd // (3 * multiple))",
         "-(-4 * n_embd // multiple)", GLU),
     # 3.2

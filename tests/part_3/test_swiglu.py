@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from model import MLP, GPTConfig
-from swiglu import GatedProduct, SwiGLU, hidden_width
+from swiglu import SwiGLU, hidden_width
 
 
 def test_it_equals_the_formula_with_the_gate_in_the_first_rows():
@@ -13,16 +13,6 @@ def test_it_equals_the_formula_with_the_gate_in_the_first_rows():
     gate, up = x.numpy() @ gate_up[:6].T, x.numpy() @ gate_up[6:].T
     expected = (gate / (1 + np.exp(-gate)) * up) @ down.T
     assert np.allclose(layer(x).detach().numpy(), expected)
-
-
-def test_both_paths_and_the_gradient_agree_with_autograd():
-    layer, x = SwiGLU(4, 6).double(), torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
-    with torch.no_grad():
-        expected = layer(x)
-    assert torch.equal(layer(x), expected)
-    assert torch.autograd.gradcheck(layer, x)
-    assert torch.autograd.gradcheck(GatedProduct.apply, torch.randn(
-        2, 3, 8, dtype=torch.float64, requires_grad=True))
 
 
 def test_a_closed_gate_lets_nothing_through():
