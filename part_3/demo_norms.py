@@ -3,9 +3,9 @@
     python demo_norms.py            45 seconds
     python demo_norms.py --quick    a few seconds: one seed, fewer steps
 
-What to see: without a norm the signal of a deep model shrinks, and its gradients at the start are
-thousands of times smaller; with either norm all blocks get the same share. Trained side by side
-over three seeds, both norms reach the same loss.
+What to see: without a norm the gradients at the start are thousands of times smaller, because the
+blocks work on small embeddings as they are; with either norm all blocks get a useful one. Trained
+side by side over three seeds, both norms reach the same loss.
 """
 
 import numpy as np
