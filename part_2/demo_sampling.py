@@ -17,7 +17,7 @@ import torch
 from checkpoint import load_checkpoint
 from data import decode, encode, read_bytes, split_bytes
 from demo_label_shift import SETTINGS, train_with_shift
-from plotting import BLUE, GREEN, ORANGE, figure, save
+from plotting import BLUE, GREEN, GREY, ORANGE, figure, save
 from runtime import here, make_parser, out_folder, print_table, run_main
 from sampling import sample_next
 
@@ -62,21 +62,23 @@ def name_of(setting) -> str:
 
 
 def draw(rows: list, setup: str, path: Path) -> None:
-    """Real words against variety, one line each for temperature, top-k and top-p."""
+    """Real words against variety, a panel each for temperature, top-k and top-p."""
     by_name = {row[0]: row for row in rows}
     cold, plain = by_name["temperature 0.3"], by_name["temperature 1.0"]
-    fig, ax = figure(f"From temperature 1 to 0.3 real words rise from {plain[1]:.0%} to "
-                     f"{cold[1]:.0%}, and variety falls from {plain[2]:.0%} to {cold[2]:.0%}",
-                     setup)
-    kinds = (("temperature", BLUE, -9), ("top-k", GREEN, 7), ("top-p", ORANGE, 7))
-    for kind, color, below in kinds:
-        mine = [row for row in rows if row[0].startswith(kind)]
-        ax.plot([row[2] for row in mine], [row[1] for row in mine], "o-", color=color)
+    fig, axes = figure(f"From temperature 1 to 0.3 real words rise from {plain[1]:.0%} to "
+                       f"{cold[1]:.0%}, and variety falls from {plain[2]:.0%} to {cold[2]:.0%}",
+                       setup, panels=3, sharey=True)
+    kinds = {"temperature": BLUE, "top-k": GREEN, "top-p": ORANGE}
+    for ax, (kind, color) in zip(axes, kinds.items()):
+        for other in ("temperature", kind):  # temperature is the yardstick, in grey
+            mine = [row for row in rows if row[0].startswith(other)]
+            ax.plot([row[2] for row in mine], [row[1] for row in mine], "o-", markersize=4,
+                    color=color if other == kind else GREY)
         for row in mine:
-            ax.annotate(row[0].replace("temperature", "t"), (row[2], row[1]), xytext=(4, below),
-                        textcoords="offset points", fontsize=7.5, color=color)
-    ax.set(xlabel="variety: share of four-byte runs that are different",
-           ylabel="share of words that are real", ylim=(0, 1.08))
+            ax.annotate(row[0].removeprefix(kind), (row[2], row[1]), xytext=(-3, -11),
+                        textcoords="offset points", fontsize=8, color=color, ha="right")
+        ax.set(title=kind, xlabel="variety", xlim=(-0.15, 1))
+    axes[0].set(ylabel="share of words that are real", ylim=(0, 1.05))
     save(fig, path)
 
 
