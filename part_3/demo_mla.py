@@ -1,6 +1,6 @@
 """How little can be cached: key/value heads shared, or one short latent vector?
 
-    python demo_mla.py            35 seconds
+    python demo_mla.py            40 seconds
     python demo_mla.py --quick    a few seconds: little training
 
 What to see: the naive and the absorbed form of latent attention give the same numbers, and at long
@@ -18,7 +18,7 @@ from plotting import BLUE, GREEN, GREY, ORANGE, PURPLE, figure, save
 from runtime import make_parser, out_folder, print_table, run_main, seed_everything
 from tiny_training import load_text, make_model, train
 
-SIZE = {"n_layer": 4, "n_head": 6, "n_embd": 96, "block_size": 64}
+SIZE = {"n_layer": 3, "n_head": 6, "n_embd": 96, "block_size": 64, "embedding_std": 0.05}
 KINDS = {"MHA": {"n_kv_head": 6}, "GQA, 2 heads": {"n_kv_head": 2}, "MQA": {"n_kv_head": 1},
          "MLA, r = 32": {"attention": "mla", "kv_rank": 32, "rope_dim": 8},
          "MLA, r = 8": {"attention": "mla", "kv_rank": 8, "rope_dim": 8}}
@@ -59,8 +59,10 @@ def draw(path, found: dict, setup: str) -> None:
         ax.plot(size, loss, "o", color=COLORS[name], markersize=9)
         ax.annotate(name, (size, loss), xytext=(8, 6), textcoords="offset points",
                     color=COLORS[name])
-    ax.set(xlabel="bytes cached for each token (4 blocks, float32)",
-           ylabel="validation loss, nats a byte", xscale="log")
+    ax.set(xlabel="bytes cached for each token (3 blocks, float32)",
+           ylabel="validation loss, nats a byte", xscale="log",
+           xticks=(200, 500, 1000, 2000), xticklabels=("200", "500", "1,000", "2,000"))
+    ax.minorticks_off()
     ax.margins(x=0.15, y=0.15)
     save(fig, path)
 
@@ -76,7 +78,7 @@ def main(argv=None):
     out = out_folder(__file__, args.out)
     seed_everything(args.seed)
     compare_forms(args.seed, [64, 256] if args.quick else [64, 256, 1024, 4096])
-    steps, seeds = (20, 1) if args.quick else (150, 1)
+    steps, seeds = (20, 1) if args.quick else (120, 2)
     texts, found = load_text(), {}
     for name, kind in KINDS.items():
         losses = []
@@ -88,7 +90,7 @@ def main(argv=None):
     print_table(["attention", "bytes a token", "parameters", "validation loss"],
                 [[name, size, count, loss] for name, (size, loss, count) in found.items()],
                 f"after {steps} steps on the fables, mean of {seeds} seed(s)")
-    draw(out / "mla.png", found, f"4 blocks, 6 heads, width 96, batch 16 x 64, {steps} steps, "
+    draw(out / "mla.png", found, f"3 blocks, 6 heads, width 96, batch 16 x 64, {steps} steps, "
          f"{seeds} seed(s) from {args.seed}")
 
 
