@@ -1,6 +1,6 @@
 """Bytes in, batches out: a text is a row of numbers from 0 to 255, and nothing else is needed.
 
-Math   a window of T + 1 bytes d[s … s+T] gives ids = d[s … s+T-1], targets = d[s+1 … s+T]  (eq. 2.2)
+Math   a window of T + 1 bytes d[s … s+T] gives ids = d[s … s+T-1], targets = d[s+1 … s+T] (eq. 2.2)
 Used   train_gpt.py, eval_loss.py, sample.py, the demos.   See it: python demo_label_shift.py
 Shapes B batch, T time
 

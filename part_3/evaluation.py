@@ -1,7 +1,7 @@
 """Validation loss: how surprised is the model by text that it was not trained on?
 
-Math   loss = -(1/N) sum_t log p(d[t] | the bytes before it in its window), in nats a byte  (eq. 2.7)
-       bits per byte = loss / ln 2                                                          (eq. 2.8)
+Math   loss = -(1/N) sum_t log p(d[t] | the bytes before it in its window), nats a byte  (eq. 2.7)
+       bits per byte = loss / ln 2                                                   (eq. 2.8)
 Used   train_gpt.py, eval_loss.py   (lesson 2.6)
 Shapes B batch, T time
 

@@ -229,7 +229,8 @@ def main(argv=None):
     out = out_folder(__file__, args.out)
     runtime = choose_runtime(args.device, args.amp, width=config.n_embd)
     model = GPT(config).to(runtime.device)
-    print(f"data    {args.data}: {len(train_data):,} bytes to train, {len(val_data):,} to validate\n"
+    print(f"data    {args.data}: {len(train_data):,} bytes to train, "
+          f"{len(val_data):,} to validate\n"
           f"model   {model.count_parameters():,} parameters: {config}")
     from torch.utils.tensorboard import SummaryWriter  # takes a second: not for --help
     log = SummaryWriter(str(out / "runs" / "gpt"))
