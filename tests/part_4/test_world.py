@@ -153,6 +153,7 @@ def test_restricting_the_kinds_renormalises_the_probability():
     among_all = text.logprob + math.log(everything.kinds["sums"])
     assert everything.logprob(text.text) == pytest.approx(among_all)
     assert next(everything.sample(3, kinds=["sums"])).logprob == pytest.approx(text.logprob)
+    assert World({"sums": 5}).logprob(text.text) == pytest.approx(text.logprob)
 
 
 def test_two_independent_samples_agree_on_the_entropy():
