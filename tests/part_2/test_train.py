@@ -89,15 +89,19 @@ def test_progress_is_the_further_of_steps_and_minutes():
 def test_training_learns_and_logs_what_it_did():
     model, history, log, val_data = run(replace(SETTINGS, steps=150))
     assert history.steps == 150 and not history.stopped
-    assert history.train[0][1] > 4 and evaluate(model, val_data) < 2
+    assert history.train[0][1] > 4.5 and evaluate(model, val_data) < 3  # seeds 1-5: 1.2 to 2.5
     assert [step for step, _ in history.val] == [50, 100, 150]
     assert set(log.seen) == {"loss/train", "loss/validation", "rate", "gradient_norm",
                              "tokens_per_second"}
     assert all(norm > 0 for _, norm in log.seen["gradient_norm"])
 
 
-def test_the_rates_used_are_those_of_the_schedule():
+def test_the_rates_used_are_those_of_the_schedule(monkeypatch):
+    made, real = [], train_gpt.make_optimizer
+    monkeypatch.setattr(train_gpt, "make_optimizer",
+                        lambda *args: made.append(real(*args)) or made[-1])
     _, _, log, _ = run()
+    assert [group["lr"] for group in made[0].param_groups] == pytest.approx([1e-3, 1e-3])
     for step, used in log.seen["rate"]:
         assert used == pytest.approx(learning_rate(step / 30, peak=1e-2, final=1e-3, warmup=0.05))
 
