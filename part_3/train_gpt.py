@@ -10,6 +10,18 @@ weights of the lowest validation loss), gpt.json, training_curves.png, runs/ for
 Ctrl-C finishes the step, saves all of that, and stops. Lesson 3.4.
 """
 
+# first, before torch is loaded: it says how torch's threads shall wait for each other
+from runtime import (
+    choose_runtime,
+    here,
+    make_parser,
+    out_folder,
+    run_main,
+    save_results,
+    seed_everything,
+    synchronize,
+)
+
 import copy
 import math
 import tempfile
@@ -26,16 +38,6 @@ from interrupt import StopOnSignal
 from model import GPT, GPTConfig
 from plotting import BLUE, GREY, ORANGE, end_label, figure, save
 from presets import PRESETS, Settings, choose_settings
-from runtime import (
-    choose_runtime,
-    here,
-    make_parser,
-    out_folder,
-    run_main,
-    save_results,
-    seed_everything,
-    synchronize,
-)
 from schedule import learning_rate
 from tqdm import tqdm
 

@@ -10,6 +10,9 @@ Stop it with Ctrl-C: it saves, and --resume goes on with the same bytes as if it
 Look at a run:  tensorboard --logdir part_4/out
 """
 
+# first, before torch is loaded: it says how torch's threads shall wait for each other
+from runtime import make_parser, peak_memory_mb, run_main
+
 import time
 
 import torch
@@ -19,7 +22,6 @@ from loop import train_step
 from measure import sample_text
 from report import finish
 from run import Run
-from runtime import make_parser, peak_memory_mb, run_main
 from settings import PRESETS, add_flags
 from tqdm import tqdm
 

@@ -10,6 +10,7 @@ Every decision comes back with its reason, and is printed once:
 """
 
 import argparse
+import ctypes
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+os.environ.setdefault("GOMP_SPINCOUNT", "300000")  # torch reads it when loaded: see keep_memory
 import numpy as np
 import torch
 
@@ -123,6 +125,24 @@ def choose_amp(name: str, device: torch.device, width: int) -> tuple[torch.dtype
     return (torch.bfloat16 if narrow < 0.8 * wide else None), reason
 
 
+def keep_memory() -> None:
+    """Freed memory stays with this process: steps on a CPU are up to a fifth faster.
+
+    Else glibc hands every large tensor back to the system when it is freed, and the next one of
+    the same size costs a page fault for every 4 kB of it. On other systems nothing is changed.
+    (The other half is GOMP_SPINCOUNT, above: threads that wait for work of the next layer look for
+    it a while before they fall asleep. It helps where this file is imported before torch.)
+    """
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # as in glibc's malloc.h
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(top_pad, 2**26)
+    mallopt(mmap_threshold, 2**30)
+
+
 def choose_runtime(device: str = "auto", amp: str = "auto", *, width: int = 512,
                    quiet: bool = False) -> Runtime:
     """Pick device and number format, print both with the reason, and return them.
@@ -130,6 +150,8 @@ def choose_runtime(device: str = "auto", amp: str = "auto", *, width: int = 512,
     `width` is the model's n_embd: on a CPU the number format depends on it.
     """
     chosen, device_reason = choose_device(device)
+    if chosen.type == "cpu":
+        keep_memory()
     amp_dtype, amp_reason = choose_amp(amp, chosen, width)
     runtime = Runtime(chosen, amp_dtype, device_reason, amp_reason)
     if not quiet:

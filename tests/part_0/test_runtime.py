@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -152,3 +153,17 @@ def test_the_common_flags_mean_the_same_everywhere():
     args = parser.parse_args([])
     assert (args.device, args.amp, args.seed, args.out, args.preset) == (
         "auto", "auto", 0, None, "a")
+
+
+def test_a_run_on_the_cpu_keeps_the_memory_it_freed(monkeypatch):
+    calls = []
+    monkeypatch.setattr("runtime.ctypes.CDLL", lambda name: SimpleNamespace(
+        mallopt=lambda what, value: calls.append((what, value))))
+    choose_runtime("cpu", "float32", quiet=True)
+    assert {what for what, _ in calls} == {-1, -2, -3}  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD
+    assert all(value >= 2**26 for _, value in calls)
+
+
+def test_where_the_c_library_has_no_mallopt_nothing_happens(monkeypatch):
+    monkeypatch.setattr("runtime.ctypes.CDLL", lambda name: SimpleNamespace())
+    assert choose_runtime("cpu", "float32", quiet=True).device.type == "cpu"
