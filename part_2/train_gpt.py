@@ -9,7 +9,6 @@ weights of the lowest validation loss), gpt.json, training_curves.png, runs/ for
 Ctrl-C finishes the step, saves all of that, and stops. Lessons 2.4 and 2.6.
 """
 
-# first, before torch is loaded: it says how torch's threads shall wait for each other
 from runtime import (
     choose_runtime,
     here,
@@ -21,6 +20,7 @@ from runtime import (
     synchronize,
 )
 
+# isort: split  (runtime comes before torch: it says how torch's threads wait for each other)
 import copy
 import math
 import tempfile

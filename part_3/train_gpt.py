@@ -10,7 +10,6 @@ weights of the lowest validation loss), gpt.json, training_curves.png, runs/ for
 Ctrl-C finishes the step, saves all of that, and stops. Lesson 3.4.
 """
 
-# first, before torch is loaded: it says how torch's threads shall wait for each other
 from runtime import (
     choose_runtime,
     here,
@@ -22,6 +21,7 @@ from runtime import (
     synchronize,
 )
 
+# isort: split  (runtime comes before torch: it says how torch's threads wait for each other)
 import copy
 import math
 import tempfile

@@ -10,9 +10,9 @@ Stop it with Ctrl-C: it saves, and --resume goes on with the same bytes as if it
 Look at a run:  tensorboard --logdir part_4/out
 """
 
-# first, before torch is loaded: it says how torch's threads shall wait for each other
 from runtime import make_parser, peak_memory_mb, run_main
 
+# isort: split  (runtime comes before torch: it says how torch's threads wait for each other)
 import time
 
 import torch
