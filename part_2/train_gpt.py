@@ -20,7 +20,8 @@ from runtime import (
     synchronize,
 )
 
-# isort: split  (runtime comes before torch: it says how torch's threads wait for each other)
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import copy
 import math
 import tempfile

@@ -12,7 +12,8 @@ Look at a run:  tensorboard --logdir part_4/out
 
 from runtime import make_parser, peak_memory_mb, run_main
 
-# isort: split  (runtime comes before torch: it says how torch's threads wait for each other)
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import time
 
 import torch
