@@ -153,7 +153,8 @@ def write_index(pictures: list[Path], folder: Path = SCREENSHOTS, root: Path = R
                           f'alt="{html.escape(question, quote=True)}">'
                           f"<figcaption>{html.escape(question)}<br><code>{command}</code>"
                           "</figcaption></figure>")
-            lines.append(f"| [{picture.name}]({picture.name}) | {question.replace('|', '/')} | `{command}` |")
+            cells = [f"[{picture.name}]({picture.name})", question.replace("|", "/"), f"`{command}`"]
+            lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     links = " ".join(f'<a href="#{p}">{p.replace("_", " ").capitalize()}</a>' for p in parts)
     write(folder / "index.html", PAGE.format(count=len(pictures), links=links,

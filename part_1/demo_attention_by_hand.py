@@ -40,13 +40,12 @@ def attention_by_hand(x: np.ndarray, w_query: np.ndarray, w_key: np.ndarray,
             "weights": weights, "output": weights @ v}
 
 
-def show(name: str, matrix: np.ndarray, columns: list[str] | None = None) -> None:
-    """Print a matrix with the tokens beside its rows."""
-    print(f"\n{name}")
-    if columns:
-        print(" " * 6 + "".join(f"{column:>9s}" for column in columns))
+def show(name: str, matrix: np.ndarray, columns=("1", "2", "3", "4")) -> None:
+    """Print a matrix with the tokens beside its rows, and over its columns tokens or channels."""
+    print(f"\n{name}\n" + " " * 4 + "".join(f"{column:>9s}" for column in columns))
+    print("----" + "  -------" * len(columns))
     for token, row in zip(TOKENS, matrix):
-        print(f"{token:6s}" + "".join(f"{value:9.3f}" for value in row))
+        print(f"{token:4s}" + "".join(f"{value:9.3f}" for value in row))
 
 
 def draw(free: dict, causal: dict, folder) -> None:

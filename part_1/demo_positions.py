@@ -70,7 +70,7 @@ def draw(learned: GPT, accuracy: dict[str, float], setup: str, folder) -> None:
     fig, axes = plotting.figure(
         f"The letter {BACK} places back: {accuracy['none']:.0%} right without positions, "
         f"{accuracy['sinusoidal']:.0%} with sinusoidal, {accuracy['learned']:.0%} with learned",
-        setup, 3, size=(9, 4), widths=[1.15, 1, 1.1])
+        setup, 3, size=(9, 4), widths=[1, 1.08, 1.08])
     table = sinusoidal_table(64, 48)
     axes[0].imshow(table, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
     axes[0].set(xlabel="channel", ylabel="position")

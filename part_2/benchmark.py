@@ -160,7 +160,9 @@ def draw(results: dict[str, dict[str, float]], setup: str, path: Path) -> None:
                 color=[colors[name.split(",")[0]] for name in names])
         for y, name in enumerate(names):
             ax.text(rates[name], y, f" {rates[name]:,.0f}", va="center", fontsize=8)
-        ax.set(title=f"shape {shape}", xlabel="tokens a second",
+        n_layer, _, n_embd, block_size, _ = SHAPES[shape]
+        ax.set(title=f"shape {shape}: {n_layer} layers, width {n_embd}, context {block_size}",
+               xlabel="tokens a second",
                xlim=(0, 1.3 * max(rates.values())))
         ax.grid(False)
         ax.locator_params(axis="x", nbins=4)

@@ -178,14 +178,15 @@ def main(argv=None):
     rows = [[name, row["parameters"], row["loss"], max(row["losses"]) - min(row["losses"]),
              row["training"], row["decoding"], row["cache"]] for name, row in found.items()]
     budget = f"{args.seconds:g} s" if args.seconds else f"{args.steps} steps"
+    seeds = "1 seed" if args.seeds == 1 else f"{args.seeds} seeds"
     text = Path(args.data).name
     print_table(["model", "parameters", "validation loss", "spread", "training tok/s",
                  "decoding tok/s", "cache bytes"], rows,
-                f"{text}: {budget} of {BATCH} x {args.context} bytes, {args.seeds} seed(s)")
+                f"{text}: {budget} of {BATCH} x {args.context} bytes, {seeds}")
     save_json(out / "upgrades.json", {"data": text, "budget": budget, "amp": runtime.amp_name,
                                       "seeds": args.seeds, "rows": found})
     draw(out / "upgrades.png", found, text, f"{args.layers} blocks, width {args.width}, context "
-         f"{args.context}, batch {BATCH}, {budget} each, {args.seeds} seed(s), {runtime.amp_name}")
+         f"{args.context}, batch {BATCH}, {budget} each, {seeds}, {runtime.amp_name}")
 
 
 if __name__ == "__main__":

@@ -87,11 +87,12 @@ def main(argv=None):
             train(model, texts[0], steps=steps, seed=seed)
             losses.append(evaluate(model, texts[1]))
         found[name] = (model.make_cache(1, 1).bytes, sum(losses) / seeds, model.count_parameters())
+    runs = "1 seed" if seeds == 1 else f"{seeds} seeds"
     print_table(["attention", "bytes a token", "parameters", "validation loss"],
                 [[name, size, count, loss] for name, (size, loss, count) in found.items()],
-                f"after {steps} steps on the fables, mean of {seeds} seed(s)")
+                f"after {steps} steps on the fables, mean of {runs}")
     draw(out / "mla.png", found, f"3 blocks, 6 heads, width 96, batch 16 x 64, {steps} steps, "
-         f"{seeds} seed(s) from {args.seed}")
+         f"{runs} from {args.seed}")
 
 
 if __name__ == "__main__":

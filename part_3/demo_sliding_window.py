@@ -51,7 +51,7 @@ def wrong_visibility(length: int, window: int) -> torch.Tensor:
 def draw(path, masks: dict, leak: int, setup: str) -> None:
     fig, axes = figure(f"Cut the keys and keep the causal flag, and {leak} of {LENGTH * LENGTH} "
                        "pairs look into the future", setup, panels=3, sharey=True,
-                       size=(7, 3.2))
+                       size=(7, 3.4))
     for ax, (name, mask) in zip(axes, masks.items()):
         heat_map(ax, mask.float().numpy(), numbers=False, colorbar=False)
         ax.plot([-0.5, LENGTH - 0.5], [-0.5, LENGTH - 0.5], color="white", linewidth=0.8)
