@@ -141,7 +141,7 @@ def run_script(tmp_path, starter):
     Runs in a folder of its own unless `cwd` is given; `check=True` insists on exit status 0;
     `fresh=True` starts a new interpreter (slower by the seconds that importing torch takes).
     """
-    def run(script: str, *args, cwd=None, check: bool = True, timeout: float = 300, input=None,
+    def run(script: str, *args, cwd=None, check: bool = True, timeout: float = 900, input=None,
             env: dict | None = None, fresh: bool = False) -> subprocess.CompletedProcess:
         command = [sys.executable, str(ROOT / script), *map(str, args)]
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}

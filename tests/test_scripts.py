@@ -1,6 +1,7 @@
 """Every script of every part answers --help, and every quick demo runs, from any folder."""
 
 import ast
+import importlib.util
 import re
 from pathlib import Path
 
@@ -18,6 +19,15 @@ SLOW_DEMOS = {"part_0/demo_pipeline.py"}  # has tests of its own
 def folders(tmp_path) -> list[Path]:
     """Three places to stand: somewhere else, the top of the repository, inside a part."""
     return [tmp_path, ROOT, ROOT / "part_0"]
+
+
+def pictures_of(demo: Path) -> list[str]:
+    """The pictures that generate_screenshots.py expects of a demo."""
+    spec = importlib.util.spec_from_file_location("generate_screenshots",
+                                                  ROOT / "generate_screenshots.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.pictures_of(demo)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -41,7 +51,11 @@ def test_quick_demo_prints_a_table_and_draws_a_picture_from_any_folder(script, r
     place = places[sum(script.encode()) % len(places)]  # each demo from one of the three places
     done = run_script(script, *quick, "--out", tmp_path / "pictures", cwd=place)
     assert re.search(r"^-{2,}( +-{2,})*$", done.stdout, re.MULTILINE), "no aligned table printed"
-    assert list((tmp_path / "pictures").rglob("*.png")), "no picture drawn"
+    pictures = pictures_of(ROOT / script)
+    assert pictures, "no picture is named"
+    for picture in pictures:
+        path = tmp_path / "pictures" / picture
+        assert path.read_bytes().startswith(b"\x89PNG") and f"picture {path}" in done.stdout
 
 
 @pytest.mark.slow
