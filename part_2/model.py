@@ -69,16 +69,18 @@ def check_length(length: int, block_size: int) -> None:
 
 
 # NEW in part 2
+def by_products(x: torch.Tensor) -> bool:
+    """Is attention on x faster by plain matrix products than by PyTorch's fused kernel?
+
+    On a CPU in bfloat16, where that kernel's backward pass is slow (measured in lesson 2.4).
+    """
+    return x.device.type == "cpu" and x.dtype == torch.bfloat16
+
+
+# NEW in part 2
 def causal_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
                      dropout: float = 0.0) -> torch.Tensor:
-    """q, k, v (N, T, D) -> (N, T, D), N = B*H: each token gathers from itself and those before it.
-
-    On a GPU one fused kernel does it all. On a CPU that kernel's backward pass is slow in bfloat16
-    (lesson 2.4 has the measurement), so the same is done there with plain matrix products.
-    """
-    if q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q[None], k[None], v[None], dropout_p=dropout,
-                                              is_causal=True)[0]
+    """q, k, v (N, T, D) -> (N, T, D), N = B*H: each token gathers from itself and those before it."""
     T, D = q.shape[1:]
     future = q.new_full((T, T), -math.inf).triu(1)  # added to the scores: exp(-inf) = 0
     scores = torch.baddbmm(future, q, k.transpose(1, 2), alpha=1 / math.sqrt(D))  # (N, T, T)
@@ -101,11 +103,16 @@ class CausalSelfAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         B, T, C = x.shape
         H, D = self.n_head, C // self.n_head
-        qkv = self.qkv(x).view(B, T, 3, H, D).permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)
-        q, k, v = qkv.reshape(3, B * H, T, D)  # one copy, so that the products read in order
-        out = causal_attention(q, k, v, self.dropout if self.training else 0.0)
-        out = out.view(B, H, T, D).transpose(1, 2).reshape(B, T, C)  # heads side by side again
-        return self.project(out)
+        dropout = self.dropout if self.training else 0.0
+        qkv = self.qkv(x)
+        if by_products(qkv):
+            qkv = qkv.view(B, T, 3, H, D).permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)
+            q, k, v = qkv.reshape(3, B * H, T, D)  # one copy, so that the products read in order
+            out = causal_attention(q, k, v, dropout).view(B, H, T, D)
+        else:
+            q, k, v = (part.view(B, T, H, D).transpose(1, 2) for part in qkv.split(C, dim=2))
+            out = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+        return self.project(out.transpose(1, 2).reshape(B, T, C))  # heads side by side again
 
 
 # NEW in part 2

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from model import GPT, GPTConfig, causal_attention
+from model import GPT, GPTConfig, by_products, causal_attention
 
 SMALL = {"vocab_size": 11, "block_size": 8, "n_layer": 2, "n_head": 2, "n_embd": 12}
 
@@ -17,6 +17,13 @@ def small(**changes) -> GPT:
         for parameter in model.parameters():  # away from the start: scales 1, biases 0 hide bugs
             parameter.add_(0.2 * torch.randn_like(parameter))
     return model.eval()
+
+
+@pytest.fixture(params=["products", "fused"])
+def kernel(request, monkeypatch) -> str:
+    """Both ways that attention can go, whatever the machine and the number format would choose."""
+    monkeypatch.setattr("model.by_products", lambda x: request.param == "products")
+    return request.param
 
 
 def numpy_logits(model: GPT, ids: np.ndarray) -> np.ndarray:
@@ -60,7 +67,7 @@ def numpy_logits(model: GPT, ids: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("changes", [{}, {"bias": True, "gelu": "tanh"}, {"tied": False},
                                      {"n_head": 3, "norm_eps": 0.5}])
-def test_the_model_computes_what_numpy_computes(changes):
+def test_the_model_computes_what_numpy_computes(changes, kernel):
     model = small(**changes)
     ids = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
     logits, _ = model(ids)
@@ -68,7 +75,7 @@ def test_the_model_computes_what_numpy_computes(changes):
     np.testing.assert_allclose(logits[0].detach().numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_future_tokens_do_not_change_past_logits():
+def test_future_tokens_do_not_change_past_logits(kernel):
     model = small()
     ids = torch.randint(11, (1, 8))
     before = model(ids)[0]
@@ -96,6 +103,23 @@ def test_attention_by_products_equals_the_fused_kernel_and_so_do_its_gradients()
     for a, b in zip(torch.autograd.grad(ours.square().sum(), (q, k, v)),
                     torch.autograd.grad(fused.square().sum(), (q, k, v))):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_both_kernels_give_the_model_the_same_gradients(monkeypatch):
+    gradients, ids = [], torch.randint(11, (2, 3, 8))
+    for choice in (True, False):
+        monkeypatch.setattr("model.by_products", lambda x, choice=choice: choice)
+        model = small()
+        model(*ids)[1].backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    for one, other in zip(*gradients):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_plain_products_are_for_bfloat16_on_a_cpu():
+    assert by_products(torch.zeros(1, dtype=torch.bfloat16))
+    assert not by_products(torch.zeros(1))
+    assert not by_products(torch.zeros(1, dtype=torch.bfloat16, device="meta"))
 
 
 def test_loss_is_the_mean_over_counted_labels_by_hand():
@@ -147,7 +171,7 @@ def test_residual_projections_start_smaller():
         assert ordinary / projection.weight.std().item() == pytest.approx(4, rel=0.05)  # sqrt(16)
 
 
-def test_dropout_acts_in_training_and_not_in_evaluation():
+def test_dropout_acts_in_training_and_not_in_evaluation(kernel):
     model = small(dropout=0.5)
     ids = torch.randint(11, (1, 8))
     assert torch.equal(model(ids)[0], model(ids)[0])
