@@ -25,7 +25,7 @@ shelf: dict[str, dict] = {name: {} for name in PARTS}  # part -> its imported mo
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # for `from planted import Bug`
 sys.dont_write_bytecode = True
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+torch.set_num_threads(min(2, torch.get_num_threads()))  # OMP_NUM_THREADS=1 is heeded
 
 
 def part_of_module(module) -> str | None:
