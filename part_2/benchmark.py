@@ -9,6 +9,22 @@ nanoGPT's classes, `GPT(GPTConfig(...))`.
 Writes benchmark.json and benchmark.png. Lesson 2.4.
 """
 
+from runtime import (
+    AMP_TYPES,
+    Runtime,
+    choose_device,
+    keep_memory,
+    make_parser,
+    out_folder,
+    print_table,
+    run_main,
+    save_json,
+    seed_everything,
+    synchronize,
+)
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import importlib.util
 import math
 import random
@@ -21,18 +37,6 @@ import torch.nn.functional as F
 from model import GPT, GPTConfig
 from plotting import BLUE, GREY, ORANGE, SKY, figure, save
 from presets import PRESETS, Settings
-from runtime import (
-    AMP_TYPES,
-    Runtime,
-    choose_device,
-    make_parser,
-    out_folder,
-    print_table,
-    run_main,
-    save_json,
-    seed_everything,
-    synchronize,
-)
 from torch import nn
 from train_gpt import make_optimizer, update
 
@@ -187,6 +191,8 @@ def main(argv=None):
         raise ValueError(f"--seconds {args.seconds}: must be above 0")
     out = out_folder(__file__, args.out)
     device, reason = choose_device(args.device)
+    if device.type == "cpu":
+        keep_memory()  # for every row alike, as in training
     print(f"device  {device} ({reason}), {torch.get_num_threads()} threads")
     seed_everything(args.seed)
     results = {shape: race(shape, device, args.peer, args.seconds, args.compile)

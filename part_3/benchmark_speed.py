@@ -5,20 +5,13 @@
     python benchmark_speed.py --quick          seconds: a tiny model, only the form
 
 Training: forward, backward and AdamW. Decoding: 32 tokens of prompt, greedy, at batch 1 and 32.
-The contestants take turns, medians are shown. Writes speed.json.
+The contestants take turns in an order drawn anew, medians are shown. Writes speed.json.
 """
 
-import importlib.util
-import statistics
-import time
-
-import torch
-import torch.nn.functional as F
-from generate import stream
-from model import GPT, GPTConfig
 from runtime import (
     AMP_TYPES,
     choose_device,
+    keep_memory,
     make_parser,
     out_folder,
     print_table,
@@ -27,6 +20,18 @@ from runtime import (
     seed_everything,
     synchronize,
 )
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import importlib.util
+import random
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+from generate import stream
+from model import GPT, GPTConfig
 
 PROMPT = 32
 
@@ -56,7 +61,7 @@ def take_turns(contestants: dict, repeats: int, device) -> dict[str, float]:
     """Name -> a function; -> name -> seconds, the median of `repeats` after one warm-up."""
     taken = {name: [] for name in contestants}
     for turn in range(repeats + 1):
-        for name, run in contestants.items():
+        for name, run in random.sample(list(contestants.items()), len(contestants)):
             synchronize(device)
             start = time.perf_counter()
             run()
@@ -165,6 +170,8 @@ def main(argv=None):
     out = out_folder(__file__, args.out)
     seed_everything(args.seed)
     device, reason = choose_device(args.device)
+    if device.type == "cpu":
+        keep_memory()  # for every contestant alike, as in training
     print(f"device  {device}  {reason}\nmodel   {make_ours(args).count_parameters():,} parameters")
     rows, found = [], {}
 
