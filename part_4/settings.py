@@ -27,33 +27,34 @@ class Settings:
     --n-layer."""
 
     data: str = setting("world", "world, stdlib, a file, a folder, tinyshakespeare, enwik8; joined by +")
-    vocab_size: int = setting(2048, "tokens of the vocabulary, the special ones included")
+    vocab_size: int = setting(2560, "tokens of the vocabulary, the special ones included")
     world_megabytes: float = setting(12.0, "how much text of the world to make")
     n_layer: int = setting(4, "blocks")
     n_head: int = setting(4, "query heads")
     n_kv_head: int = setting(4, "key/value heads they share")
     n_embd: int = setting(256, "width of the residual stream")
-    context: int = setting(256, "tokens in a row")
+    context: int = setting(288, "tokens in a row")
+    embedding_std: float = setting(0.08, "spread of the embeddings at the start")
     qk_norm: bool = setting(True, "RMSNorm of each query and key head")
     dropout: float = setting(0.0, "share of values set to 0 in training")
-    segments: bool = setting(False, "attention stays inside a document")
+    segments: bool = setting(True, "attention stays inside a document")
     rows: int = setting(8, "rows in one step, over all processes and micro-batches")
     micro_rows: int = setting(8, "rows in one forward pass of one process")
-    steps: int = setting(1500, "optimizer steps")
+    steps: int = setting(1250, "optimizer steps")
     minutes: float = setting(0.0, "length of the run instead of `steps`; 0: steps count")
     schedule: str = setting("linear", "cosine, linear, wsd or constant")
     peak: float = setting(3e-3, "highest learning rate")
     low: float = setting(0.02, "lowest, as a share of the highest")
     warmup: float = setting(0.04, "share of the run that climbs")
     decay: float = setting(0.2, "wsd: share of the run that comes down")
-    muon: float = setting(0.02, "highest rate of Muon, for the blocks' matrices; 0: AdamW for all")
+    muon: float = setting(0.012, "highest rate of Muon, for the blocks' matrices; 0: AdamW for all")
     weight_decay: float = setting(0.1, "pull of matrices towards zero")
     beta_1: float = setting(0.9, "AdamW: memory of the gradient")
     beta_2: float = setting(0.98, "AdamW: memory of its square")
     clip: float = setting(1.0, "largest norm of the gradient")
-    eval_every: int = setting(150, "steps between looks at validation text")
-    save_every: int = setting(750, "steps between checkpoints")
-    sample_every: int = setting(750, "steps between samples of text")
+    eval_every: int = setting(250, "steps between looks at validation text")
+    save_every: int = setting(625, "steps between checkpoints")
+    sample_every: int = setting(625, "steps between samples of text")
     eval_documents: int = setting(400, "documents of the world for the final figures")
     keep: int = setting(2, "checkpoints kept, beside the best")
 
@@ -74,7 +75,8 @@ class Settings:
     def model_config(self, vocab_size: int) -> GPTConfig:
         return GPTConfig(vocab_size=vocab_size, block_size=self.context, n_layer=self.n_layer,
                          n_head=self.n_head, n_kv_head=self.n_kv_head, n_embd=self.n_embd,
-                         dropout=self.dropout, qk_norm=self.qk_norm)
+                         dropout=self.dropout, qk_norm=self.qk_norm,
+                         embedding_std=self.embedding_std)
 
     def learning_rate(self) -> Schedule:
         return Schedule(self.schedule, self.peak, self.low * self.peak, self.warmup, self.decay)

