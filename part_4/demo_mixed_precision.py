@@ -1,13 +1,13 @@
-"""What do 16 bits cost, and what do they give? Small gradients in fp16, and the time of a step.
+"""What do 16 bits cost, and why does fp16 need a scaler? Gradients of large steps; three runs.
 
     python part_4/demo_mixed_precision.py
     python part_4/demo_mixed_precision.py --quick
 
-See    fp16 has no numbers below 2^-24. Gradients on their way back through the layers are often
-       smaller: they are lost, unless the loss is multiplied before backward (the scaler) and the
-       gradients divided after it. bfloat16 has the
-       range of float32 and needs no scaler, but only 8 bits of precision: that is why the weights
-       and the optimizer stay in float32.
+See    The larger the step, the smaller each label's share of the loss (eq. 4.9), and so every
+       gradient on its way back. fp16 has no numbers below 2^-24: what is smaller is lost, what is
+       a little larger is coarse. Multiplied by the scaler's 2^16 before backward and divided after
+       it, the gradient is as good as new. bfloat16 has the range of float32 and needs no scaler,
+       but only 8 bits of precision: that is why the weights and the optimizer stay in float32.
 """
 
 import time
@@ -27,17 +27,21 @@ from runtime import (
     seed_everything,
 )
 
+ROWS, CONTEXT, VOCABULARY = 8, 64, 512
 SCALE = 2.0**16  # where PyTorch's scaler starts
+STEP_TOKENS = [512 * 2**k for k in range(0, 11, 2)]  # the last, 524,288, is GPT-2's step
+WAYS = {"float16, no scaler": ("float16", 1.0, plotting.RED),
+        "float16, scaler": ("float16", SCALE, plotting.BLUE),
+        "bfloat16": ("bfloat16", 1.0, plotting.GREEN)}
 
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
-    parser.add_argument("--quick", action="store_true",
-                        help="a smaller model, fewer steps (default: off)")
+    parser.add_argument("--quick", action="store_true", help="fewer steps (default: off)")
     return parser.parse_args(argv)
 
 
-def batches(seed: int, rows: int, context: int, vocabulary: int):
+def batches(seed: int, rows: int = ROWS, context: int = CONTEXT, vocabulary: int = VOCABULARY):
     """Sequences with a rule: the next token is 5 times this one plus 1, with some noise."""
     random = torch.Generator().manual_seed(seed)
     while True:
@@ -50,32 +54,18 @@ def batches(seed: int, rows: int, context: int, vocabulary: int):
         yield ids[:, :-1], ids[:, 1:]
 
 
-def gradient_sizes(model, ids, targets) -> torch.Tensor:
-    """|g| on the way back, in float32: of the logits and of what each block puts out."""
-    outputs = []
-    hooks = [block.register_forward_hook(lambda module, given, out: outputs.append(out))
-             for block in model.blocks]
-    logits, loss = model(ids, targets)
-    for hook in hooks:
-        hook.remove()
-    gradients = torch.autograd.grad(loss, [logits, *outputs])
-    sizes = torch.cat([gradient.abs().flatten() for gradient in gradients])
-    return sizes[sizes > 0]
+def runtime_of(name: str) -> Runtime:
+    return Runtime(torch.device("cpu"), AMP_TYPES[name], "", "")
 
 
-def lost(sizes: torch.Tensor, kind: torch.dtype, scale: float = 1.0) -> float:
-    """Share of the gradients that are 0 when they are kept as `kind`."""
-    return float(((sizes * scale).to(kind) == 0).float().mean())
-
-
-def train(name: str, config: GPTConfig, steps: int, seed: int):
+def train(name: str, steps: int, seed: int):
     """Train in one number format -> (the model, its last loss, median seconds a step)."""
     torch.manual_seed(seed)
-    runtime = Runtime(torch.device("cpu"), AMP_TYPES[name], "", "")
-    model = GPT(config)
+    runtime = runtime_of(name)
+    model = GPT(GPTConfig(vocab_size=VOCABULARY, block_size=CONTEXT, n_layer=4, n_embd=64))
     optimizer = make_optimizer(model, weight_decay=0.0, betas=(0.9, 0.95))
-    source, scaler, losses, seconds = batches(seed, 8, config.block_size, config.vocab_size), \
-        runtime.grad_scaler(), [], []
+    source, scaler = batches(seed), runtime.grad_scaler()
+    losses, seconds = [], []
     for _ in range(steps):
         ids, targets = next(source)
         start = time.perf_counter()
@@ -85,37 +75,70 @@ def train(name: str, config: GPTConfig, steps: int, seed: int):
     return model, sum(losses[-5:]) / 5, sorted(seconds)[len(seconds) // 2]
 
 
+def gradient(model, ids, targets, name: str, share: float, scale: float) -> torch.Tensor:
+    """The gradient of one micro-batch that is `share` of its step, times 1 / share: one vector."""
+    model.zero_grad()
+    with runtime_of(name).autocast():
+        _, loss = model(ids, targets, loss_only=True)
+    (loss * share * scale).backward()  # as train_step does
+    return torch.cat([p.grad.flatten() for p in model.parameters()]) / (share * scale)
+
+
+def compare(model, ids, targets) -> dict:
+    """Way -> [(share of the weights whose gradient is lost, distance from float32's gradient)]."""
+    exact = gradient(model, ids, targets, "float32", 1.0, 1.0)
+    found = {way: [] for way in WAYS}
+    for tokens in STEP_TOKENS:
+        for way, (name, scale, _) in WAYS.items():
+            g = gradient(model, ids, targets, name, ids.numel() / tokens, scale)
+            is_lost = (g == 0) & (exact != 0)
+            found[way].append((float(is_lost.float().mean()),
+                               float((g - exact).norm() / exact.norm())))
+    return found
+
+
+def draw(out, found: dict, parameters: int, steps: int, seed: int) -> None:
+    lost, off = found["float16, no scaler"][-1]
+    fig, (left, right) = plotting.figure(
+        f"A step of {STEP_TOKENS[-1]:,} tokens: fp16's gradient is {off:.0%} off without a scaler, "
+        f"{found['float16, scaler'][-1][1]:.1%} with one; bfloat16's {found['bfloat16'][-1][1]:.1%}",
+        f"micro-batches of {ROWS * CONTEXT} tokens, {parameters:,} parameters after {steps} steps "
+        f"in float32, measured on a CPU, seed {seed}", panels=2)
+    for way, (_, _, color) in WAYS.items():
+        shares, errors = zip(*found[way])
+        left.plot(STEP_TOKENS, [100 * share for share in shares], "o-", color=color)
+        right.plot(STEP_TOKENS, [100 * error for error in errors], "o-", color=color)
+        plotting.end_label(right, STEP_TOKENS, [100 * error for error in errors], way, color)
+    left.annotate(f"{lost:.1%}", (STEP_TOKENS[-1], 100 * lost), xytext=(-6, -3), ha="right",
+                  textcoords="offset points", color=plotting.RED, fontsize=8.5)
+    left.set(xscale="log", xlabel="tokens in a step", ylabel="% of weights with gradient 0")
+    right.set(xscale="log", yscale="log", xlabel="tokens in a step",
+              ylabel="distance from float32, %")
+    right.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+    for ax in (left, right):
+        ax.set_xticks(STEP_TOKENS[::2] + STEP_TOKENS[-1:],
+                      [f"{n // 1024}k" if n >= 1024 else str(n)
+                       for n in STEP_TOKENS[::2] + STEP_TOKENS[-1:]])
+        ax.minorticks_off()
+    plotting.save(fig, out / "mixed_precision.png")
+
+
 def main(argv=None):
     args = parse_args(argv)
     out = out_folder(__file__, args.out)
     seed_everything(args.seed)
-    width, steps = (64, 20) if args.quick else (256, 60)
-    config = GPTConfig(vocab_size=512, block_size=64, n_layer=2, n_embd=width)
-    results = {name: train(name, config, steps, args.seed) for name in AMP_TYPES}
-    sizes = gradient_sizes(results["float32"][0], *next(batches(99, 8, 64, 512)))
-    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    rows = [[name, loss, 1e3 * seconds, lost(sizes, kinds[name]), lost(sizes, kinds[name], SCALE)]
-            for name, (_, loss, seconds) in results.items()]
-    print_table(["format", f"loss after {steps}", "ms a step", "gradients lost",
-                 "lost with the scaler"], rows, f"{width} wide, 2 layers, seed {args.seed}")
-    without, with_scaler = rows[2][3], rows[2][4]
-    fig, ax = plotting.figure(
-        f"fp16 loses {without:.2%} of the gradients without a scaler, {with_scaler:.2%} with one; "
-        f"bfloat16 loses {rows[1][3]:.2%}",
-        f"gradients of the logits and of all blocks' outputs, 512 tokens, a model of "
-        f"{results['float32'][0].count_parameters():,} parameters after {steps} steps, "
-        f"seed {args.seed}")
-    for values, name, color, height in ((sizes, "as they are", plotting.GREY, 0.93),
-                                        (sizes * SCALE, "times 2^16", plotting.BLUE, 0.93)):
-        logs = values.log2()
-        ax.hist(logs, bins=80, range=(-44, 12), color=color, alpha=0.75)
-        ax.text(float(logs.median()), ax.get_ylim()[1] * 1.02, name, color=color, ha="center",
-                fontsize=8.5)
-    ax.axvline(-25, color=plotting.RED, lw=1.4)
-    ax.text(-25.5, ax.get_ylim()[1] * 0.5, "fp16 rounds to 0 \nleft of this line ",
-            color=plotting.RED, ha="right", fontsize=8.5)
-    ax.set(xlabel="log2 of the gradient's size", ylabel="values")
-    plotting.save(fig, out / "mixed_precision.png")
+    steps = 12 if args.quick else 80
+    results = {name: train(name, steps, args.seed) for name in AMP_TYPES}
+    print_table(["format", f"loss after {steps}", "ms a step"],
+                [[name, loss, 1e3 * seconds] for name, (_, loss, seconds) in results.items()],
+                f"Trained {ROWS * CONTEXT} tokens a step, float16 with the scaler, seed {args.seed}")
+    model = results["float32"][0]
+    found = compare(model, *next(batches(args.seed + 99)))
+    print_table(["tokens in a step", *(f"{way}: {what}" for way in WAYS for what in ("lost", "off"))],
+                [[tokens, *(value for way in WAYS for value in found[way][number])]
+                 for number, tokens in enumerate(STEP_TOKENS)],
+                "Weights whose gradient became 0; distance from float32's gradient / its length")
+    draw(out, found, model.count_parameters(), steps, args.seed)
 
 
 if __name__ == "__main__":

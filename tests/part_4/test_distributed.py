@@ -1,8 +1,6 @@
 """4.6: two processes learn what one learns, with DDP and with FSDP; a resume may change their number."""
 
-import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,16 +20,29 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def two_processes(out, *more) -> None:
+TWICE = """
+import os, runpy, sys
+from pathlib import Path
+
+script, *sys.argv[1:] = sys.argv[1:]
+sys.argv[0], sys.path[0] = script, str(Path(script).parent)
+child = os.fork()
+os.environ["RANK"] = os.environ["LOCAL_RANK"] = "0" if child else "1"
+try:
+    runpy.run_path(script, run_name="__main__")
+finally:
+    if child and os.waitpid(child, 0)[1]:
+        sys.exit("the other process failed")
+"""
+
+
+def two_processes(run_script, out, *more) -> None:
     """What torchrun --nproc_per_node=2 does, without the time that it takes to start."""
-    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1",
-              "MASTER_PORT": str(free_port()), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, train.__file__, *arguments(out, "--micro-rows", 2, *more)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                text=True, env={**shared, "RANK": str(i), "LOCAL_RANK": str(i)})
-               for i in range(2)]
-    texts = [process.communicate(timeout=900)[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0], "\n".join(texts)
+    script = out / "twice.py"
+    script.write_text(TWICE)
+    run_script(script, train.__file__, *arguments(out, "--micro-rows", 2, *more),
+               env={"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1",
+                    "MASTER_PORT": str(free_port())})
 
 
 def newest(out) -> dict:
@@ -48,8 +59,8 @@ def alone(tmp_path_factory):
 
 @pytest.mark.scripts
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
-def test_two_processes_then_one_give_the_curve_of_one(kind, alone, tmp_path):
-    two_processes(tmp_path, "--parallel", kind, "--stop-at", 6)
+def test_two_processes_then_one_give_the_curve_of_one(kind, alone, tmp_path, run_script):
+    two_processes(run_script, tmp_path, "--parallel", kind, "--stop-at", 6)
     assert losses(tmp_path) == pytest.approx(losses(alone)[:6], abs=2e-5)
     train.main(arguments(tmp_path, "--micro-rows", 4, "--resume"))
     assert losses(tmp_path) == pytest.approx(losses(alone), abs=5e-5)
@@ -61,9 +72,9 @@ def test_two_processes_then_one_give_the_curve_of_one(kind, alone, tmp_path):
 @pytest.mark.slow
 @pytest.mark.scripts
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
-def test_one_process_then_two_give_the_curve_of_one(kind, alone, tmp_path):
+def test_one_process_then_two_give_the_curve_of_one(kind, alone, tmp_path, run_script):
     train.main(arguments(tmp_path, "--micro-rows", 4, "--stop-at", 6))
-    two_processes(tmp_path, "--parallel", kind, "--resume")
+    two_processes(run_script, tmp_path, "--parallel", kind, "--resume")
     assert losses(tmp_path) == pytest.approx(losses(alone), abs=5e-5)
     assert (tmp_path / "base.pt").exists()
 
