@@ -16,21 +16,6 @@ Every run is added to compare_<data>.json as soon as it has ended; a run that is
 again. The seconds are those of this machine: measure with nothing else running.
 """
 
-import json
-import re
-import time
-from dataclasses import dataclass
-from pathlib import Path
-from statistics import mean, stdev
-
-import plotting
-from data import DataPlan
-from hybrid import HybridGPT
-from learning import Texts, held_out_loads, learn, read_texts
-from measure import rows_loss
-from model import GPT, GPTConfig
-from moe import MoEConfig
-from router import max_load
 from runtime import (
     Runtime,
     choose_runtime,
@@ -41,6 +26,24 @@ from runtime import (
     save_json,
     seed_everything,
 )
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+import plotting
+from data import DataPlan
+from hybrid import HybridGPT
+from learning import EMBEDDING_STD, Texts, held_out_loads, learn, read_texts
+from measure import rows_loss
+from model import GPT, GPTConfig
+from moe import MoEConfig
+from router import max_load
 from schedule import Schedule
 
 KINDS = ("dense", "experts", "dense, longer", "dense, large")
@@ -74,7 +77,8 @@ def parse_args(argv=None):
 def build(kind: str, n_embd: int, vocab_size: int) -> GPT:
     """The model of one kind. All have the same attention, width and depth."""
     sizes = {"vocab_size": vocab_size, "block_size": CONTEXT, "n_layer": 3, "n_head": 4,
-             "n_kv_head": 2, "n_embd": n_embd, "qk_norm": True}
+             "n_kv_head": 2, "n_embd": n_embd, "qk_norm": True,
+             "embedding_std": EMBEDDING_STD}
     config = GPTConfig(**sizes)
     if kind == "experts":
         return HybridGPT(config, MoEConfig(n_expert=8, n_active=2))
@@ -92,9 +96,10 @@ def run_job(job: Job, texts: Texts, runtime: Runtime, n_embd: int) -> dict:
     for step, _ in learn(model, texts.train, runtime, schedule, steps=job.steps, rows_a_step=ROWS):
         if (step + 1) % max(1, job.steps // 6) == 0 or step + 1 == job.steps:
             seconds += time.perf_counter() - start
-            curve.append([step + 1, seconds, rows_loss(model, texts.held_out, runtime)])
+            curve.append([step + 1, seconds,
+                          rows_loss(model, texts.held_out, runtime, by_document=True)])
             start = time.perf_counter()
-    loss = rows_loss(model, texts.held_out, runtime, batches=24)
+    loss = rows_loss(model, texts.held_out, runtime, batches=24, by_document=True)
     found = {"kind": job.kind, "seed": job.seed, "steps": job.steps, "n_embd": n_embd,
              "val_loss": loss, "bits_per_byte": texts.bits_per_byte(loss), "seconds": seconds,
              "curve": curve, "parameters": model.count_parameters()}

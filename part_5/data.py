@@ -1,15 +1,16 @@
-"""Tokens for training: made once, packed without gaps, in an order that is a function of the step.
+"""Tokens for training: made once, packed into full rows, in an order that is a function of the step.
 
-    documents -> [begin] tokens [end] [begin] tokens [end] … -> shards -> rows of T tokens -> batches
+    documents -> [begin] tokens [end] [begin] tokens [end] … -> shards -> rows of whole documents
+    -> batches
 
-Math   row i = tokens[o + i*T : o + i*T + T + 1]; the last is only a target          (eq. 4.13)
-       batch at step s = rows perm_e(s*R), …, perm_e(s*R + R - 1), where e is the epoch and perm_e
-       a permutation drawn from (seed, e). Nothing needs to be remembered to resume at step s.
+Math   batch at step s = rows perm_e(s*R), …, perm_e(s*R + R - 1), where e is the epoch and perm_e
+       a permutation drawn from (seed, e). Nothing needs to be remembered to resume.  (eq. 4.13)
 Used   train.py, eval.py.
 Shapes R rows a step (over all processes), T context, B rows of one micro-batch
 """
 
 import json
+from bisect import bisect_left, insort
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -130,37 +131,90 @@ def open_shards(folder: Path, split: str, tokenizer: Tokenizer) -> list[Shard]:
 
 
 # NEW in part 4
+def find_documents(tokens: np.ndarray, begin: int, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the documents of a shard start and how long they are: (N,), (N,) int64.
+
+    A document of more than `longest` tokens comes in pieces. The last token of a piece is the
+    first of the next: a target in the one, read in the other.
+    """
+    edges = np.unique([0, *np.flatnonzero(tokens == begin), len(tokens)])
+    starts, lengths = [], []
+    for start, end in zip(edges[:-1].tolist(), edges[1:].tolist()):
+        for first in range(start, max(end - 1, start + 1), longest - 1):
+            starts.append(first)
+            lengths.append(min(longest, end - first))
+    return np.array(starts, np.int64), np.array(lengths, np.int64)
+
+
+# NEW in part 4
+def pack(lengths, is_first, size: int, open_rows: int = 64) -> list[list[int]]:
+    """Documents -> rows of at most `size` tokens, each a list of document numbers (best fit).
+
+    A document goes into the fullest of the open rows that has room for it. One that does not
+    begin with `begin` (not `is_first`) may only open a row.
+
+    >>> pack([5, 4, 3, 2], [True] * 4, size=7)
+    [[0, 3], [1, 2]]
+    """
+    done, rows = [], []  # rows: (room left, number of the row), sorted
+    for number, (length, may_follow) in enumerate(zip(lengths, is_first)):
+        place = bisect_left(rows, (length, -1)) if may_follow else len(rows)
+        if place < len(rows):
+            room, row = rows.pop(place)
+        else:
+            room, row = size, len(done)
+            done.append([])
+            if len(rows) == open_rows:
+                rows.pop(0)  # the fullest is closed
+        done[row].append(number)
+        insort(rows, (room - length, row))
+    return done
+
+
+# NEW in part 4
 class TokenRows:
-    """Rows of T tokens and their targets, cut from shards, in a shuffled order without end."""
+    """Rows of T + 1 tokens that hold whole documents, in a shuffled order without end.
+
+    A document is cut only where it is longer than a row. What is left of a row is filled with
+    `begin`, which is never a target.
+    """
 
     def __init__(self, shards: list[Shard], context: int, *, begin: int, seed: int = 0,
                  name: str = "data"):
         self.shards, self.context, self.begin, self.seed = shards, context, begin, seed
-        # An epoch cuts the stream at another offset below T, so T tokens a shard are left over.
-        self.rows_of = [max(0, (len(shard.tokens) - context) // context) for shard in shards]
-        self.firsts = np.cumsum([0, *self.rows_of])
-        self.epoch_rows = int(self.firsts[-1])
-        self._order = (-1, None, 0)  # the epoch at hand, its permutation, its offset
+        found = [find_documents(np.asarray(shard.tokens), begin, context + 1) for shard in shards]
+        shard_of = np.repeat(np.arange(len(shards)), [len(starts) for starts, _ in found])
+        shuffled = np.random.default_rng([seed]).permutation(len(shard_of))
+        starts, lengths = (np.concatenate(column)[shuffled] for column in zip(*found))
+        self.places = np.stack([shard_of[shuffled], starts, starts + lengths], axis=1)
+        is_first = [shards[i].tokens[start] == begin for i, start, _ in self.places]
+        self.packed = pack(lengths.tolist(), is_first, context + 1)
+        self.epoch_rows = len(self.packed)
+        self.fill = float((lengths - 1).sum()) / max(1, self.epoch_rows * context)
+        self._order = (-1, None)  # the epoch at hand and its permutation
         if self.epoch_rows == 0:
-            raise ValueError(f"the {name} has {sum(len(s.tokens) for s in shards):,} tokens, too few "
-                             f"for one row: give more text, or a shorter --context than {context}")
+            raise ValueError(f"the {name} has no documents; give more text")
 
-    def order(self, epoch: int) -> tuple[np.ndarray, int]:
-        """The permutation and the offset of an epoch: a pure function of (seed, epoch)."""
+    def order(self, epoch: int) -> np.ndarray:
+        """The permutation of an epoch: a pure function of (seed, epoch)."""
         if self._order[0] != epoch:
-            random = np.random.default_rng([self.seed, epoch])
-            permutation = random.permutation(self.epoch_rows)
-            self._order = (epoch, permutation, int(random.integers(self.context)))
-        return self._order[1], self._order[2]
+            self._order = (epoch, np.random.default_rng([self.seed, epoch])
+                           .permutation(self.epoch_rows))
+        return self._order[1]
+
+    def packed_row(self, number: int) -> np.ndarray:
+        """The row as it was packed: T + 1 tokens."""
+        row = np.full(self.context + 1, self.begin, np.int64)
+        at = 0
+        for shard, start, end in self.places[self.packed[number]]:
+            row[at:at + end - start] = self.shards[shard].tokens[start:end]
+            at += end - start
+        return row
 
     def row(self, index: int) -> np.ndarray:
-        """The `index`-th row of the endless order: T + 1 tokens."""
+        """The `index`-th row of the endless order."""
         epoch, place = divmod(index, self.epoch_rows)
-        permutation, offset = self.order(epoch)
-        chosen = int(permutation[place])
-        shard = int(np.searchsorted(self.firsts, chosen, side="right")) - 1
-        start = offset + (chosen - int(self.firsts[shard])) * self.context
-        return self.shards[shard].tokens[start:start + self.context + 1]
+        return self.packed_row(int(self.order(epoch)[place]))
 
     def batch(self, step: int, rows: int, rank: int = 0, world: int = 1):
         """The rows of process `rank` at a step -> (ids, targets), both (rows / world, T) int64.
@@ -172,8 +226,7 @@ class TokenRows:
                              f"{self.epoch_rows}; give more text, or lower --rows or --context")
         share = rows // world
         first = step * rows + rank * share
-        tokens = np.stack([self.row(i) for i in range(first, first + share)]).astype(np.int64)
-        tokens = torch.from_numpy(tokens)
+        tokens = torch.from_numpy(np.stack([self.row(i) for i in range(first, first + share)]))
         return tokens[:, :-1], mask_begin(tokens[:, 1:], self.begin)
 
 

@@ -101,7 +101,7 @@ def draw(rows: list[dict], path: Path) -> None:
         f"{worlds[-1]} processes: communication takes {shares[0]:.0%} of the time at "
         f"{last[0]['tokens']:,} tokens, {shares[-1]:.0%} at {last[-1]['tokens']:,}",
         f"one layer, forward and backward, width {WIDTH}, hidden {HIDDEN}, 8 experts, top-2, "
-        f"float32, gloo, {os.cpu_count()} cores; waiting for each other counts as communication",
+        f"float32, {os.cpu_count()} cores; communication includes waiting",
         len(worlds), sharey=True)
     for ax, world in zip(axes if len(worlds) > 1 else [axes], worlds):
         mine = [row for row in rows if row["processes"] == world]

@@ -17,7 +17,7 @@ import plotting
 import torch
 from data import DataPlan
 from hybrid import HybridGPT
-from learning import Texts, learn, read_texts
+from learning import EMBEDDING_STD, Texts, learn, read_texts
 from model import GPTConfig
 from moe import MoEConfig
 from moe_checkpoint import load_moe
@@ -64,7 +64,7 @@ def train(balance: str, texts: Texts, runtime: Runtime, steps: int, seed: int):
     """-> (the model, loads (steps, E): choices of each expert of the last layer, step by step)"""
     seed_everything(seed)
     config = GPTConfig(vocab_size=texts.tokenizer.vocab_size, block_size=CONTEXT, n_layer=2,
-                       n_head=2, n_kv_head=1, n_embd=64)
+                       n_head=2, n_kv_head=1, n_embd=64, embedding_std=EMBEDDING_STD)
     model = HybridGPT(config, MoEConfig(n_expert=8, n_active=2, balance=balance))
     model.to(runtime.device)
     loads = [model.loads()[-1].cpu() for _ in
@@ -98,9 +98,9 @@ def draw(shares: torch.Tensor, runs: dict, setup: str, path: Path) -> None:
     fullest = {name: float((loads[-20:].mean(0) / loads[-20:].mean()).max())
                for name, loads in runs.items()}
     fig, axes = plotting.figure(
-        f"One expert takes {best:.0%} of the {kind} tokens; fullest expert at the end: "
-        f"{fullest['balance loss']:.2f} x the mean with the balance loss, "
-        f"{fullest['no balancing']:.2f} x without", setup, 3, size=(9, 4), widths=[1.4, 1, 1])
+        f"{best:.0%} of {kind} tokens go to one expert; the fullest has "
+        f"{fullest['balance loss']:.2f} x the mean, {fullest['no balancing']:.2f} x without "
+        "balance loss", setup, 3, size=(9, 4), widths=[1.4, 1, 1])
     plotting.heat_map(axes[0], shares, rows=KINDS, columns=range(shares.size(1)), colorbar=False)
     axes[0].set(xlabel="expert", title="share of first choices, last layer")
     for ax, (name, loads) in zip(axes[1:], runs.items()):

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from data import DataPlan, TokenRows, open_shards, prepare
+from data import DataPlan, TokenRows, open_shards, prepare, segments
 from hybrid import HybridGPT
 from loop import Report, train_step
-from measure import plain_row
 from optim import make_optimizer
 from runtime import Runtime
 from schedule import Schedule
 from tokenizer import Tokenizer
+
+EMBEDDING_STD = 0.08  # spread of the embeddings at the start, as in part 4's training
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,10 @@ def read_texts(plan: DataPlan, folder: Path, context: int, seed: int = 0) -> Tex
 
 def learn(model, rows: TokenRows, runtime: Runtime, schedule: Schedule, *, steps: int,
           rows_a_step: int, weight_decay: float = 0.1) -> Iterator[tuple[int, Report]]:
-    """Train; after each step yield (its number, its report), so that the caller can look in."""
+    """Train; after each step yield (its number, its report), so that the caller can look in.
+
+    As in part 4, attention stays inside a document (`rows.begin` is the token that opens one).
+    """
     optimizer = make_optimizer(model, weight_decay=weight_decay, betas=(0.9, 0.95))
     scaler = runtime.grad_scaler()
     model.train()
@@ -56,7 +60,8 @@ def learn(model, rows: TokenRows, runtime: Runtime, schedule: Schedule, *, steps
         ids, targets = rows.batch(step, rows_a_step)
         # 2. forward, backward, clip, update; the loss of a HybridGPT holds the routers' losses
         report = train_step(model, optimizer, ids.to(runtime.device), targets.to(runtime.device),
-                            runtime=runtime, scaler=scaler, rate=schedule.rate((step + 1) / steps))
+                            runtime=runtime, scaler=scaler, rate=schedule.rate((step + 1) / steps),
+                            begin=rows.begin)
         # 3. balance without a loss: the biases follow the load of this step
         if isinstance(model, HybridGPT):
             model.update_biases()
@@ -71,9 +76,10 @@ def held_out_loads(model: HybridGPT, rows: TokenRows, runtime: Runtime, *, batch
     model.eval()
     total = 0
     for first in range(0, min(batches * size, rows.epoch_rows - size + 1), size):
-        tokens = torch.stack([torch.from_numpy(plain_row(rows, first + i)) for i in range(size)])
+        tokens = torch.stack([torch.from_numpy(rows.packed_row(first + i)) for i in range(size)])
+        ids = tokens[:, :-1].to(runtime.device)
         with runtime.autocast():
-            model(tokens[:, :-1].to(runtime.device), last_only=True)
+            model(ids, segments=segments(ids, rows.begin), last_only=True)
         total = total + model.loads().cpu()
     model.train(was_training)
     return total

@@ -33,7 +33,7 @@ def rows_loss(model, rows: TokenRows, runtime: Runtime, *, batches: int = 8, siz
     size = min(size, rows.epoch_rows)
     starts = range(0, min(batches * size, rows.epoch_rows - size + 1), size)
     for first in starts:
-        tokens = torch.stack([torch.from_numpy(plain_row(rows, first + i)) for i in range(size)])
+        tokens = torch.stack([torch.from_numpy(rows.packed_row(first + i)) for i in range(size)])
         ids = tokens[:, :-1].to(runtime.device)
         targets = mask_begin(tokens[:, 1:], rows.begin).to(runtime.device)
         with runtime.autocast():
@@ -43,13 +43,6 @@ def rows_loss(model, rows: TokenRows, runtime: Runtime, *, batches: int = 8, siz
         total, count = total + float(loss) * labels, count + labels
     model.train(was_training)
     return total / max(count, 1)
-
-
-def plain_row(rows: TokenRows, index: int):
-    """The `index`-th row in the order of the file."""
-    shard = max(i for i, first in enumerate(rows.firsts[:-1]) if first <= index)
-    start = (index - int(rows.firsts[shard])) * rows.context
-    return rows.shards[shard].tokens[start:start + rows.context + 1].astype("int64")
 
 
 @dataclass(frozen=True)

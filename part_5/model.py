@@ -49,6 +49,7 @@ class GPTConfig:
     window: int | None = None    # W, tokens that a token sees, itself included (None: all)
     sink: int = 0                # S, first tokens that stay visible beyond the window
     rope_theta: float = 10000.0  # base of the rotation's frequencies
+    embedding_std: float = 0.02  # spread of the embeddings at the start; GPT-2's is 0.02
 
     def __post_init__(self):
         if self.head_dim is None and self.n_head > 0 and self.n_embd % self.n_head:
@@ -71,7 +72,7 @@ class GPTConfig:
                              f"n_kv_head={self.n_kv_head}: each serves equally many query heads")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be at least 0 and below 1")
-        for name in ("norm_eps", "rope_theta"):
+        for name in ("norm_eps", "rope_theta", "embedding_std"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be above 0")
         rope_frequencies(self.head_dim, self.rope_theta)  # refuses an odd head_dim
@@ -149,7 +150,9 @@ class GPT(nn.Module):
     def initialise(self) -> None:
         """GPT-2's start: normal, 0.02; what writes into the stream smaller, by 1/sqrt(2 L)."""
         for name, parameter in self.named_parameters():
-            if parameter.dim() == 2:
+            if "embedding" in name:
+                nn.init.normal_(parameter, std=self.config.embedding_std)
+            elif parameter.dim() == 2:
                 smaller = math.sqrt(2 * self.config.n_layer) if "project" in name else 1.0
                 nn.init.normal_(parameter, std=0.02 / smaller)
             elif name.endswith("bias"):

@@ -8,20 +8,6 @@
 Ends with out/moe.pt and out/moe.json: val_loss, bits_per_byte, max_load.
 """
 
-import time
-from dataclasses import asdict, dataclass, replace
-
-import plotting
-import torch
-from data import DataPlan
-from hybrid import HybridGPT
-from learning import Texts, held_out_loads, learn, read_texts
-from logger import Logger
-from measure import rows_loss
-from model import GPTConfig
-from moe import MoEConfig
-from moe_checkpoint import save_moe
-from router import max_load
 from runtime import (
     Runtime,
     choose_runtime,
@@ -32,6 +18,23 @@ from runtime import (
     save_results,
     seed_everything,
 )
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import time
+from dataclasses import asdict, dataclass, replace
+
+import plotting
+import torch
+from data import DataPlan
+from hybrid import HybridGPT
+from learning import EMBEDDING_STD, Texts, held_out_loads, learn, read_texts
+from logger import Logger
+from measure import rows_loss
+from model import GPTConfig
+from moe import MoEConfig
+from moe_checkpoint import save_moe
+from router import max_load
 from schedule import Schedule
 from tqdm import tqdm
 
@@ -54,7 +57,7 @@ class Size:
     def config(self, vocab_size: int) -> GPTConfig:
         return GPTConfig(vocab_size=vocab_size, block_size=self.context, n_layer=self.n_layer,
                          n_head=self.n_head, n_kv_head=self.n_kv_head, n_embd=self.n_embd,
-                         qk_norm=True)
+                         qk_norm=True, embedding_std=EMBEDDING_STD)
 
 
 PRESETS = {"tiny": Size(),
@@ -103,7 +106,7 @@ def train(model: HybridGPT, texts: Texts, size: Size, runtime: Runtime, logger: 
             bar.set_postfix(loss=f"{report.loss:.3f}", max_load=f"{fullest:.2f}")
             if (step + 1) % every == 0 or step + 1 == size.steps:
                 spent += time.perf_counter() - start
-                loss = rows_loss(model, texts.held_out, runtime)
+                loss = rows_loss(model, texts.held_out, runtime, by_document=True)
                 logger.log(step + 1, val_loss=round(loss, 6))
                 curve.append((step + 1, loss))
                 start = time.perf_counter()
@@ -149,7 +152,7 @@ def main(argv=None):
     logger = Logger(out_folder(__file__, out / "moe_log"))
     curve, seconds = train(model, texts, size, runtime, logger)
     logger.close()
-    loss = rows_loss(model, texts.held_out, runtime, batches=32)
+    loss = rows_loss(model, texts.held_out, runtime, batches=32, by_document=True)
     loads = held_out_loads(model, texts.held_out, runtime, batches=32)
     metrics = {"val_loss": loss, "bits_per_byte": texts.bits_per_byte(loss),
                "max_load": max(max_load(load) for load in loads)}

@@ -13,33 +13,42 @@ from world_engine import Event
 SKILLS = w.words(
     "bake climb cook dance fish juggle knit paint ride row sail sing skate swim weave whistle")
 WAYS = w.words(
-    "bravely briskly calmly carefully cheerfully eagerly gently gladly gratefully happily hastily "
-    "hopefully kindly lightly merrily nervously patiently politely promptly proudly quickly "
-    "quietly secretly shyly silently sleepily slowly softly solemnly steadily suddenly swiftly "
-    "thoughtfully timidly warmly wearily")
+    "absently awkwardly boldly bravely briskly calmly carefully cautiously cheerfully clumsily "
+    "dreamily eagerly firmly fondly gently gladly gracefully gratefully grumpily happily hastily "
+    "hopefully idly impatiently kindly lazily lightly loudly merrily neatly nervously nimbly "
+    "patiently playfully politely promptly proudly quickly quietly rapidly sadly secretly shyly "
+    "silently sleepily slowly smartly softly solemnly steadily stiffly suddenly swiftly tenderly "
+    "thoughtfully timidly wearily willingly wisely")
 SAYINGS = w.words(
-    "announced called cried declared exclaimed murmured muttered said shouted whispered")
+    "announced answered called chuckled cried declared exclaimed explained giggled grumbled "
+    "laughed mumbled murmured muttered remarked said sang shouted sighed whispered")
 WHENS = tuple(w.Word(when) for when in (
-    "after a while", "a little later", "an hour later", "at last", "at that moment", "before long",
-    "in the meantime", "just then", "presently", "shortly after", "soon", "soon afterwards",
-    "some time later", "then"))
+    "after a while", "a little later", "all at once", "an hour later", "as the clock struck",
+    "at last", "at that moment", "before long", "by and by", "in the meantime", "just then",
+    "not long after", "presently", "quite unexpectedly", "shortly after", "soon",
+    "soon afterwards", "some time later", "suddenly", "then"))
 COATS = w.words("big black brown grey little old pale spotted tiny white young")
 SPOTS = tuple(spot for place in w.PLACES for spot in place.spots)
 LISTS = {
     "sky": w.SKIES, "time": w.TIMES, "month": w.MONTHS, "town": w.TOWNS, "doing": w.DOINGS,
-    "trait": w.TRAITS, "creature": w.CREATURES, "act": w.CREATURE_DOINGS, "coat": COATS,
+    "trait": w.TRAITS, "creature": w.CREATURES, "creature2": w.CREATURES, "coat": COATS, "coat2": COATS,
+    "act": w.CREATURE_DOINGS, "act2": w.CREATURE_DOINGS,
     "mood": w.MOODS, "glad": w.GLAD, "glad2": w.GLAD, "sad": w.SAD, "meal": w.MEALS,
     "lesson": w.LESSONS, "skill": SKILLS, "look": w.LOOKS, "how": WAYS, "say": SAYINGS,
     "when": WHENS,
     # what the slots of people and things may be, for a reader who does not know the story's words
-    **dict.fromkeys("abc", w.NAMES), **dict.fromkeys("jk", w.JOBS), **dict.fromkeys("xy", w.THINGS),
+    **dict.fromkeys("abc", w.NAMES), **dict.fromkeys("jkl", w.JOBS), **dict.fromkeys("xy", w.THINGS),
     **dict.fromkeys("mn", w.LOOKS), **dict.fromkeys("pq", w.PLACES), "s": SPOTS,
 }
+NOW = ("Now {}.", "So now {}.", "And now {}.")
 EVENTS = {}    # complete once world_deeds.py has been imported as well
 
 
-def event(name, lines, needs="", makes=""):
-    """Adds an Event with these wordings, one a line."""
+def event(name, lines, needs="", makes="", now=""):
+    """Adds an Event with these wordings, one a line. `now`: what is said once more at their end."""
+    if now:
+        lines = "\n".join(f"{line} {NOW[i % len(NOW)].format(now)}"
+                          for i, line in enumerate(lines.strip().split("\n")))
     EVENTS[name] = Event(name, lines, needs, makes, LISTS)
 
 
@@ -123,13 +132,13 @@ remember where it was.
 """, makes="x lies q s, x new, x looks m")
 
 event("errand", """
-{b} the {k} came up with {m.a} {x}. "Please take this to {c} {q.at}," {say} {b} and gave {a} \
-the {x}. {a} promised.
-"{c} is {q.at} and wishes to {x.use}," {say} {b} the {k}. {b} gave {a} {m.a} {x} and asked \
-{a.him} to take it to {c}.
-{b}, {trait.a} {k}, gave {a} {m.a} {x}. "It is for {c}, who is {q.at}," {say} {b}. {a} wanted \
+{b} the {k} came up with {m.a} {x}. "Please take this to {c} the {l} {q.at}," {say} {b} and \
+gave {a} the {x}. {a} promised.
+"{c} the {l} is {q.at} and wishes to {x.use}," {say} {b} the {k}. {b} gave {a} {m.a} {x} and \
+asked {a.him} to take it to {c}.
+{b}, {trait.a} {k}, gave {a} {m.a} {x}. "It is for {c} the {l}, who is {q.at}," {say} {b}. {a} wanted \
 to take it to {c} at once.
-""", needs="a at p", makes="b new, b job k, b at p, c new, c at q, a has x, x new, x looks m")
+""", needs="a at p", makes="b new, b job k, b at p, c new, c job l, c at q, a has x, x new, x looks m")
 
 # ---- people come and go -------------------------------------------------------------------------
 
@@ -141,7 +150,8 @@ Not far away {a} saw {b}, {trait.a} {k}, {doing}.
 "Hello, {a}! How are you?" called {b} the {k}. "Fine, thank you," {say} {a}.
 {when.Cap} {trait.a} {k} named {b} sat down beside {a}.
 There {a} met {b}, {trait.a} {k} from {town}.
-""", needs="a at p", makes="b new, b job k, b at p")
+""", needs="a at p", makes="b new, b job k, b at p",
+      now="{b} was {p.at}")
 
 event("meet_with", """
 {b} the {trait} {k} was {p.at} as well, with {n.a} {y}.
@@ -149,74 +159,85 @@ There {a} met {b}, {trait.a} {k}, who had {n.a} {y}.
 {when.Cap} {b} the {k} came by with {n.a} {y}. "Good {time}, {a}!" {say} {b}.
 {trait.A} {k} named {b} was there too and showed {a} {n.a} {y}.
 "Hello, {a}!" {say} {b} the {k}, who was carrying {n.a} {y}. "Hello, {b}!" {say} {a}.
-""", needs="a at p", makes="b new, b job k, b at p, b has y, y new, y looks n")
+""", needs="a at p", makes="b new, b job k, b at p, b has y, y new, y looks n",
+      now="{b} was {p.at} with the {y}")
 
 event("come", """
 {when.Cap} {b} came {p.to}. "Hello again, {a}!" {say} {b}.
 {when.Cap} {b} came {p.to} too.
 "Wait for me!" {say} {b}, and came running {p.to}.
 {when.Cap} {b} left {q} and came {how} {p.to}, {doing}.
-""", needs="a at p, b at q", makes="b at p")
+""", needs="a at p, b at q", makes="b at p",
+      now="{b} was {p.at}")
 
 event("come_with", """
 {when.Cap} {b} came {p.to} with the {x}.
 {when.Cap} {b} came {p.to}, and {b.he} still had the {x}.
 {when.Cap} {b} left {q} and came {how} {p.to}, carrying the {x}.
 "Look what I have here!" {say} {b}, and came {how} {p.to} with the {x}.
-""", needs="a at p, b at q, b has x", makes="b at p")
+""", needs="a at p, b at q, b has x", makes="b at p",
+      now="{b} was {p.at} with the {x}")
 
 event("leave", """
 {when.Cap} {b} said goodbye and {how} went {q.to}.
 "I must go now," {say} {b}, and {how} went {q.to}.
 {b} had work to do and left for {q}.
 {when.Cap} {b} was {mood} and walked off {q.to}.
-""", needs="a with b", makes="b at q")
+""", needs="a with b", makes="b at q",
+      now="{b} was {q.at}")
 
 event("leave_with", """
 {when.Cap} {b} took the {x} along and {how} went {q.to}.
 "I must go now," {say} {b}, and {how} went {q.to} with the {x}.
 {b} still had the {x} and took it {q.to}.
 With the {x} under {b.his} arm, {b} set off {how} {q.to}.
-""", needs="a with b, b has x", makes="b at q")
+""", needs="a with b, b has x", makes="b at q",
+      now="{b} had the {x} {q.at}")
 
 event("together", """
 "Come with me," {say} {a} to {b}, and together they went {q.to}.
 {a} and {b} walked {q.to} together, talking about {meal}.
 Side by side, {a} and {b} went {q.to}.
 "Shall we go {q.to}?" asked {b}. "Yes, let us go," {say} {a}. So they went there together.
-""", needs="a with b", makes="a at q, b at q")
+""", needs="a with b", makes="a at q, b at q",
+      now="{a} and {b} were {q.at}")
 
 event("walk", """
 {when.Cap} {a} went on {q.to}, {doing}.
 {a} felt {mood} and walked {q.to}.
 {when.Cap} {a} walked {q.to}. The way was long and the wind was {sky}.
 After some {meal}, {a} went {q.to}.
-""", makes="a at q")
+""", makes="a at q",
+      now="{a} was {q.at}")
 
 event("walk_with", """
 {a} {how} took the {x} and went {q.to}.
 {when.Cap} {a} carried the {x} {q.to}, {doing}.
 With the {x} in {a.his} hands, {a} walked {q.to}.
 {a} put the {x} in {a.his} bag and set off {how} {q.to}.
-""", needs="a has x", makes="a at q")
+""", needs="a has x", makes="a at q",
+      now="{a} had the {x} {q.at}")
 
 event("to_thing", """
 So {a} {how} hurried {q.to}, where the {x} was.
 {a} knew where to look and ran {how} {q.to}.
 Without waiting, {a} went {q.to} to fetch the {x}.
 {a} packed some {meal} and set off {how} {q.to} to get the {x}.
-""", needs="x lies q s", makes="a at q")
+""", needs="x lies q s", makes="a at q",
+      now="{a} was {q.at}")
 
 event("to_holder", """
 So {a} {how} went {q.to}. There was {b}, and {b} still had the {x}.
 {a} {how} hurried {q.to} to find {b}, who had the {x}.
 {a} {how} walked {q.to}, where {b} was {doing} with the {x} beside {b.him}.
 The way {q.to} was long, but at last {a} stood before {b}, who had the {x}.
-""", needs="b at q, b has x", makes="a at q")
+""", needs="b at q, b has x", makes="a at q",
+      now="{a} was {q.at}")
 
 event("to_person", """
 So {a} {how} took the {x} {q.to}, where {b} was {doing}.
 {a} {how} carried the {x} {q.to} to find {b}.
 With the {x} in {a.his} bag, {a} set off {how} {q.to}. {b} was there already.
 {a} {how} brought the {x} {q.to}, and {b} waved to {a.him}.
-""", needs="a has x, b at q", makes="a at q")
+""", needs="a has x, b at q", makes="a at q",
+      now="{a} was {q.at} with the {x}")

@@ -19,11 +19,6 @@ QUESTIONS = {event.name: event for event in (
     question("where_held", "Where is the {x} now?", "{a} has the {x} {p.at}.", "a has x, a at p"),
     question("where_lies", "Where is the {x} now?", "The {x} is {s} {p.at}.", "x lies p s"),
     question("where_is", "Where is {a} now?", "{a} is {p.at}.", "a at p"),
-    question("what_has", "What does {a} have now?", "{a} has the {x}.", "a has x"),
-    question("what_none", "What does {a} have now?", "{a} has nothing.", "a empty"),
-    question("what_job", "What is {a}'s work?", "{a} is {j.a}.", "a job j"),
-    question("looks", "What is the {x} like?", "The {x} is {m}.", "x looks m"),
-    question("who_job", "Who is the {j}?", "{a} is the {j}.", "a job j"),
     question("who_got", "Who gave the {x} to {b}?", "{a} gave the {x} to {b}.", "a gave x b"),
     question("who_found", "Who found the {x}?", "{a} found the {x}.", "a found x"),
     question("wanted", "Who wanted the {x}?", "{a} wanted the {x}.", "a wants x"),
@@ -48,16 +43,7 @@ def askable(story):
             add("who_has", x=thing, a=holder)
             add("where_held", x=thing, a=holder, p=at[holder])
     for who, place in at.items():
-        things = [thing for thing, holder in has.items() if holder == who]
-        if len(things) < 2:
-            add("what_has" if things else "what_none", a=who, **dict(zip("x", things)))
         add("where_is", a=who, p=place)
-        if JOB_OF[who] in story.bind:
-            add("what_job", a=who, j=JOB_OF[who])
-            add("who_job", a=who, j=JOB_OF[who])
-    add("looks", x="X", m="M")
-    if "Y" in has:
-        add("looks", x="Y", m="N")
     if story.owner == "H":
         add("wanted", a="H", x="X")
         add("wanted_what", a="H", x="X")

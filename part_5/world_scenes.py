@@ -17,7 +17,7 @@ JOBS = ("J", "K", "L")
 POOLS = {    # role -> (its words, the roles that may not share one)
     role: (words, roles) for words, roles in ((w.NAMES, PEOPLE), (w.THINGS, THINGS),
                                               (w.PLACES, PLACES), (w.JOBS, JOBS)) for role in roles}
-MOVES = 6    # sentences after the first ones, at most
+MOVES = 4    # sentences after the first ones, at most
 
 
 def event(name, lines):
@@ -40,25 +40,25 @@ EMPTY = event("empty", """
 {a} is there too.
 """)
 GIVE = event("give", """
-{a} gives the {x} to {b}.
-{a} {how} hands the {x} to {b}.
-{b} takes the {x} from {a}.
-{b} gets the {x} from {a}.
-Now {a} gives {b} the {x}.
+{a} gives the {x} to {b}. Now {b} has the {x}.
+{a} {how} hands the {x} to {b}. Now {b} has the {x}.
+{b} takes the {x} from {a}. Now {b} has the {x}.
+{b} {how} gets the {x} from {a}. Now {b} has the {x}.
+Then {a} gives {b} the {x}. Now {b} has the {x}.
 """)
 SWAP = event("swap", """
-{a} and {b} swap the {x} and the {y}.
-{a} gives {b} the {x} for the {y}.
+{a} and {b} swap the {x} and the {y}. Now {a} has the {y} and {b} has the {x}.
+{a} gives {b} the {x} for the {y}. Now {a} has the {y} and {b} has the {x}.
 """)
 GO = event("go", """
-{a} goes {p.to}.
-{a} {how} walks {p.to}.
-Then {a} runs {p.to}.
-{a} leaves and goes {p.to}.
+{a} goes {p.to}. Now {a} is {p.at}.
+{a} {how} walks {p.to}. Now {a} is {p.at}.
+Then {a} runs {p.to}. Now {a} is {p.at}.
+{a} leaves and goes {p.to}. Now {a} is {p.at}.
 """)
 JOIN = event("join", """
-{a} goes to {b} {p.at}.
-{a} follows {b} {p.to}.
+{a} goes to {b} {p.at}. Now {a} is {p.at}.
+{a} follows {b} {p.to}. Now {a} is {p.at}.
 """)
 
 
@@ -103,7 +103,7 @@ class Scene:
         if at == 0:
             return [(weight, *option[:2], {**option[2], "about": about, "people": people})
                     for weight, option, about in ((3, hold, "hands"), (2, stand, "places"))
-                    for people in (2, 3)]
+                    for people in (2, 2, 3)]
         stage = {"stage": "move"} if at + 1 == self.people else {}
         chosen = [(3, hold), (1, empty)] if self.about == "hands" else [(1, stand)]
         return [(weight, *option[:2], {**option[2], **stage}) for weight, option in chosen]
@@ -125,7 +125,7 @@ class Scene:
         if self.moves == MOVES:
             options = []
         if self.moves:    # time for the questions: one line further
-            options.append((0.35 * total or 1.0, None, {}, {"stage": "ask"}))
+            options.append((0.6 * total or 1.0, None, {}, {"stage": "ask"}))
         return options
 
     def _ask(self):
@@ -133,13 +133,8 @@ class Scene:
         for thing, who in self.has.items():
             options.append((1, QUESTIONS["who_has"], {"x": thing, "a": who}, {}))
         for who, place in self.at.items():
-            things = [thing for thing, holder in self.has.items() if holder == who]
             if self.about == "places":
                 options.append((1, QUESTIONS["where_is"], {"a": who, "p": place}, {}))
-            elif len(things) == 1:
-                options.append((1, QUESTIONS["what_has"], {"a": who, "x": things[0]}, {}))
-            elif not things:
-                options.append((1, QUESTIONS["what_none"], {"a": who}, {}))
         options = [option for option in options if named(option) not in self.asked]
         if len(self.asked) == 4:
             return []

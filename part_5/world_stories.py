@@ -16,7 +16,8 @@ POOLS = {}    # role -> (words it is drawn from, the roles that may not share a 
 for _roles, _pool in (("HFT", w.NAMES), ("XY", w.THINGS), ("PQR", w.PLACES), ("JKL", w.JOBS),
                       ("MN", w.LOOKS), ("D", w.TIMES)):
     POOLS.update({role: (_pool, _roles) for role in _roles})
-MIN_STEPS, MAX_STEPS, LONG = 3, 9, 112    # the end may come; steps or words that force it
+MIN_STEPS, MAX_STEPS, LONG = 2, 6, 120    # the end may come; steps or words that force it
+QUIET = 1.6    # moments in which nothing happens, for each step of the plot
 PRONOUN = {name: event.with_pronoun() for name, event in EVENTS.items()}
 
 
@@ -92,7 +93,7 @@ class Story:
             (3, "gift", "F", {**here, **thing, **other, **far}, loop),
             (2, "quest", "H", {**here, **thing, **far}, friend),
             (2, "lost", "H", {**here, **thing, **far}, {**friend, "knows": False}),
-            (3, "errand", "T", {**here, **thing, **other, **far, "c": "T"}, loop),
+            (1.5, "errand", "T", {**here, **thing, **other, **far, "c": "T", "l": "L"}, loop),
         ]
         return [(weight, EVENTS[name], roles, {**changes, "goal": name, "owner": owner})
                 for weight, name, owner, roles, changes in rows]
@@ -119,9 +120,9 @@ class Story:
         total = sum(option[0] for option in steps)
         if end:    # the want is fulfilled: four stories in seven end here
             steps += [(total * 4 / 3, *option[1:]) for option in end]
-        if not self.quiet and self.steps < MIN_STEPS:
+        if not self.quiet:
             total = sum(option[0] for option in steps)
-            steps += self._moments(total * 0.25)
+            steps += self._moments(total * QUIET)
         return steps
 
     def _last_chance(self):
@@ -170,7 +171,7 @@ class Story:
         early = self.steps < MIN_STEPS
         if "T" not in self.at and early:
             for weight, event, roles, changes in self._meetings("T", {}):
-                options.append((weight * 0.4, event, roles, changes))
+                options.append((weight * 0.2, event, roles, changes))
         if holder == "H":
             self._when_held(add, near, away, new, done)
         elif holder in near:

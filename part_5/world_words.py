@@ -42,18 +42,14 @@ def words(text):
 
 
 GIRLS = people(
-    "Ada Amy Anna Bella Carla Cora Dora Ella Emma Eva Fay Flora Greta Hanna Ida Jane Kate "
-    "Lena Lucy Mara Mia Nina Nora Olga", "she", "her", "her")
+    "Ada Anna Bella Dora Emma Greta Ida Lena Lucy Mia Nina Olga", "she", "her", "her")
 BOYS = people(
-    "Adam Ben Carl Dan David Eli Emil Erik Felix Finn Gus Hans Hugo Jack Jonas Leo Max Noah "
-    "Otto Paul Sam Theo Tim Tom", "he", "his", "him")
+    "Ben Carl David Emil Felix Hugo Jack Leo Max Otto Paul Tom", "he", "his", "him")
 NAMES = GIRLS + BOYS
 
 JOBS = words(
-    "artist baker barber blacksmith builder butcher captain carpenter clown cook dancer "
-    "doctor farmer fisher gardener guard hunter innkeeper judge juggler librarian miller "
-    "miner monk nurse painter pilot poet potter sailor shepherd singer soldier student tailor "
-    "teacher trader weaver woodcutter writer")
+    "baker blacksmith butcher carpenter cook doctor farmer fisher gardener hunter miller nurse "
+    "painter pilot sailor shepherd singer soldier tailor teacher")
 
 TRAITS = words(
     "brave bright busy calm careful cheerful clever curious dreamy eager forgetful friendly "
@@ -68,75 +64,41 @@ LOOKS = words(
     "tiny white wooden wonderful yellow")
 
 THINGS = tuple(thing(entry) for entry in """
-acorn|plant it by the wall;apple|bake a small cake;axe|cut some firewood
-ball|play with the children;basket|gather mushrooms;bell|call the sheep home
-belt|look smart at the wedding;blanket|keep the baby warm;book|read aloud in the evening
-bow|learn to shoot;bowl|mix the dough;box|keep letters in it
-broom|sweep the steps;brush|paint the fence;bucket|fetch clean water;button|mend a coat
-candle|read after dark;cap|keep the sun away;card|send a greeting;cheese|make a warm supper
-clock|get up in time;cloak|stay dry in the rain;coin|pay for a boat ride
-comb|tidy the pony;compass|find the way north;crown|act in the school play;cup|drink hot tea
-doll|cheer up a sick child;drum|play in the parade;egg|make a pancake;fan|cool the room
+apple|bake a small cake;axe|cut some firewood;ball|play with the children;basket|gather mushrooms
+bell|call the sheep home;blanket|keep the baby warm;book|read aloud in the evening
+broom|sweep the steps;bucket|fetch clean water;candle|read after dark;cheese|make a warm supper
+cloak|stay dry in the rain;compass|find the way north;cup|drink hot tea;drum|play in the parade
 feather|write a letter;fiddle|play at the dance;flag|wave at the ships;flute|play a song
-fork|eat noodles;glove|keep one hand warm;hammer|mend the roof;hat|look like a captain
-helmet|ride down the mountain;hook|catch a trout;horn|warn everyone;jar|store honey
-jug|pour lemonade;kettle|boil water for tea;key|open the old door;kite|fly it in the wind
-knife|carve a wooden horse;lamp|light up a dark room;lantern|light the way home
-letter|learn the news;lock|close the shed;loaf|feed the ducks;map|find the hidden valley
-mask|surprise the guests;mirror|see behind the cart;mug|drink warm milk
-necklace|wear it to the party;needle|sew a shirt;net|catch butterflies;orange|make sweet juice
-pan|fry some fish;pearl|sell it for silver;pencil|draw a horse;picture|hang it over the bed
-pie|eat it with cream;pillow|sleep better;pipe|blow soap bubbles;pot|cook for everyone
-puppet|put on a show;puzzle|solve it before bedtime;ribbon|tie up a present
-ring|look grand at the ball;rope|climb the cliff;sack|bring the corn inside
-scarf|wrap up against the frost;shell|hear the sea;shovel|dig for treasure
-sled|race down the slope;spade|plant potatoes;spoon|stir the porridge;stone|finish the wall
-sword|play pirates;tent|sleep under the stars;torch|explore a tunnel;towel|dry off after a swim
-trumpet|wake the town;umbrella|keep off the rain;violin|play for the queen;watch|be on time
-wheel|repair the wagon;whistle|call the dog
+hammer|mend the roof;hat|look like a captain;jar|store honey;kettle|boil water for tea
+key|open the old door;kite|fly it in the wind;knife|carve a wooden horse;lamp|light up a dark room
+lantern|light the way home;letter|learn the news;map|find the hidden valley
+mask|surprise the guests;mirror|see behind the cart;net|catch butterflies;pearl|sell it for silver
+picture|hang it over the bed;pie|eat it with cream;pot|cook for everyone;puppet|put on a show
+ribbon|tie up a present;ring|look grand at the ball;rope|climb the cliff
+scarf|wrap up against the frost;shell|hear the sea;shovel|dig for treasure;spoon|stir the porridge
+sword|play pirates;tent|sleep under the stars;trumpet|wake the town;umbrella|keep off the rain
+violin|play for the queen;wheel|repair the wagon;whistle|call the dog
 """.replace("\n", ";").strip(";").split(";"))
 
 PLACES = tuple(place(entry) for entry in """
-attic|in|behind an old trunk,under a dusty sheet,near the skylight
-bakery|at|behind the oven,under the counter,beside the bread baskets
-barn|in|under the hay,behind the plough,beside the feeding trough
-beach|on|under some seaweed,behind a sand dune,beside a rock pool
-bridge|on|beside the railing,under a loose plank,near the toll box
-camp|at|beside the campfire,behind the biggest tent,under a blanket
-castle|at|behind the throne,under the drawbridge,beside a suit of armour
-cave|in|behind a boulder,in a dark crack,beside the underground stream
-cellar|in|behind the barrels,under the shelf,beside the coal heap
-cottage|in|under the rug,behind the curtain,on the windowsill
-dock|on|behind a crate,under a fishing net,beside an anchor
-fair|at|under the merry-go-round,behind a sweet stall,near the ticket booth
-farm|on|beside the chicken coop,behind the tractor,under the hedge
-field|in|beside the scarecrow,under a haystack,among the poppies
-forest|in|under a fern,behind an oak tree,among the mushrooms
-forge|at|beside the anvil,behind the bellows,under the workbench
-fountain|by|behind the statue,under the stone rim,beside the pigeons
-garden|in|among the roses,under the apple tree,behind the watering can
-gate|by|behind the left post,under a flat stone,beside the signpost
-harbour|at|behind the lighthouse wall,among the lobster pots,beside a rowing boat
-hill|on|beside the lonely pine,under a heap of stones,among the heather
-inn|at|under the long table,behind the bar,beside the fireplace
-kitchen|in|behind the flour bin,under the sink,beside the cooker
-lake|by|among the reeds,under the boathouse,beside a fallen trunk
-library|in|between two thick volumes,under the reading desk,behind the globe
-market|at|under the vegetable stall,behind the egg boxes,beside the scales
-meadow|in|among the daisies,under a thistle,beside a molehill
-mill|at|behind the flour sacks,under the stairs,beside the millstone
-orchard|in|under the plum tree,among the windfalls,beside the ladder
-park|in|under the swings,behind the bandstand,beside the pond
-river|by|among the willows,under the landing stage,behind a mossy log
-school|at|under the blackboard,behind the bookcase,beside the inkwell
-shop|in|behind the till,under the ladder,beside the sweet jars
-square|in|beside the well,behind the town crier,under the linden tree
-stable|in|under the manger,behind the saddle rack,beside the brown mare
-station|at|beside the water tower,under the timetable,behind a suitcase
-street|in|beside the lamp post,under a parked wagon,behind a rain barrel
-tower|in|beside the narrow window,under the bell frame,behind the iron door
-valley|in|beside the waterfall,behind the sheepfold,under a hazel bush
-village|in|behind the pump,beside the notice board,under the maypole
+bakery|at|behind the oven
+barn|in|under the hay
+beach|on|under some seaweed
+bridge|on|beside the railing
+castle|at|behind the throne
+cave|in|behind a boulder
+forest|in|under a fern
+garden|in|among the roses
+harbour|at|behind the lighthouse wall
+hill|on|beside the lonely pine
+inn|at|under the long table
+library|in|between two thick volumes
+market|at|under the vegetable stall
+meadow|in|among the daisies
+mill|at|behind the flour sacks
+river|by|among the willows
+school|at|under the blackboard
+tower|in|beside the narrow window
 """.strip().split("\n"))
 
 SKIES = words(

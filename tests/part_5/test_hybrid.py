@@ -140,27 +140,35 @@ def test_the_model_memorises_a_batch_and_every_parameter_learns(settings):
     assert all(moved) if settings.get("balance") == "bias" else not any(moved)
 
 
-def test_balancing_evens_out_routers_that_prefer_one_expert():
-    """From a router that sends nearly all to one expert: balance repairs it, its absence does not"""
-    found = {}
+@pytest.mark.parametrize("seed", [0, 1])
+def test_balancing_evens_out_routers_that_prefer_one_expert(seed):
+    """From a router that sends nearly all to one expert: balance repairs it, its absence does not.
+
+    The lean lies in what all embeddings have in common. It must be large beside what the optimizer
+    moves them by: with embeddings of 0.02 the lean is unlearnt by the way, with or without balance.
+    """
+    config = GPTConfig(vocab_size=40, block_size=16, n_layer=2, n_head=2, n_embd=32, n_hidden=48,
+                       embedding_std=0.08)
+    ids = torch.randint(0, 40, (16, 16), generator=torch.Generator().manual_seed(4))
+    first, last = {}, {}
     for balance in ("loss", "bias", "none"):
-        model = make(balance=balance, n_active=1, layers="dddm", balance_weight=0.05, bias_rate=0.02)
-        ids = torch.randint(0, 40, (16, 16), generator=torch.Generator().manual_seed(4))
+        model = make(seed, config, balance=balance, n_active=1, layers="dm", balance_weight=0.05,
+                     bias_rate=0.02)
         with torch.no_grad():
-            model.moes[0].router.weight.zero_()
             direction = torch.randn(32)
-            model.blocks[3].norm_2.weight.fill_(1.0)
-            model.token_embedding.weight += 0.02 * direction  # all tokens lean to one side
-            model.moes[0].router.weight[1] = 0.3 * direction / direction.norm()
+            model.token_embedding.weight += 0.08 * direction  # all tokens lean to one side
+            model.moes[0].router.weight[1] += 0.6 * direction / direction.norm()
         optimizer = make_optimizer(model, weight_decay=0.0, betas=(0.9, 0.95), rate=3e-3)
-        for _ in range(80):
+        for _ in range(60):
             loss = model(ids, ids.roll(-1, 1))[1]
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             model.update_biases()
-        found[balance] = max_load(model.loads()[0])
-    assert found["none"] > 2.5 and found["loss"] < 1.6 and found["bias"] < 1.6, found
+            first.setdefault(balance, max_load(model.loads()[0]))
+        last[balance] = max_load(model.loads()[0])
+    assert min(first.values()) > 3.5, first
+    assert last["none"] > 2.5 and last["loss"] < 1.5 and last["bias"] < 1.5, last
 
 
 def test_a_checkpoint_gives_the_same_logits_and_the_same_biases(tmp_path):
