@@ -69,7 +69,8 @@ def train(name: str, steps: int, seed: int):
     for _ in range(steps):
         ids, targets = next(source)
         start = time.perf_counter()
-        report = train_step(model, optimizer, ids, targets, runtime=runtime, scaler=scaler, rate=2e-3)
+        report = train_step(model, optimizer, ids, targets, runtime=runtime, scaler=scaler,
+                            rate=2e-3)
         seconds.append(time.perf_counter() - start)
         losses.append(report.loss)
     return model, sum(losses[-5:]) / 5, sorted(seconds)[len(seconds) // 2]
@@ -101,7 +102,8 @@ def draw(out, found: dict, parameters: int, steps: int, seed: int) -> None:
     lost, off = found["float16, no scaler"][-1]
     fig, (left, right) = plotting.figure(
         f"A step of {STEP_TOKENS[-1]:,} tokens: fp16's gradient is {off:.0%} off without a scaler, "
-        f"{found['float16, scaler'][-1][1]:.1%} with one; bfloat16's {found['bfloat16'][-1][1]:.1%}",
+        f"{found['float16, scaler'][-1][1]:.1%} with one; "
+        f"bfloat16's {found['bfloat16'][-1][1]:.1%}",
         f"micro-batches of {ROWS * CONTEXT} tokens, {parameters:,} parameters after {steps} steps "
         f"in float32, measured on a CPU, seed {seed}", panels=2)
     for way, (_, _, color) in WAYS.items():
@@ -131,10 +133,12 @@ def main(argv=None):
     results = {name: train(name, steps, args.seed) for name in AMP_TYPES}
     print_table(["format", f"loss after {steps}", "ms a step"],
                 [[name, loss, 1e3 * seconds] for name, (_, loss, seconds) in results.items()],
-                f"Trained {ROWS * CONTEXT} tokens a step, float16 with the scaler, seed {args.seed}")
+                f"Trained on {ROWS * CONTEXT} tokens a step, float16 with the scaler, "
+                f"seed {args.seed}")
     model = results["float32"][0]
     found = compare(model, *next(batches(args.seed + 99)))
-    print_table(["tokens in a step", *(f"{way}: {what}" for way in WAYS for what in ("lost", "off"))],
+    columns = [f"{way}: {what}" for way in WAYS for what in ("lost", "off")]
+    print_table(["tokens in a step", *columns],
                 [[tokens, *(value for way in WAYS for value in found[way][number])]
                  for number, tokens in enumerate(STEP_TOKENS)],
                 "Weights whose gradient became 0; distance from float32's gradient / its length")

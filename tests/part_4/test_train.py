@@ -170,6 +170,20 @@ def test_a_resume_with_other_settings_lists_them_and_is_refused_or_forced(out, c
     assert len(losses(folder)) == 12
 
 
+def test_what_a_kill_left_in_the_log_after_the_checkpoint_is_dropped(out):
+    whole, parts = out("whole"), out("parts")
+    train.main(arguments(whole))
+    train.main(arguments(parts, "--stop-at", 5))
+    log = parts / "log.jsonl"
+    before = log.read_bytes()
+    log.write_bytes(before[:-1])
+    with pytest.raises(ValueError, match="was changed or belongs to another run"):
+        train.main(arguments(parts, "--resume"))
+    log.write_bytes(before + b'{"step": 6, "loss": 1.0}\n{"step": 7, "lo')
+    train.main(arguments(parts, "--resume"))
+    same_training(whole, parts)
+
+
 def test_micro_rows_may_change_at_a_resume(out):
     folder = out("a")
     train.main(arguments(folder, "--stop-at", 5))
