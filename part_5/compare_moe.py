@@ -1,6 +1,6 @@
 """Do experts pay? Against a dense model of equal active compute, of equal size, of equal time.
 
-    python part_5/compare_moe.py                    the world, three seeds, about 7 minutes
+    python part_5/compare_moe.py                    the world, three seeds: many minutes
     python part_5/compare_moe.py --data stdlib      real text: the sources of Python's library
     python part_5/compare_moe.py --draw             the picture from the runs that are there
 

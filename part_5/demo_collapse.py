@@ -113,11 +113,11 @@ def main(argv=None):
         f"2 layers, width 64, top-1, {steps} steps of {ROWS * CONTEXT} tokens, seed {args.seed}; "
         f"held-out loss {bad['loss']:.3f} without, {good['loss']:.3f} with the loss, "
         f"{found['biases']['loss']:.3f} with biases")
-    for name in ("no balancing", "balance loss", "biases"):
+    shown = sorted(("balance loss", "biases", "no balancing"), key=lambda n: found[n]["fullest"][-1])
+    for name, dy in zip(shown, (-6, 6, 6)):  # the lowest name a little lower
         values = found[name]["fullest"]
         ax.plot(range(len(values)), values, color=COLOURS[name])
-        plotting.end_label(ax, range(len(values)), values, name, COLOURS[name],
-                           dy={"balance loss": -7, "biases": 6}.get(name, 0))
+        plotting.end_label(ax, range(len(values)), values, name, COLOURS[name], dy=dy)
     ax.axhline(1, color=plotting.GREY, lw=1, ls="--")
     ax.set(xlabel="step", ylabel="fullest expert over the mean", ylim=(0, 8.2))
     plotting.save(fig, out / "collapse.png")

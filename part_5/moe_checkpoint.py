@@ -17,7 +17,7 @@ from tokenizer import Tokenizer
 
 MOE_FORMAT, MOE_KIND = 1, "moe of part 5"
 MOE_FIELDS = ("config", "moe", "weights", "tokenizer", "step", "settings", "metrics")
-MAKE_WITH = "make it with: python part_5/train_moe.py (about 4 minutes on two cores)"
+MAKE_WITH = "make it with: python part_5/train_moe.py (minutes on two cores)"
 
 
 def save_moe(path: Path, model: HybridGPT, tokenizer: Tokenizer, *, step: int, settings: dict,
