@@ -4,8 +4,8 @@
     python part_4/demo_resume.py --quick
 
 See    One run without a stop, and one that gets SIGKILL (no warning, no goodbye) and is started
-       again with --resume. The steps since the last checkpoint are made once more; then the curves,
-       the log and every byte of the final weights are those of the run that was never killed.
+       again with --resume. The steps since the last checkpoint are lost and made once more; then the
+       curves, the log and every byte of the weights are those of the run that was never killed.
 """
 
 import hashlib
@@ -46,24 +46,28 @@ def finish(process: subprocess.Popen) -> None:
         raise ValueError(f"train.py ended with status {process.returncode}: {errors[-300:]}")
 
 
-def kill_after(process: subprocess.Popen, folder: Path, step: int) -> int:
-    """Kill a run a moment after the first checkpoint from `step` on -> the last step it logged."""
+def kill_after(process: subprocess.Popen, folder: Path, step: int) -> tuple[int, float]:
+    """Kill a run a moment after its first checkpoint from `step` on -> (the step of its newest
+    checkpoint, the seconds since that was written: they are lost)."""
     saved = Checkpoints(folder / "checkpoints")
     while process.poll() is None:
         if saved.paths() and int(saved.paths()[-1].stem[5:]) >= step:
             break
         time.sleep(0.005)
-    time.sleep(0.05)
+    time.sleep(0.15)
+    if process.poll() is not None:
+        raise ValueError(f"train.py ended before it could be killed: {process.stderr.read()[-300:]}")
     process.kill()
+    now = time.time()
     process.communicate()
-    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return len([line for line in lines if '"loss"' in line])
+    path, checkpoint = saved.newest()
+    return checkpoint["step"], now - path.stat().st_mtime
 
 
 def main(argv=None):
     args = parse_args(argv)
     out = out_folder(__file__, args.out)
-    steps, kills = (120, [40]) if args.quick else (480, [120, 320])
+    steps, kills = (120, [40]) if args.quick else (360, [90, 240])
     work = out / "resume_runs"
     shutil.rmtree(work, ignore_errors=True)
     whole, killed = work / "whole", work / "killed"
@@ -71,28 +75,29 @@ def main(argv=None):
     shutil.copytree(whole / "data", killed / "data")
     rows, curves = [], []
     for step in kills:
-        reached = kill_after(start(killed, steps, args.seed, "--resume"), killed, step)
+        reached, lost = kill_after(start(killed, steps, args.seed, "--resume"), killed, step)
         curves.append([(line["step"], line["loss"]) for line in read_log(killed / "log.jsonl")
-                       if "loss" in line])
-        saved = Checkpoints(killed / "checkpoints").newest()[1]["step"]
-        rows.append([f"killed, goes on at {saved}", reached, reached - saved, "-", "-"])
+                       if "loss" in line and line["step"] <= reached])
+        rows.append(["killed", reached, f"{lost:.2f}", f"{curves[-1][-1][1]:.6f}", "-"])
     finish(start(killed, steps, args.seed, "--resume"))
     for name, folder in (("never killed", whole), ("killed and resumed", killed)):
         logged = read_log(folder / "log.jsonl")
         loss = [line["loss"] for line in logged if "loss" in line][-1]
         digest = hashlib.sha256((folder / "base.pt").read_bytes()).hexdigest()[:12]
-        rows.append([name, steps, 0, f"{loss:.6f}", digest])
-    print_table(["run", "steps logged", "made again", "last loss", "sha256 of base.pt"], rows)
+        rows.append([name, steps, "-", f"{loss:.6f}", digest])
+    print_table(["run", "saved at step", "seconds lost", "last loss", "sha256 of base.pt"], rows)
     same = all((whole / name).read_bytes() == (killed / name).read_bytes()
                for name in ("base.pt", "log.jsonl"))
-    draw(out, whole, killed, curves, same, sum(row[2] for row in rows), args.seed)
+    draw(out, whole, killed, curves, same,
+         sum(float(row[2]) for row in rows[:len(kills)]), args.seed)
 
 
-def draw(out: Path, whole: Path, killed: Path, curves: list, same: bool, again: int, seed: int):
+def draw(out: Path, whole: Path, killed: Path, curves: list, same: bool, lost: float,
+         seed: int):
     """The curve of the whole run, the killed one on top, and where it was killed."""
     verdict = "every byte of weights and log is the same" if same else "THE RESULTS DIFFER"
     fig, ax = plotting.figure(
-        f"Killed {len(curves)} time{'s' if len(curves) > 1 else ''}, {again} steps made again: "
+        f"Killed {len(curves)} time{'s' if len(curves) > 1 else ''}, {lost:.1f} s of work lost: "
         f"{verdict}", f"2 layers of width 48, the little world, float32, seed {seed}")
     for folder, color, width in ((whole, plotting.GREY, 4.0), (killed, plotting.BLUE, 1.0)):
         points = [(line["step"], line["loss"]) for line in read_log(folder / "log.jsonl")
