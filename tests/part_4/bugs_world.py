@@ -59,16 +59,18 @@ BUGS = [
         "map(str, sorted((local[slot].n for slot", "map(str, sorted((str(local[slot].n) for slot",
         WORLD + "every_sum_in_the_corpus_is_right"),
     Bug("who gives keeps the thing", "part_4/world_deeds.py",
-        '''""", needs="a has x, a with b", makes="b has x")''',
-        '''""", needs="a has x, a with b", makes="a has x")''',
+        '''{how} gave {b} the {x}.
+""", needs="a has x, a with b", makes="b has x",''',
+        '''{how} gave {b} the {x}.
+""", needs="a has x, a with b", makes="a has x",''',
         JUDGE + "an_independent_interpreter_agrees_with_every_answer"),
     Bug("who takes a thing and runs is still there", "part_4/world_deeds.py",
         '''{a} saw nothing.
 {b} {how} asked {a} to close {a.his} eyes. Then {b} crept off {q.to} with the {x}.
-""", needs="a has x, a with b", makes="b has x, b at q")''',
+""", needs="a has x, a with b", makes="b has x, b at q",''',
         '''{a} saw nothing.
 {b} {how} asked {a} to close {a.his} eyes. Then {b} crept off {q.to} with the {x}.
-""", needs="a has x, a with b", makes="b has x")''',
+""", needs="a has x, a with b", makes="b has x",''',
         JUDGE + "an_independent_interpreter_agrees_with_every_answer"),
     Bug("a thing is where the hero is, whoever has it", "part_4/world_questions.py",
         'add("where_held", x=thing, a=holder, p=at[holder])',
