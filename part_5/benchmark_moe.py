@@ -8,6 +8,18 @@ Two common ways to write the loop are here for comparison: masks by one-hot, and
 each matrix of each expert.
 """
 
+from runtime import (
+    keep_memory,
+    make_parser,
+    out_folder,
+    print_table,
+    run_main,
+    seed_everything,
+    synchronize,
+)
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import statistics
 import time
 
@@ -16,7 +28,6 @@ import torch
 import torch.nn.functional as F
 from layers import SwiGLU
 from moe import MoE, MoEConfig
-from runtime import make_parser, out_folder, print_table, run_main, seed_everything, synchronize
 from torch import nn
 
 
@@ -114,6 +125,7 @@ def main(argv=None):
     if args.rounds < 1 or args.tokens < 1:
         raise ValueError(f"--rounds {args.rounds} --tokens {args.tokens}: at least 1 of each")
     out = out_folder(__file__, args.out)
+    keep_memory()  # as in training
     seed_everything(args.seed)
     device = torch.device("cuda" if args.device == "auto" and torch.cuda.is_available()
                           else "cpu" if args.device == "auto" else args.device)
