@@ -1,8 +1,8 @@
 """Do experts pay? Against a dense model of equal active compute, of equal size, of equal time.
 
-    python part_5/compare_moe.py                    the world, three seeds: many minutes
-    python part_5/compare_moe.py --data stdlib      real text: the sources of Python's library
-    python part_5/compare_moe.py --draw             the picture from the runs that are there
+    python part_5/compare_moe.py --amp float32                 the world, three seeds: many minutes
+    python part_5/compare_moe.py --amp float32 --data stdlib   real text: Python's own library
+    python part_5/compare_moe.py --draw                        the picture of the runs there are
 
 Four models see the same rows in the same order, and are judged on the same held-out rows:
 
@@ -13,7 +13,8 @@ Four models see the same rows in the same order, and are judged on the same held
     dense, large    as many parameters as the experts have in all, 4 times the products in the MLPs
 
 Every run is added to compare_<data>.json as soon as it has ended; a run that is there is not done
-again. The seconds are those of this machine: measure with nothing else running.
+again. Seconds are steps times the seconds of a step, and these are measured first, by turns: one
+step of each model, round after round, so that a busy machine slows all of them alike.
 """
 
 from runtime import (
@@ -31,12 +32,14 @@ from runtime import (
 # isort: split
 import json
 import re
+import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
 import plotting
+import torch
 from data import DataPlan
 from hybrid import HybridGPT
 from learning import EMBEDDING_STD, Texts, held_out_loads, learn, read_texts
@@ -49,6 +52,7 @@ from schedule import Schedule
 KINDS = ("dense", "experts", "dense, longer", "dense, large")
 COLOURS = dict(zip(KINDS, (plotting.GREY, plotting.BLUE, plotting.BLACK, plotting.ORANGE)))
 CONTEXT, ROWS, PEAK = 128, 16, 3e-3
+SCHEDULE = Schedule("cosine", PEAK, PEAK / 10, 0.05)
 
 
 @dataclass(frozen=True)
@@ -81,69 +85,90 @@ def build(kind: str, n_embd: int, vocab_size: int) -> GPT:
              "embedding_std": EMBEDDING_STD}
     config = GPTConfig(**sizes)
     if kind == "experts":
-        return HybridGPT(config, MoEConfig(n_expert=8, n_active=2))
+        return HybridGPT(config, MoEConfig(n_expert=8, n_active=2, scale=2.0))
     if kind == "dense, large":
         return GPT(GPTConfig(**sizes, n_hidden=4 * config.n_hidden))
     return GPT(config)
 
 
+def time_steps(texts: Texts, runtime: Runtime, n_embd: int, rounds: int = 15) -> dict[str, float]:
+    """Kind -> median seconds of a step. All models take turns in every round."""
+    steps = {kind: learn(build(kind, n_embd, texts.tokenizer.vocab_size).to(runtime.device),
+                         texts.train, runtime, SCHEDULE, steps=rounds + 2, rows_a_step=ROWS)
+             for kind in KINDS if kind != "dense, longer"}
+    times = {kind: [] for kind in steps}
+    for _ in range(rounds + 2):  # two rounds of warm-up
+        for kind, step in steps.items():
+            start = time.perf_counter()
+            next(step)
+            times[kind].append(time.perf_counter() - start)
+    seconds = {kind: statistics.median(values[2:]) for kind, values in times.items()}
+    return seconds | {"dense, longer": seconds["dense"]}
+
+
 def run_job(job: Job, texts: Texts, runtime: Runtime, n_embd: int) -> dict:
-    """Train one model -> its losses, seconds, sizes and loads."""
+    """Train one model -> its losses, size and loads."""
     seed_everything(job.seed)
     model = build(job.kind, n_embd, texts.tokenizer.vocab_size).to(runtime.device)
-    schedule = Schedule("cosine", PEAK, PEAK / 10, 0.05)
-    curve, seconds, start = [], 0.0, time.perf_counter()
-    for step, _ in learn(model, texts.train, runtime, schedule, steps=job.steps, rows_a_step=ROWS):
+    curve = []
+    for step, _ in learn(model, texts.train, runtime, SCHEDULE, steps=job.steps, rows_a_step=ROWS):
         if (step + 1) % max(1, job.steps // 6) == 0 or step + 1 == job.steps:
-            seconds += time.perf_counter() - start
-            curve.append([step + 1, seconds,
-                          rows_loss(model, texts.held_out, runtime, by_document=True)])
-            start = time.perf_counter()
+            curve.append([step + 1, rows_loss(model, texts.held_out, runtime, batches=4,
+                                              by_document=True)])
     loss = rows_loss(model, texts.held_out, runtime, batches=24, by_document=True)
-    found = {"kind": job.kind, "seed": job.seed, "steps": job.steps, "n_embd": n_embd,
-             "val_loss": loss, "bits_per_byte": texts.bits_per_byte(loss), "seconds": seconds,
-             "curve": curve, "parameters": model.count_parameters()}
+    found = {"kind": job.kind, "seed": job.seed, "steps": job.steps, "val_loss": loss,
+             "bits_per_byte": texts.bits_per_byte(loss), "curve": curve,
+             "parameters": model.count_parameters()}
     if isinstance(model, HybridGPT):
         loads = held_out_loads(model, texts.held_out, runtime, batches=24)
         found |= {"max_load": max(max_load(load) for load in loads), "loads": loads.tolist()}
     return found
 
 
-def jobs_of(args, runs: list[dict]) -> list[Job]:
-    """All runs of a comparison; the steps of "dense, longer" are known once the others are timed"""
-    jobs = [Job(kind, args.seed + i, args.steps) for i in range(args.seeds)
-            for kind in ("dense", "experts", "dense, large")]
-    times = {kind: [r["seconds"] for r in runs if r["kind"] == kind and r["steps"] == args.steps]
-             for kind in ("dense", "experts")}
-    if all(times.values()):
-        steps = round(args.steps * mean(times["experts"]) / mean(times["dense"]))
-        jobs += [Job("dense, longer", args.seed + i, steps) for i in range(args.seeds)]
-    return [job for job in jobs if args.only in (None, job.kind)]
+def jobs_of(args, step_seconds: dict[str, float]) -> list[Job]:
+    """All runs of a comparison, seed by seed. The longer one takes the seconds of the experts."""
+    steps = dict.fromkeys(KINDS, args.steps)
+    steps["dense, longer"] = round(args.steps * step_seconds["experts"] / step_seconds["dense"])
+    return [Job(kind, args.seed + i, steps[kind]) for i in range(args.seeds) for kind in KINDS
+            if args.only in (None, kind)]
 
 
 def is_done(job: Job, runs: list[dict]) -> bool:
-    """Longer runs are not repeated when the timing changes by a few steps."""
-    return any(r["kind"] == job.kind and r["seed"] == job.seed
-               and (r["steps"] == job.steps or job.kind == "dense, longer") for r in runs)
+    return any((r["kind"], r["seed"], r["steps"]) == (job.kind, job.seed, job.steps) for r in runs)
 
 
-def run_all(args, path: Path, out: Path) -> list[dict]:
-    """Do what is missing -> all runs."""
-    runs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    runs = [run for run in runs if run["n_embd"] == args.n_embd]
-    if args.draw:
-        return runs
+def open_comparison(path: Path, settings: dict) -> dict:
+    """What the file holds: settings, seconds of a step, runs. Raises ValueError if it holds others.
+    """
+    if not path.exists():
+        return {"settings": settings, "step_seconds": {}, "runs": []}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found["settings"] != settings:
+        raise ValueError(f"{path} holds runs with {found['settings']}, not {settings}; "
+                         "give another --out, or delete it")
+    return found
+
+
+def run_all(args, path: Path, out: Path) -> dict:
+    """Do what is missing -> the comparison."""
     runtime = choose_runtime(args.device, args.amp, width=args.n_embd)
+    found = open_comparison(path, {
+        "steps": args.steps, "n_embd": args.n_embd, "amp": runtime.amp_name,
+        "device": str(runtime.device), "threads": torch.get_num_threads()})
     plan = DataPlan(args.data, 1024, 4.0, seed=0)
-    for _ in range(2):  # the second round holds the longer runs
-        for job in jobs_of(args, runs):
-            if not is_done(job, runs):
-                texts = read_texts(plan, out / f"compare_{name_of(args.data)}", CONTEXT, job.seed)
-                runs.append(run_job(job, texts, runtime, args.n_embd))
-                save_json(path, runs)
-                print(f"{job.kind:14s} seed {job.seed}  {job.steps} steps  "
-                      f"{runs[-1]['seconds']:6.1f} s  loss {runs[-1]['val_loss']:.4f}", flush=True)
-    return runs
+    folder = out / f"compare_{name_of(args.data)}"
+    if not found["step_seconds"]:
+        found["step_seconds"] = time_steps(read_texts(plan, folder, CONTEXT), runtime, args.n_embd)
+    for job in jobs_of(args, found["step_seconds"]):
+        if not is_done(job, found["runs"]):
+            texts = read_texts(plan, folder, CONTEXT, job.seed)
+            start = time.perf_counter()
+            run = run_job(job, texts, runtime, args.n_embd)
+            found["runs"].append(run)
+            save_json(path, found)
+            print(f"{job.kind:14s} seed {job.seed}  {job.steps} steps  loss {run['val_loss']:.4f}"
+                  f"  done in {time.perf_counter() - start:.0f} s", flush=True)
+    return found
 
 
 def name_of(data: str) -> str:
@@ -151,7 +176,7 @@ def name_of(data: str) -> str:
     return re.sub(r"\W+", "_", Path(data).stem).strip("_") or "data"
 
 
-def summary(runs: list[dict]) -> dict[str, dict]:
+def summary(runs: list[dict], step_seconds: dict[str, float]) -> dict[str, dict]:
     """Kind -> mean and spread of the loss, and how often it beats the dense model seed by seed."""
     dense = {r["seed"]: r["val_loss"] for r in runs if r["kind"] == "dense"}
     found = {}
@@ -165,33 +190,34 @@ def summary(runs: list[dict]) -> dict[str, dict]:
                 "gain": mean(dense[r["seed"]] - r["val_loss"] for r in mine if r["seed"] in dense),
                 "wins": sum(r["val_loss"] < dense.get(r["seed"], 0) for r in mine),
                 "runs": len(mine), "steps": round(mean(r["steps"] for r in mine)),
-                "seconds": mean(r["seconds"] for r in mine), "parameters": mine[0]["parameters"]}
+                "seconds": step_seconds[kind] * mean(r["steps"] for r in mine),
+                "parameters": mine[0]["parameters"]}
     return found
 
 
-def draw(runs: list[dict], found: dict, data: str, path: Path) -> None:
+def draw(comparison: dict, found: dict, data: str, path: Path) -> None:
     """Loss over steps, and over seconds: thin runs under a bold mean."""
-    gain, seeds = found["experts"]["gain"], found["experts"]["runs"]
-    title = f"Experts: {gain:+.3f} nats gained per token at equal compute and equal tokens"
+    runs, settings, experts = comparison["runs"], comparison["settings"], found["experts"]
+    title = f"Experts: {experts['gain']:+.3f} nats gained per token at equal tokens"
     if "dense, longer" in found:
-        against = found["dense, longer"]["loss"] - found["experts"]["loss"]
-        title += f"; {against:+.3f} at equal time"
+        against = found["dense, longer"]["loss"] - experts["loss"]
+        title += f", {against:+.3f} at equal time"
     largest = max(max_load for r in runs if (max_load := r.get("max_load")))
     fig, (left, right) = plotting.figure(
-        title, f"{data}, {found['experts']['steps']} steps of {ROWS * CONTEXT:,} tokens, {seeds} "
-        f"seeds; 8 experts, top-2; fullest expert {largest:.2f} x the mean; float32, two cores", 2)
+        title, f"{data}, {experts['steps']} steps of {ROWS * CONTEXT:,} tokens, {experts['runs']} "
+        f"seeds; 8 experts, top-2, fullest {largest:.2f} x the mean; {settings['amp']}, "
+        f"{settings['device']}, {settings['threads']} thread(s)", 2, sharey=True)
     for kind in found:
         curves = [r["curve"] for r in runs if r["kind"] == kind]
-        points = list(zip(*curves))[1:]
-        for ax, column in ((left, 0), (right, 1)):
-            for curve in curves:
-                ax.plot([p[column] for p in curve[1:]], [p[2] for p in curve[1:]],
-                        color=COLOURS[kind], lw=0.5, alpha=0.5)
-            xs = [mean(p[column] for p in point) for point in points]
-            ys = [mean(p[2] for p in point) for point in points]
-            ax.plot(xs, ys, color=COLOURS[kind], label=kind)
+        steps, *_ = [[step for step, _ in curve] for curve in curves]
+        losses = [[loss for _, loss in curve] for curve in curves]
+        for ax, scale in ((left, 1.0), (right, comparison["step_seconds"][kind])):
+            xs = [scale * step for step in steps]
+            for ys in losses:
+                ax.plot(xs, ys, color=COLOURS[kind], lw=0.5, alpha=0.5)
+            ax.plot(xs, [mean(ys) for ys in zip(*losses)], color=COLOURS[kind], label=kind)
     left.set(xlabel="step", ylabel="held-out loss, nats per token")
-    right.set(xlabel="seconds")
+    right.set(xlabel="seconds of steps, measured by turns")
     left.legend(fontsize=8)
     plotting.save(fig, path)
 
@@ -202,8 +228,10 @@ def main(argv=None):
         raise ValueError(f"--steps {args.steps} --seeds {args.seeds}: at least 6 steps and 1 seed")
     out = out_folder(__file__, args.out)
     path = out / f"compare_{name_of(args.data)}.json"
-    runs = run_all(args, path, out)
-    found = summary(runs)
+    if args.draw and not path.exists():
+        raise ValueError(f"{path} is missing; make it without --draw")
+    comparison = json.loads(path.read_text("utf-8")) if args.draw else run_all(args, path, out)
+    found = summary(comparison["runs"], comparison["step_seconds"])
     if not {"dense", "experts"} <= set(found):
         raise ValueError(f"{path} has no runs of both dense and experts yet; run without --draw "
                          "and without --only")
@@ -211,7 +239,7 @@ def main(argv=None):
              f"{f['wins']}/{f['runs']}", f["bits"]] for kind, f in found.items()]
     print_table(["model", "parameters", "steps", "seconds", "held-out loss", "spread",
                  "gain over dense", "wins", "bits/byte"], rows, f"{args.data}, {path}")
-    draw(runs, found, args.data, out / f"compare_{name_of(args.data)}.png")
+    draw(comparison, found, args.data, out / f"compare_{name_of(args.data)}.png")
 
 
 if __name__ == "__main__":

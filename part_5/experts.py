@@ -47,40 +47,45 @@ def sort_by_expert(experts: torch.Tensor, n_expert: int) -> tuple[torch.Tensor, 
 class SortedExperts(torch.autograd.Function):
     """eq. 5.7 with its backward pass by hand: what autograd would keep and copy is not made.
 
+    Every choice has a row of y, sorted by expert; `place` (N, k) says which, and the row behind the
+    last, of zeros, stands for all that were dropped. So a token's output is a weighted sum of k
+    rows: an embedding bag. (Adding rows to the tokens' instead takes one row at a time on a CPU.)
     With d = dL/d(row of out), h = [u | v] the hidden layer of an expert, a = silu(u) * v, y = W_down a:
         dL/dg = d . y      dL/dy = g d      dL/da = W_down^T dL/dy      dL/dW_down = dL/dy a^T
         dL/dv = silu(u) * dL/da             dL/du = silu'(u) * v * dL/da
-    Kept from the forward pass are h and y; a is made anew. One tensor for each expert, not one for
-    all: blocks of that size the allocator has at hand, and larger ones it fetches from the system.
+    Kept from the forward pass are h and y; a is made anew.
     """
 
     @staticmethod
     def forward(ctx, x, order, counts: list[int], weights, gate_up, down):
-        token = order // weights.size(1)
-        g = weights.flatten()[order, None]  # (M, 1)
-        out = torch.zeros_like(x)
-        kept = []  # h (m, 2F) and y (m, C) of each expert
-        for e, (here, g_here) in enumerate(zip(token.split(counts), g.split(counts))):
+        M, token = order.numel(), order // weights.size(1)
+        place = order.new_full((weights.numel(),), M)
+        place[order] = torch.arange(M, device=order.device)
+        place = place.view(weights.shape)  # (N, k): rows of y
+        y = x.new_empty(M + 1, x.size(1))
+        y[M] = 0
+        kept = []  # h (m, 2F) of each expert
+        for e, (here, y_here) in enumerate(zip(token.split(counts), y[:M].split(counts))):
             h = x.index_select(0, here) @ gate_up[e].T
             u, v = h.chunk(2, dim=-1)
-            y = F.silu(u).mul_(v) @ down[e].T
-            out.index_add_(0, here, y * g_here)  # eq. 5.7
-            kept += [h, y]
-        ctx.save_for_backward(x, token, order, g, gate_up, down, *kept)
-        ctx.counts, ctx.shape = counts, weights.shape
-        return out
+            torch.mm(F.silu(u).mul_(v), down[e].T, out=y_here)
+            kept.append(h)
+        ctx.save_for_backward(x, token, order, place, weights, y, gate_up, down, *kept)
+        ctx.counts = counts
+        return F.embedding_bag(place, y, mode="sum", per_sample_weights=weights)  # eq. 5.7
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        x, token, order, g, gate_up, down, *kept = ctx.saved_tensors
-        grad_x = torch.zeros_like(x)
+        x, token, order, place, weights, y, gate_up, down, *kept = ctx.saved_tensors
+        M, g = order.numel(), weights.flatten()[order, None]  # (M, 1)
         grad_g, grad_up, grad_down = (torch.empty_like(t) for t in (g, gate_up, down))
-        pieces = zip(token.split(ctx.counts), g.split(ctx.counts), grad_g.split(ctx.counts),
-                     kept[0::2], kept[1::2])
-        for e, (here, g_here, grad_g_here, h, y) in enumerate(pieces):
+        grad_rows = torch.empty_like(y)  # (M + 1, C): dL/dx by choice
+        grad_rows[M] = 0
+        blocks = (t.split(ctx.counts) for t in (token, g, grad_g, y[:M], grad_rows[:M]))
+        for e, (here, g_here, grad_g_here, y_here, rows_here, h) in enumerate(zip(*blocks, kept)):
             d = grad.index_select(0, here)                       # (m, C)
-            torch.sum(y * d, -1, keepdim=True, out=grad_g_here)
+            torch.sum(y_here * d, -1, keepdim=True, out=grad_g_here)
             d.mul_(g_here)                                       # dL/dy
             u, v = h.chunk(2, dim=-1)                            # (m, F)
             silu = F.silu(u)
@@ -91,10 +96,11 @@ class SortedExperts(torch.autograd.Function):
             torch.mm(d.T, silu.mul_(v), out=grad_down[e])        # a, in silu's place
             torch.ops.aten.silu_backward.grad_input(d_a.mul_(v), u, grad_input=d_u)
             torch.mm(d_h.T, x.index_select(0, here), out=grad_up[e])
-            grad_x.index_add_(0, here, d_h @ gate_up[e])
-        grad_weights = g.new_zeros(ctx.shape[0] * ctx.shape[1])
+            torch.mm(d_h, gate_up[e], out=rows_here)
+        grad_x = F.embedding_bag(place, grad_rows, mode="sum")
+        grad_weights = g.new_zeros(weights.numel())
         grad_weights[order] = grad_g[:, 0]
-        return grad_x, None, None, grad_weights.view(ctx.shape), grad_up, grad_down
+        return grad_x, None, None, grad_weights.view(weights.shape), grad_up, grad_down
 
 
 def experts_sorted(x, experts, weights, gate_up, down) -> torch.Tensor:
@@ -147,6 +153,7 @@ class Experts(nn.Module):
             x, gate_up, down = x.to(dtype), gate_up.to(dtype), down.to(dtype)
         form = self.form
         if form == "auto":
-            form = "grouped" if device == "cuda" and self.fits_grouped else "sorted"
+            form = {"cuda": "grouped" if self.fits_grouped else "sorted",
+                    "cpu": "sorted"}.get(device, "loop")
         with torch.autocast(device, enabled=False):
             return RUN[form](x, experts, weights, gate_up, down)

@@ -126,10 +126,10 @@ def upcycle(dense: GPT, moe: MoEConfig) -> HybridGPT:
     the copies apart. Raises ValueError for settings under which it would not.
     """
     sums_to_1 = moe.n_active > 1 if moe.renormalize is None else moe.renormalize
-    if not sums_to_1 or moe.n_shared or moe.capacity or moe.n_hidden not in (
+    if not sums_to_1 or moe.scale != 1 or moe.n_shared or moe.capacity or moe.n_hidden not in (
             None, dense.config.n_hidden):
         raise ValueError("upcycling copies the dense MLP into every expert: it needs renormalize, "
-                         "no shared experts, no capacity, and n_hidden None or "
+                         "scale 1, no shared experts, no capacity, and n_hidden None or "
                          f"{dense.config.n_hidden}")
     model = HybridGPT(dense.config, replace(moe, n_hidden=dense.config.n_hidden))
     weights = dense.state_dict()

@@ -30,11 +30,12 @@ class MoEConfig:
     n_hidden: int | None = None     # hidden width of one expert; None: active compute as dense
     gate: str = "softmax"           # "softmax" or "sigmoid", eq. 5.2
     renormalize: bool | None = None  # weights of the chosen sum to 1; None: where k > 1
+    scale: float = 1.0              # s of eq. 5.3; n_active: as loud as the dense MLP cut in pieces
     shared_gate: bool = False       # the shared experts' output times sigmoid(w . x)
     noise: float = 0.0              # standard deviation added to the scores in training
     capacity: float | None = None   # room of an expert, in even shares; None: nothing is dropped
     balance: str = "loss"           # "loss" (eq. 5.4), "bias" (eq. 5.6) or "none"
-    balance_weight: float = 0.01    # of eq. 5.4 in the training loss
+    balance_weight: float = 0.03    # of eq. 5.4 in the training loss
     bias_rate: float = 0.01         # u of eq. 5.6
     z_weight: float = 0.001         # of eq. 5.5 in the training loss
     layers: str = "every"           # every, alternate, after_1, after_2 …, blend, or e.g. "dmdb"
@@ -50,6 +51,8 @@ class MoEConfig:
             raise ValueError(f"n_shared={self.n_shared}: must be 0 or more")
         if self.n_hidden is not None and self.n_hidden < 1:
             raise ValueError(f"n_hidden={self.n_hidden}: must be 1 or more, or None")
+        if not 0 < self.scale < float("inf"):
+            raise ValueError(f"scale={self.scale}: must be above 0; 1 is usual, or n_active")
         if self.capacity is not None and not self.capacity > 0:
             raise ValueError(f"capacity={self.capacity}: every token would be dropped; give a "
                              "factor above 0 (1.25 is usual), or None to drop nothing")

@@ -3,7 +3,8 @@
 Math   z = W x                        one score for each expert                        (eq. 5.1)
        p = softmax(z)  or  sigmoid(z)                                                  (eq. 5.2)
        S = the k experts with the largest  p_i + b_i;   weight of i in S:
-       g_i = p_i / sum over S of p_j   (k > 1)      g_i = p_i   (k = 1)                (eq. 5.3)
+       g_i = s p_i / sum over S of p_j   (k > 1)    g_i = s p_i   (k = 1)              (eq. 5.3)
+       s is a constant: 1, or k, so that k experts are as loud as the dense MLP they are cut from
        L_balance = E sum_i f_i P_i    f_i share of the choices, P_i mean probability   (eq. 5.4)
        L_z = mean (log sum_i exp z_i)^2                                                (eq. 5.5)
        b_i <- b_i + u sign(mean load - load_i)        balance without a loss           (eq. 5.6)
@@ -155,6 +156,7 @@ class Router(nn.Module):
         experts, weights = choose_experts(scores, config.n_active, renormalize=config.n_active > 1
                                   if config.renormalize is None else config.renormalize,
                                   bias=bias, noise=noise)      # eq. 5.3
+        weights = config.scale * weights
         load = count_load(experts, E)
         if self.training:
             self.load += load

@@ -77,6 +77,9 @@ def parse_args(argv=None):
                         help=f"experts a token uses (default: {experts.n_active})")
     parser.add_argument("--n-shared", type=int, default=experts.n_shared,
                         help=f"experts that all tokens use (default: {experts.n_shared})")
+    parser.add_argument("--scale", type=float, default=None,
+                        help="sum of the weights of the chosen (default: --n-active, which makes "
+                             "them as loud as the dense MLP that they are cut from)")
     parser.add_argument("--gate", default=experts.gate,
                         help=f"softmax or sigmoid (default: {experts.gate})")
     parser.add_argument("--balance", default=experts.balance,
@@ -136,8 +139,8 @@ def main(argv=None):
     if size.steps < 1:
         raise ValueError(f"--steps {size.steps}: must be at least 1")
     moe = MoEConfig(n_expert=args.n_expert, n_active=args.n_active, n_shared=args.n_shared,
-                    gate=args.gate, balance=args.balance, capacity=args.capacity,
-                    layers=args.layers)
+                    scale=args.n_active if args.scale is None else args.scale, gate=args.gate,
+                    balance=args.balance, capacity=args.capacity, layers=args.layers)
     out = out_folder(__file__, args.out)
     runtime = choose_runtime(args.device, args.amp, width=size.n_embd)
     seed_everything(args.seed)

@@ -24,7 +24,7 @@ CASES = {
     "softmax": {},
     "top1": {"n_active": 1},
     "sigmoid": {"gate": "sigmoid", "balance": "bias", "bias_rate": 0.1},
-    "shared": {"n_shared": 1, "shared_gate": True, "renormalize": False},
+    "shared": {"n_shared": 1, "shared_gate": True, "renormalize": False, "scale": 2.5},
     "skewed": {"n_active": 1},  # all tokens to one expert: other processes get none
 }
 

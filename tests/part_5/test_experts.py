@@ -192,6 +192,17 @@ def test_one_expert_that_all_tokens_use_is_a_dense_swiglu():
     torch.testing.assert_close(layer(x), expected)
 
 
+def test_with_a_scale_of_k_even_experts_are_a_dense_swiglu_cut_in_pieces():
+    """All of 4 experts, equal scores: with scale 4 each piece counts in full, as in the whole."""
+    layer, x = make_layer(n_expert=4, n_active=4, scale=4.0), torch.randn(9, 16)
+    with torch.no_grad():
+        layer.router.weight.zero_()
+        gate, up = layer.experts.gate_up.chunk(2, dim=1)
+        whole = (F.silu(x @ gate.flatten(0, 1).T) * (x @ up.flatten(0, 1).T))
+        expected = whole @ layer.experts.down.transpose(0, 1).flatten(1).T
+        torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_fine_grained_experts_contain_the_coarse_ones():
     """Experts cut in two, both halves always chosen together, give the same layer."""
     coarse = make_layer(n_expert=4, n_active=1)

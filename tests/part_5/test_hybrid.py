@@ -88,7 +88,7 @@ def test_experts_copied_from_a_dense_model_give_its_logits(layers):
 
 
 @pytest.mark.parametrize("settings", [{"n_active": 1}, {"renormalize": False}, {"n_shared": 1},
-                                      {"capacity": 1.0}, {"n_hidden": 7}])
+                                      {"capacity": 1.0}, {"n_hidden": 7}, {"scale": 2.0}])
 def test_upcycling_refuses_settings_that_would_change_the_logits(settings):
     with pytest.raises(ValueError, match="upcycling"):
         upcycle(GPT(CONFIG), MoEConfig(n_expert=4, **settings))

@@ -39,6 +39,16 @@ def test_choices_and_weights_worked_out_by_hand():
     torch.testing.assert_close(plain, torch.tensor([[0.5, 0.3], [0.7, 0.2]]))
 
 
+def test_the_scale_multiplies_the_weights_and_nothing_else():
+    x = torch.randn(20, 8)
+    plain, scaled = (make_router(n_active=2, scale=scale)(x) for scale in (1.0, 2.5))
+    torch.testing.assert_close(scaled.weights, 2.5 * plain.weights)
+    torch.testing.assert_close(scaled.weights.sum(-1), torch.full((20,), 2.5))
+    torch.testing.assert_close(scaled.scores, plain.scores)
+    with pytest.raises(ValueError, match="scale=0"):
+        make_router(scale=0)
+
+
 def test_softmax_scores_sum_to_1_and_sigmoid_scores_are_independent():
     logits = torch.tensor([[1.0, -2.0, 0.5]])
     assert gate_scores(logits, "softmax").sum() == pytest.approx(1, abs=1e-6)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from compare_moe import Job, build, is_done, jobs_of, name_of, summary
+from compare_moe import Job, build, is_done, jobs_of, name_of, open_comparison, summary
 from hybrid import HybridGPT
 from learning import learn
 from model import GPTConfig
@@ -74,26 +74,36 @@ def test_the_compared_models_have_equal_active_and_equal_total_sizes():
     assert experts.count_parameters() == large.count_parameters() + router
 
 
-def run(kind, seed, loss, seconds=10.0, steps=240):
+def run(kind, seed, loss, steps=240):
     return {"kind": kind, "seed": seed, "val_loss": loss, "bits_per_byte": loss, "steps": steps,
-            "seconds": seconds, "parameters": 5}
+            "parameters": 5}
 
 
 def test_gains_are_taken_seed_by_seed():
     runs = [run("dense", 0, 2.0), run("dense", 1, 3.0), run("experts", 0, 1.9),
             run("experts", 1, 3.1)]
-    found = summary(runs)["experts"]
+    found = summary(runs, {"dense": 0.1, "experts": 0.2})["experts"]
     assert found["gain"] == pytest.approx(0.0) and found["wins"] == 1 and found["runs"] == 2
     assert found["spread"] == pytest.approx(1.2 / 2 ** 0.5)
+    assert found["seconds"] == pytest.approx(48)
 
 
 def test_the_longer_run_takes_the_seconds_of_the_experts():
     args = SimpleNamespace(seed=0, seeds=2, steps=240, only=None)
-    runs = [run("dense", 0, 2.0, 10.0), run("experts", 0, 1.9, 16.0)]
-    jobs = jobs_of(args, runs)
+    jobs = jobs_of(args, {"dense": 0.10, "experts": 0.16})
     assert Job("dense, longer", 1, 384) in jobs and len(jobs) == 8
+    runs = [run("dense", 0, 2.0), run("experts", 0, 1.9)]
     assert is_done(Job("dense", 0, 240), runs) and not is_done(Job("dense", 1, 240), runs)
-    assert len(jobs_of(args, runs[:1])) == 6
+
+
+def test_runs_with_other_settings_are_not_mixed(tmp_path):
+    path = tmp_path / "compare_world.json"
+    assert open_comparison(path, {"n_embd": 96}) == {
+        "settings": {"n_embd": 96}, "step_seconds": {}, "runs": []}
+    path.write_text(json.dumps({"settings": {"n_embd": 64}, "step_seconds": {}, "runs": [1]}))
+    assert open_comparison(path, {"n_embd": 64})["runs"] == [1]
+    with pytest.raises(ValueError, match="delete it"):
+        open_comparison(path, {"n_embd": 96})
 
 
 def test_names_of_data_make_names_of_files():
