@@ -4,25 +4,13 @@
     python part_4/benchmark_training.py --shapes c --peer  with transformers, if it is installed
     python part_4/benchmark_training.py --shapes 124m --compile      on a GPU: MFU
 
-See    Tokens per second in float32 and bfloat16, and the share of a step that waits for data. All
-       variants take turns, round by round, and the median counts: machines are noisy.
+See    Tokens per second in float32 and bfloat16, and the share of a step that waits for data. The
+       variants take turns, in an order drawn anew each round; the median counts: machines are
+       noisy.
 Math   MFU = tokens/s * (6 P + 12 L C T) / (peak FLOP/s of the device)              (eq. 4.11)
        P parameters of the products, L layers, C width, T context
 """
 
-import importlib.util
-import statistics
-import tempfile
-import time
-from pathlib import Path
-
-import numpy as np
-import plotting
-import torch
-from data import TokenRows
-from loop import train_step
-from model import GPT, GPTConfig
-from optim import make_optimizer
 from runtime import (
     AMP_TYPES,
     Runtime,
@@ -35,6 +23,23 @@ from runtime import (
     seed_everything,
     synchronize,
 )
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import importlib.util
+import random
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import plotting
+import torch
+from data import TokenRows
+from loop import train_step
+from model import GPT, GPTConfig
+from optim import make_optimizer
 from shards import open_shard, write_shard
 
 # layers, heads, width, context, vocabulary, rows
@@ -141,7 +146,7 @@ def measure(name: str, runtime: Runtime, args, folder: Path) -> list[dict]:
     taken: dict = {key: [] for key in steps}
     waited = []
     for turn in range(args.rounds + 1):
-        for key, step in steps.items():
+        for key, step in random.sample(list(steps.items()), len(steps)):
             start = time.perf_counter()
             ids, targets = data.batch(turn, rows)
             waited.append(time.perf_counter() - start)
@@ -190,7 +195,6 @@ def main(argv=None):
                   f"{r['loading_share']:.2%}", r["mfu"]] for r in results])
     save_json(out / "benchmark_training.json", results)
     draw(results, out, args)
-
 
 
 def draw(results: list[dict], out: Path, args) -> None:

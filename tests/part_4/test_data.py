@@ -103,6 +103,11 @@ def test_a_document_goes_into_the_fullest_row_that_has_room():
     assert pack([4, 4, 4, 3], [True] * 4, size=7, open_rows=1) == [[0], [1], [2, 3]]
 
 
+def test_where_too_many_rows_are_open_the_fullest_is_closed():
+    """By hand, size 10: 9 and 3 are open when 8 opens a third row; 9 is closed, 7 goes to 3."""
+    assert pack([9, 3, 8, 7], [True] * 4, size=10, open_rows=2) == [[0], [1, 3], [2]]
+
+
 def test_every_document_is_whole_in_one_row_and_every_token_of_it_a_target_once(tmp_path):
     lengths = np.random.default_rng(0).integers(2, 33, 150)
     (one, parts), (two, more) = (documents_shard(tmp_path, part, f"train_{i}.bin", 1 + 10_000 * i)

@@ -37,6 +37,21 @@ def test_the_loss_in_pieces_and_its_gradients_equal_plain_cross_entropy(monkeypa
         torch.testing.assert_close(one.double(), two, rtol=1e-5, atol=1e-7)
 
 
+def test_rows_of_very_different_size_neither_overflow_nor_vanish():
+    """Each row's own largest logit is taken off: with the largest of all, exp would give 0/0."""
+    torch.manual_seed(0)
+    x = torch.randn(6, 16) * torch.tensor([1e-2, 1.0, 3.0, 100.0, 300.0, 1000.0])[:, None]
+    x.requires_grad_()
+    weight = torch.randn(41, 16, requires_grad=True)
+    targets = random_ids(1, 6)[0]
+    wanted = torch.nn.functional.cross_entropy(x @ weight.T, targets)
+    loss = head_loss(x, weight, targets)
+    torch.testing.assert_close(loss, wanted)
+    for one, two in zip(torch.autograd.grad(loss, (x, weight)),
+                        torch.autograd.grad(wanted, (x, weight))):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
 def test_loss_only_gives_the_loss_of_the_full_forward_pass_and_no_logits(model):
     ids, targets = random_ids(3, 20), random_ids(3, 20, 1)
     targets[0, :9] = -100
