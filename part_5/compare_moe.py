@@ -42,7 +42,14 @@ import plotting
 import torch
 from data import DataPlan
 from hybrid import HybridGPT
-from learning import EMBEDDING_STD, Texts, held_out_loads, learn, read_texts
+from learning import (
+    BALANCE_WEIGHT,
+    EMBEDDING_STD,
+    Texts,
+    held_out_loads,
+    learn,
+    read_texts,
+)
 from measure import rows_loss
 from model import GPT, GPTConfig
 from moe import MoEConfig
@@ -85,7 +92,8 @@ def build(kind: str, n_embd: int, vocab_size: int) -> GPT:
              "embedding_std": EMBEDDING_STD}
     config = GPTConfig(**sizes)
     if kind == "experts":
-        return HybridGPT(config, MoEConfig(n_expert=8, n_active=2, scale=2.0))
+        return HybridGPT(config, MoEConfig(n_expert=8, n_active=2, scale=2.0,
+                                           balance_weight=BALANCE_WEIGHT))
     if kind == "dense, large":
         return GPT(GPTConfig(**sizes, n_hidden=4 * config.n_hidden))
     return GPT(config)

@@ -19,6 +19,7 @@ from schedule import Schedule
 from tokenizer import Tokenizer
 
 EMBEDDING_STD = 0.08  # spread of the embeddings at the start, as in part 4's training
+BALANCE_WEIGHT = 0.03  # of eq. 5.4 with scale 2: 0.01 leaves the fullest expert above 1.5 x the mean
 
 
 @dataclass(frozen=True)

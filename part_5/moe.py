@@ -35,7 +35,7 @@ class MoEConfig:
     noise: float = 0.0              # standard deviation added to the scores in training
     capacity: float | None = None   # room of an expert, in even shares; None: nothing is dropped
     balance: str = "loss"           # "loss" (eq. 5.4), "bias" (eq. 5.6) or "none"
-    balance_weight: float = 0.03    # of eq. 5.4 in the training loss
+    balance_weight: float = 0.01    # of eq. 5.4 in the training loss
     bias_rate: float = 0.01         # u of eq. 5.6
     z_weight: float = 0.001         # of eq. 5.5 in the training loss
     layers: str = "every"           # every, alternate, after_1, after_2 …, blend, or e.g. "dmdb"

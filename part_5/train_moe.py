@@ -28,7 +28,14 @@ import plotting
 import torch
 from data import DataPlan
 from hybrid import HybridGPT
-from learning import EMBEDDING_STD, Texts, held_out_loads, learn, read_texts
+from learning import (
+    BALANCE_WEIGHT,
+    EMBEDDING_STD,
+    Texts,
+    held_out_loads,
+    learn,
+    read_texts,
+)
 from logger import Logger
 from measure import rows_loss
 from model import GPTConfig
@@ -84,6 +91,8 @@ def parse_args(argv=None):
                         help=f"softmax or sigmoid (default: {experts.gate})")
     parser.add_argument("--balance", default=experts.balance,
                         help=f"loss, bias or none (default: {experts.balance})")
+    parser.add_argument("--balance-weight", type=float, default=BALANCE_WEIGHT,
+                        help=f"weight of the balance loss (default: {BALANCE_WEIGHT})")
     parser.add_argument("--capacity", type=float, default=None,
                         help="room of an expert in even shares (default: none, nothing dropped)")
     parser.add_argument("--layers", default=experts.layers,
@@ -140,7 +149,8 @@ def main(argv=None):
         raise ValueError(f"--steps {size.steps}: must be at least 1")
     moe = MoEConfig(n_expert=args.n_expert, n_active=args.n_active, n_shared=args.n_shared,
                     scale=args.n_active if args.scale is None else args.scale, gate=args.gate,
-                    balance=args.balance, capacity=args.capacity, layers=args.layers)
+                    balance=args.balance, balance_weight=args.balance_weight,
+                    capacity=args.capacity, layers=args.layers)
     out = out_folder(__file__, args.out)
     runtime = choose_runtime(args.device, args.amp, width=size.n_embd)
     seed_everything(args.seed)
