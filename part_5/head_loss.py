@@ -11,7 +11,8 @@ and a vocabulary of 32,768 that is 6 GB. Here a piece's logits become its gradie
 
 import torch
 
-PIECE_VALUES = 2**20  # logits in one piece: 512 tokens for a vocabulary of 2,048
+PIECE_VALUES = 2**20  # logits in one piece: 512 tokens for a vocabulary of 2,048 …
+LEAST_TOKENS = 256    # … but no fewer than this: products of a few rows are slow
 
 
 class HeadLoss(torch.autograd.Function):
@@ -27,7 +28,7 @@ class HeadLoss(torch.autograd.Function):
         is_counted = targets != -100
         count = is_counted.sum().clamp(min=1)  # no label at all: the loss is 0, not 0/0
         total = x.new_zeros((), dtype=torch.float32)
-        piece = max(1, PIECE_VALUES // weight.size(0))
+        piece = max(LEAST_TOKENS, PIECE_VALUES // weight.size(0))
         for first in range(0, x.size(0), piece):
             part = slice(first, first + piece)
             rows, counted = x[part].to(dtype), is_counted[part, None]
