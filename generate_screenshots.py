@@ -96,11 +96,15 @@ def collect(root: Path = ROOT, folder: Path = SCREENSHOTS) -> list[Path]:
 
 
 def caption_of(picture: Path, root: Path = ROOT) -> tuple[str, str]:
-    """A picture's (question, command): the first docstring line of the script that draws it."""
+    """A picture's (question, command): the first docstring line of the script that draws it.
+
+    The script holds the picture's name, or its beginning: f"compare_{data}.png".
+    """
     part, name = picture.name[:6], picture.name[7:]
+    beginning = f'f"{name.rpartition("_")[0] or name}_{{'
     for script in sorted((root / part).glob("*.py")):
         source = script.read_text(encoding="utf-8")
-        if f'"{name}"' in source or f"'{name}'" in source:
+        if f'"{name}"' in source or f"'{name}'" in source or beginning in source:
             first = (ast.get_docstring(ast.parse(source)) or "").strip().splitlines()
             return (first[0] if first else script.stem), f"python {part}/{script.name}"
     return picture.stem.replace("_", " "), ""

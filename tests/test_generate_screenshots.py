@@ -59,6 +59,16 @@ def test_the_index_names_the_question_and_the_command(house):
     assert "part_1_line.png" in (house / "screenshots" / "README.md").read_text()
 
 
+def test_a_picture_named_by_its_data_is_ascribed_to_the_script_that_draws_it(tmp_path):
+    (tmp_path / "part_1").mkdir()
+    (tmp_path / "part_1" / "compare.py").write_text('"""Which?"""\nname = f"compare_{data}.png"\n')
+    caption = shots.caption_of(tmp_path / "part_1_compare_my_text.png", tmp_path)
+    assert caption == ("part 1 compare my text", ""), "the beginning is all but the last word"
+    caption = shots.caption_of(tmp_path / "part_1_compare_text.png", tmp_path)
+    assert caption == ("Which?", "python part_1/compare.py")
+    assert shots.caption_of(tmp_path / "part_1_line.png", tmp_path) == ("part 1 line", "")
+
+
 def test_a_picture_newer_than_its_code_is_not_drawn_again(house):
     demo = house / "part_1" / "demo_line.py"
     assert shots.is_stale(demo)
