@@ -7,7 +7,8 @@
 
 Every model sees the same batches in the same order. "all together" has its MLP widened so that it
 has as many parameters as part 2's model. Decoding: one row, 32 bytes of prompt, up to 256 bytes;
-part 2's own loop reads all again for every byte, all others use the cache. Writes upgrades.json and upgrades.png.
+part 2's own loop reads all again for every byte, all others use the cache. Writes upgrades.json and
+upgrades.png.
 """
 
 import statistics

@@ -146,7 +146,8 @@ def make_plan(ids_shape: tuple, device, *, window: int | None, sink: int,
         near = sink + (window or 0) - 1  # the farthest query that has its sinks in place
         if sink and first + T - 1 > near:
             plan.sink_rotation = table.at(position.clamp(0, near), near)
-    if segments is None and start is None and first == 0 and not (cache and cache.sink) and T <= (window or T):
+    is_plain = segments is None and start is None and not (cache and cache.sink)
+    if is_plain and first == 0 and T <= (window or T):
         plan.is_causal = T > 1
         return plan
     if cache is not None:
