@@ -91,25 +91,27 @@ def differences(saved: dict, now: dict) -> list[str]:
             if name not in HARMLESS and saved.get(name) != now.get(name)]
 
 
+# The embeddings are also the head: a token's score for itself starts at about n_embd * embedding_std,
+# which is kept at 20 in all sizes.
 # CHANGED in part 4: the sizes of the base model
 PRESETS = {
     "tiny": Settings(),
     "10m": Settings(
         data="world+stdlib", vocab_size=4096, world_megabytes=8, n_layer=6, n_head=6, n_kv_head=2,
-        n_embd=384, context=256, rows=16, micro_rows=16, steps=3000, peak=1.5e-3, eval_every=200,
-        save_every=200, sample_every=400),
+        n_embd=384, embedding_std=0.05, context=256, rows=16, micro_rows=16, steps=3000,
+        peak=1.5e-3, eval_every=200, save_every=200, sample_every=400),
     "30m": Settings(
         data="world+stdlib", vocab_size=8192, world_megabytes=16, n_layer=8, n_head=8,
-        n_kv_head=4, n_embd=512, context=512, rows=32, micro_rows=8, steps=5000, peak=1e-3,
-        eval_every=250, save_every=250, sample_every=500),
+        n_kv_head=4, n_embd=512, embedding_std=0.04, context=512, rows=32, micro_rows=8,
+        steps=5000, peak=1e-3, eval_every=250, save_every=250, sample_every=500),
     "50m": Settings(
         data="world+stdlib", vocab_size=8192, world_megabytes=32, n_layer=12, n_head=10,
-        n_kv_head=5, n_embd=640, context=512, rows=64, micro_rows=16, steps=8000, peak=8e-4,
-        eval_every=250, save_every=250, sample_every=500),
+        n_kv_head=5, n_embd=640, embedding_std=0.03, context=512, rows=64, micro_rows=16,
+        steps=8000, peak=8e-4, eval_every=250, save_every=250, sample_every=500),
     "124m": Settings(
         data="enwik8", vocab_size=32768, world_megabytes=0, n_layer=12, n_head=12, n_kv_head=12,
-        n_embd=768, context=1024, rows=480, micro_rows=32, steps=20000, peak=6e-4,
-        warmup=0.03, eval_every=500, save_every=1000, sample_every=1000),
+        n_embd=768, embedding_std=0.025, context=1024, rows=480, micro_rows=32,
+        steps=20000, peak=6e-4, warmup=0.03, eval_every=500, save_every=1000, sample_every=1000),
 }
 
 

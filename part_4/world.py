@@ -20,7 +20,7 @@ from world_scenes import Scene
 from world_stories import POOLS, PRONOUN, Story
 from world_topics import Facts
 
-KINDS = {"story": 0.36, "scene": 0.24, "facts": 0.14, "words": 0.12, "sums": 0.14}   # of the texts
+KINDS = {"story": 0.37, "scene": 0.04, "facts": 0.25, "words": 0.15, "sums": 0.19}   # of the texts
 KEY_LENGTH = 96        # a text's split is decided by its first characters
 SPLITS = {"train": (0, 96), "validation": (96, 98), "test": (98, 100)}   # per cent
 

@@ -21,18 +21,11 @@ OPPOSITES = pairs("""
 hot:cold, big:small, tall:short, fast:slow, old:young, happy:sad, wet:dry, full:empty, loud:quiet,
 rich:poor, strong:weak, thick:thin, wide:narrow, deep:shallow, early:late, open:closed, near:far,
 left:right, good:bad, clean:dirty, hard:soft, high:low, heavy:light, sweet:sour, true:false,
-alive:dead, awake:asleep, brave:cowardly, kind:cruel, polite:rude, rough:smooth, sharp:blunt,
-tight:loose, cheap:expensive, easy:difficult, first:last, up:down, in:out, over:under,
-above:below, before:after, inside:outside, always:never, begin:end, buy:sell, come:go, push:pull,
-give:take, lose:win, laugh:cry, remember:forget, love:hate, question:answer, day:night,
-summer:winter, north:south, east:west, friend:enemy, top:bottom, front:back, entrance:exit,
-success:failure, war:peace, many:few, more:less, most:least, all:none, same:different,
-possible:impossible, lucky:unlucky, visible:invisible, patient:impatient, lock:unlock, tie:untie,
-appear:disappear, agree:disagree, arrive:depart, ask:reply, borrow:lend, build:destroy,
-float:sink, freeze:melt, rise:fall, start:stop, wake:sleep, add:subtract, multiply:divide,
-increase:decrease, ancient:modern, bright:dim, calm:stormy, careful:careless, curved:straight,
-fresh:stale, generous:stingy, guilty:innocent, major:minor, odd:even, proud:humble,
-public:private, raw:cooked, safe:dangerous, simple:complicated, tame:wild, useful:useless""")
+rough:smooth, sharp:blunt, cheap:expensive, easy:difficult, first:last, up:down, in:out,
+above:below, before:after, inside:outside, always:never, begin:end, buy:sell, push:pull, give:take,
+lose:win, laugh:cry, remember:forget, love:hate, day:night, summer:winter, north:south, east:west,
+friend:enemy, top:bottom, front:back, war:peace, many:few, more:less, rise:fall, start:stop,
+safe:dangerous, tame:wild""")
 
 CATEGORIES = {name: tuple(members.split()) for name, members in {
     "animal":
