@@ -1,0 +1,253 @@
+"""Instruction tuning: the base model learns to answer, and to stop.
+
+    python part_6/train_sft.py                       from part_4/out/base.pt, minutes on two cores
+    python part_6/train_sft.py --lora 8              thin matrices beside frozen ones
+    python part_6/train_sft.py --data my_chats.jsonl        Alpaca records or chat messages
+    python part_6/train_sft.py --from-scratch --steps 700   what did pretraining give?
+    python part_6/train_sft.py --resume              go on after a stop
+
+Loss only on the assistant's tokens and its end token (eq. 6.1), conversations packed into rows
+without attention between them. Writes out/sft.pt, sft.json, sft.png, log.jsonl, tensorboard/.
+"""
+
+from runtime import choose_runtime, here, make_parser, out_folder, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from chat_format import chat_tokenizer, grow_vocabulary, read_conversations
+from checkpoint import Checkpoints, load_checkpoint
+from curriculum import ordered
+from data import IGNORED, segments
+from interrupt import StopOnSignal
+from logger import Logger
+from loop import train_step
+from lora import add_lora, trained_parameters
+from model import GPT
+from optim import (
+    load_model_state,
+    load_optimizer_state,
+    make_optimizer,
+    model_state,
+    optimizer_state,
+)
+from sft_data import ExampleRows, encode_all, replay_examples, world_examples
+from sft_report import finish_tuning
+from sft_settings import PRESETS, add_flags, chosen, differences
+from tqdm import tqdm
+
+BASE = here(__file__).parent / "part_4" / "out" / "base.pt"
+BASE_WITH = "python part_4/train.py (about 5 minutes)"
+
+
+class Tuning:
+    """Everything a run needs, put together once; `train` below only takes steps."""
+
+    def __init__(self, args):
+        self.args, self.settings = args, chosen(args.preset, args)
+        self.out = out_folder(__file__, args.out)
+        self.base, base_tokenizer, _ = load_checkpoint(args.base, make_with=BASE_WITH)
+        if self.base.config.vocab_size != base_tokenizer.vocab_size:
+            raise ValueError(f"{args.base}: the model has {self.base.config.vocab_size} tokens, "
+                             f"its tokenizer {base_tokenizer.vocab_size}; make it again with: "
+                             f"{BASE_WITH}")
+        self.base_tokenizer, self.tokenizer = base_tokenizer, chat_tokenizer(base_tokenizer)
+        self.runtime = choose_runtime(args.device, args.amp, width=self.base.config.n_embd)
+        self.base.to(self.runtime.device)
+        self.checkpoints = Checkpoints(self.out / "checkpoints", 2)
+        self.step, self.seconds, self.tokens = 0, 0.0, 0
+        self.best, self.metrics = (float("inf"), 0), {}
+        saved = self.find_checkpoint()
+        self.make_data()
+        self.make_model(saved)
+        self.logger = Logger(self.out, start_step=self.step,
+                             log_bytes=saved["training"]["log_bytes"] if saved else 0,
+                             tensorboard=not args.no_tensorboard,
+                             settings=self.described())
+
+    def described(self) -> dict:
+        """What must be the same for a resume to be the same run."""
+        return {**asdict(self.settings), "seed": self.args.seed, "data": str(self.args.data),
+                "from_scratch": self.args.from_scratch,
+                "tokenizer": self.tokenizer.fingerprint}
+
+    def find_checkpoint(self) -> dict | None:
+        found = self.checkpoints.newest() if self.args.resume else None
+        if found is None:
+            if self.args.resume:
+                print(f"resume  {self.checkpoints.folder} holds no checkpoint: starts at step 0")
+            self.checkpoints.clear()
+            return None
+        if self.settings.lora:
+            raise ValueError("--resume with --lora: a LoRA run is short and keeps no checkpoints; "
+                             "run it again without --resume")
+        path, saved = found
+        changed = differences(saved["settings"], self.described())
+        if changed:
+            raise ValueError("these settings differ from the checkpoint's; give the old ones, or "
+                             "start again without --resume:\n  " + "\n  ".join(changed))
+        print(f"resume  {path}")
+        return saved
+
+    def make_data(self) -> None:
+        """Conversations -> examples, in their order -> rows. What is left out is counted."""
+        s, context, seed = self.settings, self.base.config.block_size, self.args.seed
+        start = time.perf_counter()
+        if self.args.data is None:
+            examples, counts = world_examples(s.examples, seed, self.tokenizer, context)
+            examples += replay_examples(int(s.replay * s.examples), seed, self.tokenizer, context)
+            held_out, _ = world_examples(200, seed, self.tokenizer, context, "validation")
+        else:
+            conversations, skipped = read_conversations(self.args.data)
+            print("\n".join(f"skipped {line}" for line in skipped), end="\n" if skipped else "")
+            every = max(2, min(10, len(conversations) // 2))  # each tenth is held out
+            self.held_out_chats = conversations[::every]
+            kept = [c for i, c in enumerate(conversations) if i % every]
+            examples, counts = encode_all(kept, self.tokenizer, context)
+            held_out, _ = encode_all(self.held_out_chats, self.tokenizer, context)
+        pad = self.tokenizer.pad
+        self.rows = ExampleRows(ordered(examples, s.order, seed), context, pad=pad,
+                                packed=s.packed, shuffled=s.order == "mixed", seed=seed)
+        self.held_out = ExampleRows(held_out, context, pad=pad, shuffled=False)
+        read, labels = sum(e.read for e in examples), sum(sum(e.is_label) for e in examples)
+        print(f"data    {len(examples):,} conversations ({counts['shortened']} shortened, "
+              f"{counts['skipped']} skipped), {read:,} tokens, {labels / read:.0%} of them labels; "
+              f"{len(self.rows.rows):,} rows, "
+              f"{read / (len(self.rows.rows) * context):.0%} full "
+              f"({time.perf_counter() - start:.0f} s)")
+
+    def make_model(self, saved: dict | None) -> None:
+        s = self.settings
+        seed_everything(self.args.seed)
+        model = grow_vocabulary(self.base, self.tokenizer.vocab_size, self.args.seed)
+        self.config = model.config
+        if self.args.from_scratch:
+            model = GPT(self.config)
+        if s.lora:
+            model = add_lora(model, s.lora)
+        self.model = model.to(self.runtime.device)
+        self.parameters, self.trained = model.count_parameters(), trained_parameters(model)
+        muon = 0.0 if s.lora else s.muon / s.peak
+        self.optimizer = make_optimizer(self.model, weight_decay=s.weight_decay, betas=(0.9, 0.98),
+                                        muon=muon,
+                                        dtype=self.runtime.amp_dtype or torch.float32)
+        self.scaler = self.runtime.grad_scaler()
+        if saved:
+            training = saved["training"]
+            load_model_state(self.model, saved["weights"])
+            load_optimizer_state(self.model, self.optimizer, training["optimizer"])
+            self.scaler.load_state_dict(training["scaler"])
+            self.step, self.seconds = saved["step"], training["seconds"]
+            self.tokens, self.best = training["tokens"], tuple(training["best"])
+
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """Mean over the labels of all held-out conversations."""
+        self.model.eval()
+        nats, labels, size = 0.0, 0, 8
+        for step in range(-(-len(self.held_out.rows) // size)):
+            ids, targets = self.held_out.batch(step, size)  # the last batch may begin anew
+            kept = min(size, len(self.held_out.rows) - step * size)
+            ids, targets = (t[:kept].to(self.runtime.device) for t in (ids, targets))
+            with self.runtime.autocast():
+                _, loss = self.model(ids, targets, segments=segments(ids, self.tokenizer.begin),
+                                     loss_only=True)
+            count = int((targets != IGNORED).sum())
+            nats, labels = nats + float(loss) * count, labels + count
+        self.model.train()
+        return nats / max(labels, 1)
+
+    def save(self) -> None:
+        if self.settings.lora:
+            return
+        training = {"optimizer": optimizer_state(self.model, self.optimizer),
+                    "scaler": self.scaler.state_dict(), "seconds": self.seconds,
+                    "tokens": self.tokens, "best": list(self.best),
+                    "log_bytes": self.logger.bytes_written()}
+        self.checkpoints.save(self.step, self.best[1], weights=model_state(self.model),
+                              config=self.config, tokenizer=self.tokenizer,
+                              settings=self.described(), metrics=self.metrics, training=training)
+
+
+def train(run: Tuning) -> bool:
+    """Take steps until the run is done -> True, or until someone stops it -> False."""
+    s, device = run.settings, run.runtime.device
+    schedule = s.learning_rate()
+    run.model.train()
+    with StopOnSignal() as stop, tqdm(total=s.steps, initial=run.step, desc="tune",
+                                      mininterval=1.0) as bar:
+        while run.step < s.steps:
+            start = time.perf_counter()
+            # 1. the rate and 2. the rows: both functions of the step alone
+            rate = schedule.rate((run.step + 1) / s.steps)
+            ids, targets = run.rows.batch(run.step, s.rows)
+            torch.manual_seed((run.args.seed << 32) + run.step)
+            # 3. forward, backward, clip, update: the mean over all labels of the step
+            try:
+                report = train_step(run.model, run.optimizer, ids.to(device), targets.to(device),
+                                    runtime=run.runtime, scaler=run.scaler, rate=rate, clip=s.clip,
+                                    micro_rows=s.micro_rows,
+                                    begin=run.tokenizer.begin if s.packed else None)
+            except FloatingPointError as error:
+                raise ValueError(f"step {run.step + 1}: {error}; lower --peak (now {s.peak}) or "
+                                 f"--clip (now {s.clip}), or use --amp float32") from None
+            # 4. write down
+            run.step, run.seconds = run.step + 1, run.seconds + time.perf_counter() - start
+            run.tokens += ids.numel()
+            run.logger.log(run.step, loss=report.loss, gradient_norm=report.gradient_norm,
+                           rate=rate, labels=report.labels)
+            bar.update()
+            bar.set_postfix_str(f"loss {report.loss:.3f}, {run.tokens / run.seconds:,.0f} tokens/s")
+            # 5. look, save
+            if run.step % s.eval_every == 0 or run.step == s.steps:
+                loss = run.validation_loss()
+                run.metrics = {"val_loss": loss}
+                run.logger.log(run.step, val_loss=loss)
+                run.best = min(run.best, (loss, run.step))
+                run.save()
+            if (stop.requested or run.step == run.args.stop_at) and run.step < s.steps:
+                run.save()
+                return False
+    return True
+
+
+def parse_args(argv=None):
+    parser = make_parser(__doc__, presets=tuple(PRESETS), preset="tiny")
+    add_flags(parser)
+    parser.add_argument("--base", type=Path, default=BASE,
+                        help="the checkpoint to begin with (default: part_4/out/base.pt)")
+    parser.add_argument("--data", type=Path, default=None,
+                        help="Alpaca or chat records, .json or .jsonl (default: the world)")
+    parser.add_argument("--from-scratch", action="store_true",
+                        help="random weights of the base model's sizes (default: off)")
+    parser.add_argument("--eval-items", type=int, default=420,
+                        help="questions of each split at the end, 0 for none (default: 420)")
+    parser.add_argument("--resume", action="store_true",
+                        help="go on from the newest checkpoint in --out (default: off)")
+    parser.add_argument("--stop-at", type=int, default=None,
+                        help="stop and save after this step, as Ctrl-C would (default: never)")
+    parser.add_argument("--no-tensorboard", action="store_true",
+                        help="write log.jsonl only (default: off)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    run = Tuning(args)
+    print(f"model   {run.parameters:,} parameters, {run.trained:,} of them trained")
+    try:
+        done = train(run)
+        if done:
+            finish_tuning(run)
+        else:
+            print(f"stopped after step {run.step}; go on with --resume")
+    finally:
+        run.logger.close()
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,40 @@
+"""A tiny base checkpoint for the tests of this part: random weights, a tokenizer of 400 tokens."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory):
+    import torch
+    from checkpoint import save_checkpoint
+    from model import GPT, GPTConfig
+    from tokenizer import Tokenizer
+    from world import World
+
+    tokenizer = Tokenizer.train([text.text for text in World().texts(60)], 400)
+    config = GPTConfig(vocab_size=tokenizer.vocab_size, block_size=128, n_layer=2, n_head=2,
+                       n_kv_head=1, n_embd=32, qk_norm=True)
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("base") / "base.pt"
+    save_checkpoint(path, weights=GPT(config).state_dict(), config=config, tokenizer=tokenizer,
+                    step=0, settings={}, metrics={})
+    return path
+
+
+@pytest.fixture
+def loaded(tiny_base):
+    """(a grown model, its chat tokenizer)"""
+    from chat_format import chat_tokenizer, grow_vocabulary
+    from checkpoint import load_checkpoint
+
+    model, tokenizer, _ = load_checkpoint(tiny_base)
+    tokenizer = chat_tokenizer(tokenizer)
+    return grow_vocabulary(model, tokenizer.vocab_size), tokenizer
+
+
+@pytest.fixture
+def runtime():
+    import torch
+    from runtime import Runtime
+
+    return Runtime(torch.device("cpu"), None, "", "")

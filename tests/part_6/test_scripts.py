@@ -1,0 +1,95 @@
+"""The scripts as a person runs them: a whole tiny run, stop and resume, files, mistakes."""
+
+import json
+
+import pytest
+import torch
+from checkpoint import load_checkpoint
+
+pytestmark = pytest.mark.scripts
+SMALL = ("--examples", 80, "--steps", 6, "--rows", 4, "--eval-every", 3, "--amp", "float32",
+         "--no-tensorboard")
+
+
+def weights(path):
+    return load_checkpoint(path)[0].state_dict()
+
+
+def equal(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_leaves_a_model_results_and_pictures(run_script, tiny_base, tmp_path):
+    done = run_script("part_6/train_sft.py", *SMALL, "--base", tiny_base, "--eval-items", 21,
+                      "--out", tmp_path / "o")
+    results = json.loads((tmp_path / "o" / "sft.json").read_text())
+    metrics = results["metrics"]
+    assert results["name"] == "sft" and results["tokens"] == 6 * 4 * 128
+    assert set(metrics["exact_match"]) == {"new_items", "new_wordings", "new_combinations"}
+    assert {"base_exact_match", "by_skill", "end_rate", "val_loss"} <= set(metrics)
+    for name in ("sft.png", "sft_skills.png"):
+        assert (tmp_path / "o" / name).read_bytes().startswith(b"\x89PNG")
+    assert "skipped" in done.stdout, "what was left out is shown"
+    run_script("part_6/evaluate.py", "--checkpoint", tmp_path / "o" / "sft.pt", "--items", 6,
+               "--amp", "float32", "--out", tmp_path / "e")
+    assert (tmp_path / "e" / "evaluate.json").exists()
+    said = run_script("part_6/chat.py", "--checkpoint", tmp_path / "o" / "sft.pt", "--longest", 4,
+                      input="Hello.\n/temperature 0.5\n/oops\nWhat?\n")
+    assert "temperature 0.5" in said.stdout and "/oops: unknown" in said.stderr
+    run_script("part_6/demo_before_after.py", "--base", tiny_base, "--checkpoint",
+               tmp_path / "o" / "sft.pt", "--amp", "float32", "--out", tmp_path / "d")
+    assert (tmp_path / "d" / "before_after.png").exists()
+
+
+def test_a_stopped_run_goes_on_to_the_very_same_weights(run_script, tiny_base, tmp_path):
+    common = (*SMALL, "--base", tiny_base, "--eval-items", 0)
+    run_script("part_6/train_sft.py", *common, "--out", tmp_path / "a")
+    run_script("part_6/train_sft.py", *common, "--out", tmp_path / "b", "--stop-at", 4)
+    assert not (tmp_path / "b" / "sft.pt").exists()
+    refused = run_script("part_6/train_sft.py", *common, "--out", tmp_path / "b", "--resume",
+                         "--peak", 0.1, check=False)
+    assert refused.returncode == 2 and "peak: was 0.001, now 0.1" in refused.stderr
+    run_script("part_6/train_sft.py", *common, "--out", tmp_path / "b", "--resume")
+    assert equal(weights(tmp_path / "a" / "sft.pt"), weights(tmp_path / "b" / "sft.pt"))
+    straight, resumed = ((tmp_path / name / "log.jsonl").read_bytes() for name in "ab")
+    assert straight == resumed
+
+
+def test_files_of_ones_own_are_learnt_and_measured(run_script, tiny_base, tmp_path):
+    records = [{"instruction": f"What is {a} + 1?", "input": "", "output": str(a + 1)}
+               for a in range(30)] + [{"instruction": "Say nothing.", "output": ""}]
+    (tmp_path / "a.json").write_text(json.dumps(records))
+    done = run_script("part_6/train_sft.py", *SMALL, "--base", tiny_base, "--data",
+                      tmp_path / "a.json", "--lora", 4, "--out", tmp_path / "o")
+    assert "record 31: an empty text" in done.stdout
+    metrics = json.loads((tmp_path / "o" / "sft.json").read_text())["metrics"]
+    assert metrics["held_out"] == 3 and 0 <= metrics["exact_match"]["file"] <= 1
+    assert set(weights(tmp_path / "o" / "sft.pt")) == set(weights(tiny_base)), "LoRA is merged"
+
+
+@pytest.mark.parametrize("flags, message", [
+    (("--base", "nowhere.pt"), "make it with: python part_4/train.py"),
+    (("--data", "nowhere.json"), "there is no such file"),
+    (("--order", "backwards"), "by_difficulty"),
+    (("--steps", 0), "--steps 0: must be at least 1"),
+])
+def test_mistakes_end_in_one_line(run_script, tiny_base, flags, message):
+    base = () if "--base" in flags else ("--base", tiny_base)
+    done = run_script("part_6/train_sft.py", *SMALL, *base, *flags, check=False)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_base_whose_tokenizer_does_not_fit_is_refused(run_script, tiny_base, tmp_path):
+    checkpoint = torch.load(tiny_base, weights_only=True)
+    checkpoint["tokenizer"]["special"]["<|more|>"] = 500
+    torch.save(checkpoint, tmp_path / "odd.pt")
+    done = run_script("part_6/train_sft.py", *SMALL, "--base", tmp_path / "odd.pt", check=False)
+    assert done.returncode == 2 and "its tokenizer 501" in done.stderr
+
+
+@pytest.mark.parametrize("demo, flags", [
+    ("demo_label_mask", ("--base",)), ("demo_packing", ()), ("demo_curriculum", ("--base",))])
+def test_demos_run_and_draw(run_script, tiny_base, tmp_path, demo, flags):
+    extra = ("--base", tiny_base, "--amp", "float32") if flags else ()
+    run_script(f"part_6/{demo}.py", "--quick", *extra, "--out", tmp_path)
+    assert (tmp_path / f"{demo.removeprefix('demo_')}.png").exists()
