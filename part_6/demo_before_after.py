@@ -8,24 +8,23 @@ See   The base model goes on with the text; the tuned one answers, and stops.
 from pathlib import Path
 
 import plotting
+from chat_format import chat_tokenizer, grow_vocabulary
 from checkpoint import load_checkpoint
 from evaluate import MAKE_WITH, answer_items
 from runtime import choose_runtime, here, make_parser, out_folder, print_table, run_main
 from skills import SKILLS, check, items
+from small_base import RANDOM_WEIGHTS, add_base_flag, base_from
 
-BASE = here(__file__).parent / "part_4" / "out" / "base.pt"
-BASE_WITH = "python part_4/train.py (about 5 minutes)"
 LEFT_OUT = ("telling a story", "story questions", "remembering names")  # too long for a table
 
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, seed=2)
-    parser.add_argument("--base", type=Path, default=BASE,
-                        help="the model before (default: part_4/out/base.pt)")
-    parser.add_argument("--checkpoint", type=Path, default=here(__file__) / "out" / "sft.pt",
+    parser.add_argument("--checkpoint", type=Path, default=None,
                         help="the model after (default: out/sft.pt beside the script)")
+    add_base_flag(parser)
     parser.add_argument("--quick", action="store_true",
-                        help="the same: nothing is trained here (default: off)")
+                        help="random weights: does the demo run? (default: off)")
     return parser.parse_args(argv)
 
 
@@ -39,13 +38,18 @@ def main(argv=None):
     names = [name for name in SKILLS if name not in LEFT_OUT]
     asked = [items(1, "new_items", seed=args.seed, skills=(name,))[0] for name in names[:12]]
     said = {}
-    for name, path, make_with in (("base", args.base, BASE_WITH),
-                                  ("tuned", args.checkpoint, MAKE_WITH)):
-        model, tokenizer, _ = load_checkpoint(path, make_with=make_with)
+    base, base_tokenizer, note = base_from(args)
+    if note == RANDOM_WEIGHTS and args.checkpoint is None:
+        tokenizer = chat_tokenizer(base_tokenizer)
+        tuned = grow_vocabulary(base, tokenizer.vocab_size)
+    else:
+        path = args.checkpoint or here(__file__) / "out" / "sft.pt"
+        tuned, tokenizer, _ = load_checkpoint(path, make_with=MAKE_WITH)
+    for name, model, own in (("base", base, base_tokenizer), ("tuned", tuned, tokenizer)):
         runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd,
                                  quiet=name == "tuned")
         model.to(runtime.device)
-        said[name] = answer_items(model, tokenizer, asked, runtime)
+        said[name] = answer_items(model, own, asked, runtime)
     table = [[short(f"{item.system} {item.prompt}", 52), short(before.text, 34),
               short(after.text, 34), check(item, after.text)]
              for item, before, after in zip(asked, said["base"], said["tuned"])]
@@ -57,7 +61,7 @@ def main(argv=None):
     fig, ax = plotting.figure(
         f"Of twelve questions the base model answers {right['base']}, the tuned one "
         f"{right['tuned']}; {ended} of its answers stop by themselves",
-        f"new items, greedy, seed {args.seed}", size=(7, 4.4))
+        f"new items, greedy, {note}", size=(7, 4.4))
     ax.axis("off")
     cells = [[row[0], row[1], row[2]] for row in table]
     drawn = ax.table(cells, colLabels=["asked", "base model", "tuned model"], loc="center",

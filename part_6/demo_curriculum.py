@@ -12,19 +12,16 @@ from pathlib import Path
 
 import plotting
 from chat_format import chat_tokenizer, grow_vocabulary
-from checkpoint import load_checkpoint
 from curriculum import ORDERS, ordered
 from evaluate import answer_items, score_items
 from loop import train_step
 from lora import add_lora, merge_lora, trained_parameters
 from optim import make_optimizer
-from runtime import choose_runtime, here, make_parser, out_folder, print_table, run_main, save_json
+from runtime import choose_runtime, make_parser, out_folder, print_table, run_main, save_json
 from schedule import Schedule
 from sft_data import ExampleRows, world_examples
 from skills import items
-
-BASE = here(__file__).parent / "part_4" / "out" / "base.pt"
-BASE_WITH = "python part_4/train.py (about 5 minutes)"
+from small_base import add_base_flag, base_from
 
 
 def tune(base, tokenizer, examples, order, args, runtime, seed, lora=0):
@@ -51,8 +48,6 @@ def tune(base, tokenizer, examples, order, args, runtime, seed, lora=0):
 
 def parse_args(argv=None):
     parser = make_parser(__doc__)
-    parser.add_argument("--base", type=Path, default=BASE,
-                        help="the model to tune (default: part_4/out/base.pt)")
     parser.add_argument("--steps", type=int, default=60, help="steps of each run (default: 60)")
     parser.add_argument("--examples", type=int, default=2400,
                         help="conversations, each seen once (default: 2400)")
@@ -61,7 +56,9 @@ def parse_args(argv=None):
     parser.add_argument("--questions", type=int, default=200,
                         help="new items asked (default: 200)")
     parser.add_argument("--lora", type=int, default=8, help="LoRA's rank, 0: none (default: 8)")
-    parser.add_argument("--quick", action="store_true", help="few steps (default: off)")
+    add_base_flag(parser)
+    parser.add_argument("--quick", action="store_true",
+                        help="few steps: does the demo run? (default: off)")
     return parser.parse_args(argv)
 
 
@@ -71,7 +68,7 @@ def main(argv=None):
         args.steps, args.examples, args.questions, args.seeds = 4, 120, 20, 1
     if min(args.steps, args.examples, args.seeds, args.questions) < 1:
         raise ValueError("--steps, --examples, --seeds and --questions must be at least 1")
-    base, base_tokenizer, _ = load_checkpoint(args.base, make_with=BASE_WITH)
+    base, base_tokenizer, note = base_from(args)
     tokenizer = chat_tokenizer(base_tokenizer)
     runtime = choose_runtime(args.device, args.amp, width=base.config.n_embd)
     base.to(runtime.device)
@@ -94,7 +91,7 @@ def main(argv=None):
                 f"{args.steps} steps, {args.seeds} seed(s), {len(asked)} new items")
     out = out_folder(__file__, args.out)
     save_json(out / "curriculum.json", {name: runs for name, runs in found.items()})
-    draw(out, table, found, args, base)
+    draw(out, table, found, args, base, note)
 
 
 def mean(values) -> float:
@@ -106,14 +103,15 @@ def trained_of(runs) -> int:
     return runs[0][1]
 
 
-def draw(out: Path, table, found, args, base) -> None:
+def draw(out: Path, table, found, args, base, note: str) -> None:
     orders = [row for row in table if row[0] in ORDERS]
     best, worst = max(orders, key=lambda r: r[2]), min(orders, key=lambda r: r[2])
     fig, ax = plotting.figure(
         f"{best[0]} learns most in {args.steps} steps ({best[2]:.0%} right), {worst[0]} least "
         f"({worst[2]:.0%})",
         f"{base.count_parameters() / 1e6:.1f}M parameters, {args.examples} conversations, each "
-        f"seen once, {args.seeds} seed(s) as dots, {args.questions} new items")
+        f"seen once, {args.seeds} seed(s) as dots, {args.questions} new items, "
+        f"{note}")
     colors = [plotting.GREY, *plotting.CYCLE]
     for place, (row, color) in enumerate(zip(table, colors)):
         ax.bar(place, row[2], color=color, width=0.6)

@@ -8,23 +8,19 @@ See   A conversation, token by token: only the assistant's tokens, and the end a
       token, and with the prompt's tokens as labels too.
 """
 
-from pathlib import Path
-
 import plotting
 import torch
 from chat_format import answered, chat_tokenizer, encode_conversation, grow_vocabulary
-from checkpoint import load_checkpoint
 from data import IGNORED
 from evaluate import answer_items, score_items
 from loop import train_step
 from optim import make_optimizer
-from runtime import choose_runtime, here, make_parser, out_folder, print_table, run_main
+from runtime import choose_runtime, make_parser, out_folder, print_table, run_main
 from schedule import Schedule
 from sft_data import ExampleRows, world_examples
 from skills import items
+from small_base import add_base_flag, base_from
 
-BASE = here(__file__).parent / "part_4" / "out" / "base.pt"
-BASE_WITH = "python part_4/train.py (about 5 minutes)"
 KINDS = ("answer and end", "answer, no end", "everything")
 
 
@@ -66,17 +62,17 @@ def tune(base, tokenizer, rows, kind, steps, runtime, seed):
 
 def parse_args(argv=None):
     parser = make_parser(__doc__)
-    parser.add_argument("--base", type=Path, default=BASE,
-                        help="the model to tune (default: part_4/out/base.pt)")
     parser.add_argument("--steps", type=int, default=60, help="steps of each tuning (default: 60)")
-    parser.add_argument("--quick", action="store_true", help="few steps (default: off)")
+    add_base_flag(parser)
+    parser.add_argument("--quick", action="store_true",
+                        help="few steps: does the demo run? (default: off)")
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = parse_args(argv)
     steps, questions = (6, 20) if args.quick else (args.steps, 120)
-    base, base_tokenizer, _ = load_checkpoint(args.base, make_with=BASE_WITH)
+    base, base_tokenizer, note = base_from(args)
     tokenizer = chat_tokenizer(base_tokenizer)
     runtime = choose_runtime(args.device, args.amp, width=base.config.n_embd)
     base.to(runtime.device)
@@ -99,7 +95,7 @@ def main(argv=None):
         f"With the end token as a label {ends[KINDS[0]]:.0%} of answers stop by themselves, "
         f"without it {ends[KINDS[1]]:.0%}",
         f"{base.count_parameters() / 1e6:.1f}M parameters, {steps} steps each, {len(asked)} new "
-        f"items, at most 64 tokens a reply, seed {args.seed}", panels=2)
+        f"items, at most 64 tokens a reply, {note}", panels=2)
     colors = (plotting.BLUE, plotting.ORANGE, plotting.GREEN)
     for ax, place, name in ((axes[0], 2, "share that stopped by itself"),
                             (axes[1], 1, "share right")):
