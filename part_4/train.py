@@ -60,7 +60,7 @@ def train(run: Run) -> bool:
             ids, targets = run.rows.batch(run.step, s.rows, processes.rank, processes.world)
             waited = time.perf_counter() - start
             # 3. dropout is a function of the step too, so there is no random state to restore
-            torch.manual_seed((run.args.seed << 32) + run.step * processes.world + processes.rank)
+            torch.manual_seed(run.args.seed * 1_000_003 + run.step * processes.world + processes.rank)
             # 4. forward, backward, clip, update
             try:
                 report = train_step(

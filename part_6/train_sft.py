@@ -185,7 +185,7 @@ def train(run: Tuning) -> bool:
             # 1. the rate and 2. the rows: both functions of the step alone
             rate = schedule.rate((run.step + 1) / s.steps)
             ids, targets = run.rows.batch(run.step, s.rows)
-            torch.manual_seed((run.args.seed << 32) + run.step)
+            torch.manual_seed(run.args.seed * 1_000_003 + run.step)
             # 3. forward, backward, clip, update: the mean over all labels of the step
             try:
                 report = train_step(run.model, run.optimizer, ids.to(device), targets.to(device),

@@ -1,0 +1,72 @@
+"""Can the reward model be trusted? Padding, prompts, bad replies, worse and worse ones, length.
+
+    python part_7/demo_sanity.py
+    python part_7/demo_sanity.py --quick
+
+See   Each check of sanity_checks.py with its figure. Left: how often a bad reply scores below the
+      right one. Right: the mean score of a good reply that is made worse step by step.
+"""
+
+from runtime import make_parser, out_folder, print_table, run_main, save_json
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import plotting
+from preferences import asked_items, world_pairs
+from sanity_checks import (
+    bad_rates,
+    length_check,
+    other_prompt_rate,
+    padding_error,
+    step_rates,
+)
+from untrained import add_flags, scorer_from
+
+STEPS = ("right", "+1 idle", "+2 idle", "+3 idle", "wrong", "+ rude")
+
+
+def parse_args(argv=None):
+    parser = make_parser(__doc__, seed=3)
+    add_flags(parser)
+    parser.add_argument("--items", type=int, default=200,
+                        help="held-out instructions (default: 200)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    count = 20 if args.quick else args.items
+    if count < 2:
+        raise ValueError(f"--items {count}: must be at least 2")
+    scorer, note = scorer_from(args)
+    items = asked_items(count, "new_items", args.seed)
+    rates = bad_rates(scorer, items, args.seed)
+    means, falls = step_rates(scorer, items, args.seed)
+    pairs = world_pairs(items, [[] for _ in items], seed=args.seed, flipped=0.0)
+    correlation, matched, n = length_check(scorer, pairs)
+    found = {"largest change by padding": padding_error(scorer, items[:16]),
+             "own question scores higher": other_prompt_rate(scorer, items),
+             **{f"{kind} below right": rate for kind, rate in rates.items()},
+             "single steps that fall": falls, "correlation with length": correlation,
+             f"accuracy at equal length ({n} pairs)": matched}
+    print_table(["check", "value"], [[name, value] for name, value in found.items()],
+                f"{count} held-out instructions, seed {args.seed}")
+    out = out_folder(__file__, args.out)
+    save_json(out / "sanity.json", found)
+    worst = min(rates, key=rates.get)
+    fig, (left, right) = plotting.figure(
+        f"Bad replies score below right ones in {min(rates.values()):.0%} or more (least: {worst})",
+        f"{count} held-out instructions; scores in standard deviations of the tuned model's own "
+        f"replies; {note}", panels=2)
+    left.barh(range(len(rates)), list(rates.values()), color=plotting.BLUE)
+    left.set_yticks(range(len(rates)), list(rates))
+    left.axvline(0.95, color="#999999", lw=0.8, ls="--")
+    left.set(xlabel="share below the right reply", xlim=(0, 1))
+    right.plot(range(len(means)), means, color=plotting.ORANGE, marker="o", ms=4)
+    right.set_xticks(range(len(means)), STEPS, rotation=30, fontsize=8)
+    right.set(ylabel="mean score")
+    plotting.save(fig, out / "sanity.png")
+
+
+if __name__ == "__main__":
+    run_main(main)

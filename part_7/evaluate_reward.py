@@ -1,0 +1,67 @@
+"""What is a reward model worth? Accuracy, calibration and rank correlation on held-out pairs.
+
+    python part_7/evaluate_reward.py                         out/reward.pt on the world
+    python part_7/evaluate_reward.py --data pairs.jsonl.gz   on chosen/rejected records of your own
+
+The world's pairs are made anew: content never trained on, replies drawn from the tuned model, a
+tenth of the labels flipped (so that no model can be right on all of them, eq. 7.7). Writes
+out/evaluate_reward.json and a picture of the calibration.
+"""
+
+from runtime import choose_runtime, here, make_parser, out_folder, run_main, save_json
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+from pathlib import Path
+
+from checkpoint import load_checkpoint
+from preferences import FLIPPED, read_pairs
+from reward_checkpoint import load_reward
+from reward_report import draw_calibration, measure, show
+from reward_sources import RewardData, held_out_data
+
+SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
+SFT_WITH = "python part_6/train_sft.py (about 3 minutes)"
+MAKE_WITH = "python part_7/train_reward.py (about 2 minutes)"
+
+
+def parse_args(argv=None):
+    parser = make_parser(__doc__, seed=7)
+    parser.add_argument("--checkpoint", type=Path, default=here(__file__) / "out" / "reward.pt",
+                        help="the reward model (default: out/reward.pt beside the script)")
+    parser.add_argument("--sft", type=Path, default=SFT,
+                        help="whose replies are compared (default: part_6/out/sft.pt)")
+    parser.add_argument("--items", type=int, default=300,
+                        help="held-out instructions (default: 300)")
+    parser.add_argument("--data", type=Path, default=None,
+                        help="chosen/rejected records, .json, .jsonl, .gz (default: the world)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    if args.items < 1:
+        raise ValueError(f"--items {args.items}: must be at least 1")
+    model, tokenizer, _ = load_reward(args.checkpoint, MAKE_WITH)
+    runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
+    model.to(runtime.device)
+    if args.data:
+        pairs, reasons = read_pairs(args.data)
+        print("\n".join(f"left out {reason}" for reason in reasons), end="\n" if reasons else "")
+        data = RewardData([], pairs)
+    else:
+        sft, own, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
+        if own.fingerprint != tokenizer.fingerprint:
+            raise ValueError(f"{args.sft}: its tokenizer is not that of {args.checkpoint}; make "
+                             f"the reward model from it with: {MAKE_WITH}")
+        data = held_out_data(sft.to(runtime.device), own, runtime, items=args.items,
+                             seed=args.seed, flipped=FLIPPED)
+    metrics, points, _ = measure(model, tokenizer, runtime, data, args.seed)
+    out = out_folder(__file__, args.out)
+    draw_calibration(points, metrics, out / "calibration.png")
+    save_json(out / "evaluate_reward.json", metrics)
+    show(metrics, f"{args.checkpoint} on {args.data or 'the world'}, seed {args.seed}")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,246 @@
+"""Train the reward model on pairs: which of two replies do people prefer?
+
+    python part_7/train_reward.py                      from part_6/out/sft.pt, two minutes
+    python part_7/train_reward.py --no-evidence        the head alone, as in most of the literature
+    python part_7/train_reward.py --start scratch      random weights, or --start base
+    python part_7/train_reward.py --loss ranking       margin ranking in place of Bradley–Terry
+    python part_7/train_reward.py --data pairs.jsonl.gz    chosen/rejected records of your own
+
+The pairs: replies drawn from the tuned model and replies with a fault, ordered by the judge, a tenth
+of the labels flipped. One epoch, the rate falls to 0. Writes out/reward.pt, reward.json, pictures.
+"""
+
+from runtime import (
+    choose_runtime,
+    here,
+    make_parser,
+    out_folder,
+    run_main,
+    seed_everything,
+)
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import time
+from argparse import BooleanOptionalAction
+from pathlib import Path
+
+import plotting
+import torch
+import torch.nn.functional as F
+from chat_format import ROLE_TOKENS, chat_tokenizer, grow_vocabulary
+from checkpoint import load_checkpoint
+from evaluate import is_chat_model
+from logger import Logger
+from losses import bradley_terry, centring, margin_ranking
+from model import GPT
+from optim import make_optimizer
+from preferences import FLIPPED
+from reward_data import batches_of, encode_pairs, pair_batch
+from reward_model import RewardModel
+from reward_report import finish
+from reward_sources import file_data, shuffled_labels, world_data
+from schedule import Schedule
+from tqdm import tqdm
+
+SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
+SFT_WITH = "python part_6/train_sft.py (about 3 minutes)"
+BASE = here(__file__).parent / "part_4" / "out" / "base.pt"
+BASE_WITH = "python part_4/train.py (about 5 minutes)"
+LOSSES = ("bradley-terry", "ranking", "margin")
+
+
+def settled(args):
+    """Settings that follow from others, and mistakes. Raises ValueError."""
+    for name in ("items", "pairs_an_item", "rows", "held_out_items"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} {getattr(args, name)}: at least 1")
+    if not 0 <= args.unseen <= 1:
+        raise ValueError(f"--unseen {args.unseen}: a share, from 0 to 1")
+    if args.bidirectional:
+        args.evidence = False  # such a body has seen what it should predict
+    return args
+
+
+def loss_of(name: str, chosen, rejected, gaps, args):
+    """The loss of one batch by name. `gaps` (P,): how much better chosen is, for the margin."""
+    if name == "ranking":
+        loss = margin_ranking(chosen, rejected, margin=args.margin)
+    else:
+        loss = bradley_terry(chosen, rejected, smoothing=args.smoothing,
+                             margin=args.margin * gaps if name == "margin" else 0.0)
+    return loss + args.centring * centring(chosen, rejected)
+
+
+def language_loss(batch, places, logits) -> torch.Tensor:
+    """Eq. 6.1 on the replies that lost no comparison: the body is to stay a model of language."""
+    rows, columns = places
+    kept = batch.never_rejected()[rows]
+    return F.cross_entropy(logits[kept], batch.ids[rows, columns][kept])
+
+
+def make_model(args, sft: GPT, tokenizer) -> RewardModel:
+    """What training starts from."""
+    body = sft
+    if args.start == "scratch":
+        body = GPT(sft.config)
+    elif args.start == "base":
+        base, base_tokenizer, _ = load_checkpoint(args.base, make_with=BASE_WITH)
+        if chat_tokenizer(base_tokenizer).fingerprint != tokenizer.fingerprint:
+            raise ValueError(f"{args.base}: its tokenizer is not that of {args.sft}")
+        body = grow_vocabulary(base, tokenizer.vocab_size, args.seed)
+    reply_token = tokenizer.id_of(ROLE_TOKENS["assistant"]) if args.evidence else None
+    return RewardModel(body, args.bidirectional, reply_token)
+
+
+def optimizer_of(model: RewardModel, runtime, args):
+    """As in tuning; what is new (w, v, z of eq. 7.9) has a higher rate than the tuned body."""
+    optimizer = make_optimizer(model.body, weight_decay=0.0, betas=(0.9, 0.98),
+                               muon=args.muon / args.peak,
+                               dtype=runtime.amp_dtype or torch.float32)
+    optimizer.add_param_group({"params": model.new_parameters(), "weight_decay": 0.0,
+                               "scale": args.head_peak / args.peak})
+    return optimizer
+
+
+def train(model: RewardModel, pairs: list, encoded: list, tokenizer, runtime, args) -> list[dict]:
+    """One pass over the pairs -> the log: loss, share of pairs in the right order, rate; a step a
+    line."""
+    batches = batches_of(pairs, encoded, args.rows, args.seed)
+    optimizer = optimizer_of(model, runtime, args)
+    schedule, scaler, log = Schedule("linear", args.peak, 0.0, 0.05), runtime.grad_scaler(), []
+    model.train()
+    with tqdm(total=len(batches), desc="compare", mininterval=1.0) as bar:
+        for step, part in enumerate(batches, 1):
+            # 1. the rate and 2. the replies, each once
+            rate = schedule.rate(step / len(batches))
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["scale"]
+            batch = pair_batch([encoded[i] for i in part], tokenizer.pad, runtime.device)
+            gaps = torch.tensor([abs(pairs[i].gap) for i in part], device=runtime.device)
+            # 3. scores of all replies, compared pair by pair
+            with runtime.autocast():
+                scores, places, logits = model.read(batch.ids, batch.last)
+            chosen, rejected = scores[batch.chosen], scores[batch.rejected]
+            loss = loss_of(args.loss, chosen, rejected, gaps, args)
+            if args.language and logits is not None:
+                loss = loss + args.language * language_loss(batch, places, logits)
+            if not torch.isfinite(loss):
+                raise ValueError(f"step {step}: the loss is {float(loss)}; lower --peak (now "
+                                 f"{args.peak}) or --muon (now {args.muon})")
+            # 4. backward, clip, update
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad(set_to_none=True)
+            # 5. write down
+            right = float((chosen > rejected).float().mean())
+            log.append({"loss": float(loss.detach()), "right": right, "rate": rate})
+            bar.update()
+            bar.set_postfix_str(f"loss {log[-1]['loss']:.3f}, right {right:.2f}")
+    return log
+
+
+def write_log(log: list[dict], out: Path, args) -> None:
+    """log.jsonl, TensorBoard, and a picture of the run."""
+    logger = Logger(out, tensorboard=not args.no_tensorboard)
+    for step, line in enumerate(log, 1):
+        logger.log(step, **line)
+    logger.close()
+    size = max(1, len(log) // 20)
+    steps = [first + size for first in range(0, len(log) - size + 1, size)]
+    right = [sum(line["right"] for line in log[step - size:step]) / size for step in steps]
+    fig, ax = plotting.figure(
+        f"From {right[0]:.0%} to {right[-1]:.0%} of new pairs in the order of their labels in "
+        f"{len(log)} steps",
+        f"pairs not trained on yet, one pass, {args.rows} replies a step, loss {args.loss}, start "
+        f"{args.start}, seed {args.seed}")
+    ax.plot(range(1, len(log) + 1), [line["right"] for line in log], color=plotting.GREY, lw=0.6)
+    ax.plot(steps, right, color=plotting.BLUE, marker="o", ms=3)
+    ax.set(xlabel="step", ylabel="share of pairs in the right order", ylim=(0.4, 1))
+    plotting.save(fig, out / "reward.png")
+
+
+def parse_args(argv=None):
+    parser = make_parser(__doc__)
+    parser.add_argument("--sft", type=Path, default=SFT,
+                        help="the tuned model (default: part_6/out/sft.pt)")
+    parser.add_argument("--base", type=Path, default=BASE,
+                        help="for --start base (default: part_4/out/base.pt)")
+    parser.add_argument("--start", choices=("sft", "base", "scratch"), default="sft",
+                        help="weights to begin with (default: sft)")
+    parser.add_argument("--evidence", action=BooleanOptionalAction, default=True,
+                        help="also read what the body expected (eq. 7.9; default: on)")
+    parser.add_argument("--bidirectional", action="store_true",
+                        help="every token sees all others, as in an encoder (default: off)")
+    parser.add_argument("--loss", choices=LOSSES, default="bradley-terry",
+                        help="which loss (default: bradley-terry)")
+    parser.add_argument("--margin", type=float, default=1.0,
+                        help="of ranking; for margin, times the gap in quality (default: 1)")
+    parser.add_argument("--smoothing", type=float, default=0.0,
+                        help="share of labels believed to be wrong (default: 0)")
+    parser.add_argument("--centring", type=float, default=0.001,
+                        help="weight of the scores' square (default: 0.001)")
+    parser.add_argument("--language", type=float, default=0.5,
+                        help="weight of the language loss on the best replies (default: 0.5)")
+    parser.add_argument("--items", type=int, default=3000,
+                        help="instructions to make pairs of (default: 3000)")
+    parser.add_argument("--unseen", type=float, default=0.5,
+                        help="share of them that tuning has not seen (default: 0.5)")
+    parser.add_argument("--pairs-an-item", type=int, default=10,
+                        help="most pairs of one instruction (default: 10)")
+    parser.add_argument("--rows", type=int, default=32,
+                        help="different replies a step (default: 32)")
+    parser.add_argument("--peak", type=float, default=3e-4,
+                        help="highest rate of AdamW (default: 3e-4)")
+    parser.add_argument("--muon", type=float, default=1e-3,
+                        help="highest rate of Muon, for the blocks' matrices; 0: AdamW (default: 1e-3)")
+    parser.add_argument("--head-peak", type=float, default=5e-3,
+                        help="highest rate of what starts from nothing, w, v, z (default: 5e-3)")
+    parser.add_argument("--flipped", type=float, default=FLIPPED,
+                        help=f"share of labels turned round (default: {FLIPPED})")
+    parser.add_argument("--shuffle-labels", action="store_true",
+                        help="a check: labels at random, so 50%% is all there is (default: off)")
+    parser.add_argument("--held-out-items", type=int, default=300,
+                        help="held-out instructions for the figures (default: 300)")
+    parser.add_argument("--data", type=Path, default=None,
+                        help="chosen/rejected records, .json, .jsonl, .gz (default: the world)")
+    parser.add_argument("--no-tensorboard", action="store_true",
+                        help="write log.jsonl only (default: off)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = settled(parse_args(argv))
+    out = out_folder(__file__, args.out)
+    sft, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
+    if not is_chat_model(tokenizer):
+        raise ValueError(f"{args.sft} knows no roles; make a tuned model with: {SFT_WITH}")
+    runtime = choose_runtime(args.device, args.amp, width=sft.config.n_embd)
+    seed_everything(args.seed)
+    sft.to(runtime.device)
+    start = time.perf_counter()
+    data = file_data(args) if args.data else world_data(args, sft, tokenizer, runtime)
+    if args.shuffle_labels:
+        data.pairs = shuffled_labels(data.pairs, args.seed)
+    encoded, pairs, left_out = encode_pairs(data.pairs, tokenizer, sft.config.block_size)
+    if not pairs:
+        raise ValueError(f"no pair is left to learn from: {left_out}")
+    print(f"data    {len(pairs):,} pairs ({left_out['too long']} too long, {left_out['the same']} "
+          f"the same), {sum(p.gap < 0 for p in pairs) / len(pairs):.1%} flipped; "
+          f"{len(data.held_out)} held out ({time.perf_counter() - start:.0f} s)")
+    torch.manual_seed(args.seed)
+    model = make_model(args, sft, tokenizer).to(runtime.device)
+    start = time.perf_counter()
+    log = train(model, pairs, encoded, tokenizer, runtime, args)
+    seconds = time.perf_counter() - start
+    write_log(log, out, args)
+    finish(model, tokenizer, runtime, args, out, data=data, steps=len(log),
+           seconds=seconds,
+           tokens=sum(map(len, {row for p in encoded for row in (p.chosen, p.rejected)})))
+
+
+if __name__ == "__main__":
+    run_main(main)

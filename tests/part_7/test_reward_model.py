@@ -1,0 +1,231 @@
+"""The reward model: where the score is read, what it may depend on, what evidence adds."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from chat_format import ROLE_TOKENS, Message, chat_tokenizer, encode_prompt, grow_vocabulary
+from checkpoint import load_checkpoint
+from data import pad_rows
+from faults import Reply
+from reward_checkpoint import load_reward, save_reward
+from reward_model import RewardModel, encode_reply, score_rows
+
+ASK = (Message("user", "What is 3 + 4?"),)
+
+
+@pytest.fixture
+def scorer(loaded):
+    body, tokenizer = loaded
+    torch.manual_seed(1)
+    return RewardModel(body).eval(), tokenizer
+
+
+@pytest.fixture
+def reader(loaded):
+    """A model with evidence whose `care` and `mark` are not all zero."""
+    body, tokenizer = loaded
+    torch.manual_seed(1)
+    model = RewardModel(body, reply_token=tokenizer.id_of(ROLE_TOKENS["assistant"])).eval()
+    for layer in (model.care, model.mark):
+        torch.nn.init.normal_(layer.weight)
+        torch.nn.init.normal_(layer.bias)
+    return model, tokenizer
+
+
+def random_rows(tokenizer, lengths, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randint(5, 300, (n,), generator=generator).tolist() for n in lengths]
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_score_is_that_of_the_last_real_token_whatever_is_padded(loaded, runtime,
+                                                                     bidirectional):
+    body, tokenizer = loaded
+    torch.manual_seed(1)
+    model = RewardModel(body, bidirectional).eval()
+    rows = random_rows(tokenizer, [3, 9, 1, 20])
+    alone = torch.cat([model(torch.tensor([row]), torch.tensor([len(row) - 1]))
+                       for row in rows])
+    last = torch.tensor([len(row) - 1 for row in rows])
+    for pad in (tokenizer.pad, 7):
+        for width in (20, 33):
+            torch.testing.assert_close(model(pad_rows(rows, pad, width), last), alone,
+                                       rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(score_rows(model, rows, tokenizer.pad, runtime, size=2), alone,
+                               rtol=1e-4, atol=1e-5)
+
+
+def test_a_score_with_evidence_is_the_same_whatever_is_padded(reader, runtime):
+    model, tokenizer = reader
+    rows = [encode_reply(ASK, Reply(text), tokenizer, 128) for text in ("7", "It is seven, sir.")]
+    alone = torch.cat([model(torch.tensor([row]), torch.tensor([len(row) - 1])) for row in rows])
+    last = torch.tensor([len(row) - 1 for row in rows])
+    for pad in (tokenizer.pad, 7):
+        torch.testing.assert_close(model(pad_rows(rows, pad, 60), last), alone, rtol=1e-4,
+                                   atol=1e-5)
+    torch.testing.assert_close(score_rows(model, rows, tokenizer.pad, runtime), alone, rtol=1e-4,
+                               atol=1e-5)
+
+
+def test_evidence_by_hand(reader):
+    """Eq. 7.9 from the body's own probabilities, token by token."""
+    model, tokenizer = reader
+    row = encode_reply(ASK, Reply("It is 7"), tokenizer, 128)
+    ids, first = torch.tensor([row]), len(encode_prompt(list(ASK), tokenizer))
+    h = model.body.features(ids)[0]
+    p = F.softmax(model.body(ids)[0][0], dim=-1)
+    expected = h[-1] @ model.head.weight[0]
+    for t in range(first, len(row)):
+        doubt = 1 - p[t - 1, row[t]] / p[t - 1].max()
+        care = F.softplus(h[t] @ model.care.weight[0] + model.care.bias[0])
+        expected = expected + h[t] @ model.mark.weight[0] + model.mark.bias[0] - care * doubt
+    torch.testing.assert_close(model(ids, torch.tensor([len(row) - 1]))[0], expected)
+
+
+def test_what_the_body_would_have_said_leaves_no_doubt(reader):
+    model, tokenizer = reader
+    row = encode_prompt(list(ASK), tokenizer)
+    for _ in range(5):
+        row.append(int(model.body(torch.tensor([row]))[0][0, -1].argmax()))
+    ids, last = torch.tensor([row]), torch.tensor([len(row) - 1])
+    before = model(ids, last)
+    with torch.no_grad():
+        model.care.bias += 3  # to care more changes nothing
+    torch.testing.assert_close(model(ids, last), before)
+
+
+def test_only_the_last_reply_is_evidence(reader):
+    model, tokenizer = reader
+    talk = (*ASK, Message("assistant", "7"), Message("user", "And 4 + 4?"))
+    row = encode_reply(talk, Reply("8"), tokenizer, 128)
+    rows, columns = model.reply_places(torch.tensor([row, row]),
+                                       torch.tensor([len(row) - 1, len(row) - 2]))
+    first = len(encode_prompt(list(talk), tokenizer))
+    places = list(range(first, len(row)))
+    assert rows.tolist() == [0] * len(places) + [1] * (len(places) - 1)
+    assert columns.tolist() == places + places[:-1]
+
+
+def test_a_row_without_a_reply_has_no_evidence(reader):
+    model, tokenizer = reader
+    row = encode_prompt(list(ASK), tokenizer)
+    ids, last = torch.tensor([row]), torch.tensor([len(row) - 1])
+    assert len(model.reply_places(ids, last)[0]) == 0
+    torch.testing.assert_close(model(ids, last)[0],
+                               model.body.features(ids)[0, -1] @ model.head.weight[0])
+
+
+def test_more_care_lowers_the_score_of_what_was_not_expected(reader):
+    model, tokenizer = reader
+    row = encode_reply(ASK, Reply("banana banana"), tokenizer, 128)
+    ids, last = torch.tensor([row]), torch.tensor([len(row) - 1])
+    before = float(model(ids, last).detach())
+    with torch.no_grad():
+        model.care.bias += 2
+    assert float(model(ids, last).detach()) < before
+
+
+def test_the_score_is_the_head_times_the_normed_stream_at_the_end(scorer):
+    model, _ = scorer
+    ids = torch.tensor([[5, 6, 7, 8]])
+    h = model.body.features(ids)
+    torch.testing.assert_close(model(ids, torch.tensor([2])), h[:, 2] @ model.head.weight[0])
+    with torch.no_grad():
+        model.head.weight.zero_()
+    assert float(model(ids, torch.tensor([3])).detach()) == 0
+
+
+def test_a_causal_score_does_not_depend_on_later_tokens_and_an_encoder_s_does(loaded):
+    body, _ = loaded
+    one, two = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[5, 6, 7, 9]])
+    last = torch.tensor([3])
+    causal, encoder = RewardModel(body).eval(), RewardModel(body, True).eval()
+    reader = RewardModel(body, reply_token=5).eval()
+    for model in (causal, reader):
+        torch.testing.assert_close(model.token_scores(one, last)[:, :3],
+                                   model.token_scores(two, last)[:, :3])
+    assert (encoder.token_scores(one, last)[:, 0] - encoder.token_scores(two, last)[:, 0]).abs() > 0
+
+
+def test_the_body_s_own_logits_are_unchanged_by_the_head(loaded):
+    body, _ = loaded
+    ids = torch.tensor([[5, 6, 7, 8]])
+    logits, _ = body(ids)
+    torch.testing.assert_close(body.features(ids) @ body.head.weight.T, logits)
+
+
+def test_the_head_starts_with_the_spread_that_gives_scores_of_size_one(loaded):
+    body, _ = loaded
+    stds = [RewardModel(body).head.weight.std().item() for _ in range(40)]
+    assert sum(stds) / 40 == pytest.approx((body.config.n_embd + 1) ** -0.5, rel=0.05)
+    assert RewardModel(body).head.bias is None
+
+
+def test_gradients_reach_the_whole_body(scorer):
+    model, _ = scorer
+    model.train()
+    model(torch.tensor([[5, 6, 7]]), torch.tensor([2])).sum().backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None]
+    assert without == [] and float(model.head.weight.grad.abs().sum()) > 0
+
+
+def test_gradients_reach_the_care_for_doubts_and_the_marks(reader):
+    model, tokenizer = reader
+    row = encode_reply(ASK, Reply("banana"), tokenizer, 128)
+    model(torch.tensor([row]), torch.tensor([len(row) - 1])).sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+    for layer in (model.care, model.mark):
+        assert float(layer.weight.grad.abs().sum()) > 0
+
+
+def test_evidence_needs_a_causal_body(loaded):
+    body, _ = loaded
+    with pytest.raises(ValueError, match="already seen"):
+        RewardModel(body, bidirectional=True, reply_token=5)
+
+
+def test_a_reply_is_encoded_as_it_was_said(scorer):
+    _, tokenizer = scorer
+    ended = encode_reply(ASK, Reply("7"), tokenizer, 128)
+    cut = encode_reply(ASK, Reply("7", ended=False), tokenizer, 128)
+    assert ended == [*cut, tokenizer.end]
+    assert encode_reply(ASK, Reply(""), tokenizer, 128)[-1] == tokenizer.end
+    assert encode_reply(ASK, Reply(""), tokenizer, 128)[:-1] == encode_prompt(list(ASK), tokenizer)
+    other = encode_reply((Message("user", "What is 3 + 5?"),), Reply("7"), tokenizer, 128)
+    assert other != ended, "the prompt is read as well"
+
+
+@pytest.mark.parametrize("bidirectional, evidence", [(False, True), (False, False),
+                                                     (True, False)])
+def test_a_reward_model_comes_back_as_it_was_saved(loaded, tmp_path, bidirectional, evidence):
+    body, tokenizer = loaded
+    opens = tokenizer.id_of(ROLE_TOKENS["assistant"]) if evidence else None
+    model = RewardModel(body, bidirectional, opens).eval()
+    save_reward(tmp_path / "reward.pt", model, tokenizer, mean=1.5, std=2.0, settings={},
+                metrics={"accuracy": 0.9})
+    again, same, content = load_reward(tmp_path / "reward.pt", "make it")
+    row = encode_reply(ASK, Reply("7"), tokenizer, 128)
+    ids, last = torch.tensor([row]), torch.tensor([len(row) - 1])
+    assert torch.equal(again(ids, last), model(ids, last))
+    assert same.fingerprint == tokenizer.fingerprint
+    assert (content["mean"], content["std"]) == (1.5, 2.0)
+
+
+def test_what_is_no_reward_model_is_refused_with_the_way_out(tiny_base, tmp_path):
+    with pytest.raises(FileNotFoundError, match="train it so"):
+        load_reward(tmp_path / "none.pt", "train it so")
+    with pytest.raises(ValueError, match="train it so"):
+        load_reward(tiny_base, "train it so")
+    broken = tmp_path / "cut.pt"
+    broken.write_bytes(tiny_base.read_bytes()[:500])
+    with pytest.raises(ValueError, match="cut short"):
+        load_reward(broken, "train it so")
+
+
+def test_the_base_s_weights_are_not_touched(tiny_base):
+    model, tokenizer, _ = load_checkpoint(tiny_base)
+    before = model.token_embedding.weight.clone()
+    tokenizer = chat_tokenizer(tokenizer)
+    reward = RewardModel(grow_vocabulary(model, tokenizer.vocab_size))
+    reward(torch.tensor([[5, 6]]), torch.tensor([1])).sum().backward()
+    assert torch.equal(before, model.token_embedding.weight)
