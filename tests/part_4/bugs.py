@@ -105,7 +105,7 @@ BUGS = [
     Bug("a resume with other settings is taken silently", "part_4/run.py",
         old="if changed and not args.force:", new="if changed and args.force:", test=TRAIN),
     Bug("dropout is another one after a resume", "part_4/train.py",
-        old="torch.manual_seed((run.args.seed << 32) + run.step * processes.world + "
+        old="torch.manual_seed(run.args.seed * 1_000_003 + run.step * processes.world + "
             "processes.rank)", new="pass", test=TRAIN),
     Bug("the optimizer starts anew at a resume", "part_4/run.py",
         old='load_optimizer_state(self.model, self.optimizer, training["optimizer"])',
