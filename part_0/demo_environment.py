@@ -14,6 +14,7 @@ import time
 import matplotlib
 import numpy as np
 import torch
+from machine import machine_slowness, processor_name, total_memory_gb
 from plotting import BLUE, ORANGE, end_label, figure, save
 from runtime import (
     choose_runtime,
@@ -24,14 +25,12 @@ from runtime import (
     run_main,
     seed_everything,
     synchronize,
-    time_layer,
 )
 
 WIDTHS = (64, 128, 256, 512, 1024)
 
-# Seconds on the machine that the lessons name (2 cores of an AMD EPYC, Zen 5), and the work's name.
-# The time on another machine is this, times how much slower that machine's layers run.
-REFERENCE_LAYER_SECONDS = 0.005  # `time_layer` at width 256 there, the faster number format
+# The work's name, and seconds on the machine that the lessons name (machine.py). The time on another
+# machine is this, times how much slower that machine's layers run.
 REFERENCE_SECONDS = {
     "part_1": ("all demos", 120),
     "part_2": ("train_gpt.py", 120),
@@ -43,24 +42,6 @@ REFERENCE_SECONDS = {
     "part_8": ("train_ppo.py", 180),
     "part_9": ("train_grpo.py", 240),
 }
-
-
-def processor_name() -> str:
-    """The processor's name as the system tells it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if "model name" in line]
-        return names[0] if names else platform.processor()
-    except OSError:  # not Linux
-        return platform.processor() or platform.machine()
-
-
-def total_memory_gb() -> float | None:
-    """Main memory in GB, where the system tells it."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return None
 
 
 def product_speed(width: int, dtype: torch.dtype, device: torch.device) -> float:
@@ -150,9 +131,7 @@ def main(argv=None):
                 title="How fast a matrix product is, 1,024 rows")
     print(f"\nmemory copies {memory_speed(device):.1f} GB/s (read and written)")
 
-    layer = {name: time_layer(256, None if name == "float32" else dtype, device)
-             for name, dtype in types.items()}
-    slower = min(layer.values()) / REFERENCE_LAYER_SECONDS
+    slower = machine_slowness()
     known = [part for part in parts_here(here(__file__).parent) if part in REFERENCE_SECONDS]
     print_table(["part", "what", "about"],
                 [[part, REFERENCE_SECONDS[part][0],

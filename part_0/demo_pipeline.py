@@ -1,139 +1,167 @@
 """What does it take to raise a language model? Runs the whole chain, from an empty folder.
 
     python part_0/demo_pipeline.py                  everything that is not there yet
-    python part_0/demo_pipeline.py --only gpt       one stage
-    python part_0/demo_pipeline.py --out /tmp/try   in a folder of its own
+    python part_0/demo_pipeline.py --moe            with a model of experts beside the base model
+    python part_0/demo_pipeline.py --only sft       one stage
+    python part_0/demo_pipeline.py --seeds 3        three times over, for intervals
+    python part_0/demo_pipeline.py --report         trains nothing: the report card of what is there
 
 Each stage is a process with a progress bar of its own. A stage whose result is there, made with the
 same settings, is not run again; Ctrl-C and the same command go on where it stopped.
-See: the loss falls from guessing to prose, and the model's own text at the end.
+See: the report card, part_0/out/report.html (and report.md, report.json, pipeline.png): what each
+stage took and gave, every skill stage by stage, twelve questions answered by each stage's model.
 """
 
-import subprocess
-import sys
-import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
+from asking import ASK_SECONDS, ask, is_asked
+from chain import STAGES, summary_of
+from machine import machine_slowness
 from pipeline import (
     PRESETS,
-    ROOT,
+    Chain,
     Stage,
+    can_go_on,
     choose,
-    folder_of,
+    estimate,
+    has_own_result,
     is_done,
-    load_state,
-    machine_slowness,
-    note_done,
+    load_json,
     only_one,
     run_stage,
+    stopped_like_ctrl_c,
 )
-from plotting import BLACK, BLUE, GREY, ORANGE, end_label, figure, save
-from runtime import make_parser, out_folder, print_table, run_main
-
-STAGES = [
-    Stage(name="gpt", title="pretraining a tiny GPT on 110 KB of fables, byte by byte",
-          script="part_2/train_gpt.py", result="gpt.json",
-          seconds={"quick": 140, "full": 170, "gpu": 80},
-          flags={"quick": ("--preset", "default"), "full": ("--preset", "three_minutes"),
-                 "gpu": ("--preset", "gpu")},
-          summary="{bits_per_byte:.3f} bits a byte on text it never saw"),
-]
+from report_card import gather, tables
+from report_pages import write_pages
+from report_picture import draw
+from runtime import make_parser, out_folder, print_table, run_main, save_json
 
 
-def show_plan(stages: list[Stage], done: list[bool], preset: str) -> None:
-    """What will run, and about how long it takes here."""
-    slower = machine_slowness()
-    rows = [[stage.name, stage.title, "done already" if is_there else
-             f"{stage.seconds[preset] * slower / 60:.1f} minutes"]
-            for stage, is_there in zip(stages, done)]
-    print_table(["stage", "what happens", "about"], rows, title="The plan")
-    left = sum(stage.seconds[preset] for stage, is_there in zip(stages, done) if not is_there)
-    print(f"\nin all about {left * slower / 60:.1f} minutes on this machine\n")
+def chains_of(args) -> list[Chain]:
+    """One chain a seed. The first writes to the parts' own folders, or under --out; the others
+    beside its notes."""
+    out = Path(args.out).expanduser().resolve() if args.out else None
+    home = out_folder(__file__, str(out / "part_0") if out else None)
+    common = [text for flag in ("device", "amp") if (value := getattr(args, flag)) != "auto"
+              for text in (f"--{flag}", value)]
+    first = Chain(args.preset, args.seed, home, out, tuple(common))
+    others = [home / f"seed_{seed}" for seed in range(args.seed + 1, args.seed + args.seeds)]
+    return [first, *(replace(first, seed=first.seed + 1 + number, home=out_folder(__file__, folder),
+                             out=folder) for number, folder in enumerate(others))]
 
 
-def write_sample(out: Path | None, seed: int) -> str:
-    """The model's own text: the first 600 bytes that part 2's sample.py writes."""
-    command = [sys.executable, str(ROOT / "part_2" / "sample.py"), "--samples", "1", "--seed",
-               str(seed), "--length", "600",
-               "--checkpoint", str(folder_of("part_2", out) / "gpt.pt")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ValueError(f"part_2/sample.py failed: {done.stderr.strip()}")
-    return done.stdout.split("\n", 1)[1].strip()  # without the line that names the seed
+def what_is_there(stage: Stage, chain: Chain) -> str:
+    """What will happen to a stage that is not done."""
+    if can_go_on(stage, chain):
+        return "goes on where it stopped"
+    if chain.result(stage).is_file() and not has_own_result(stage, chain):
+        return f"replaces {stage.name}.json, which another command made"
+    return ""
 
 
-def read_curve(folder: Path, tag: str) -> tuple[list[int], list[float]]:
-    """(steps, values) of one curve from the newest TensorBoard log in `folder`."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+def show_plan(chains: list[Chain], stages: list[Stage]) -> None:
+    """What will run, and about how long it takes here. A stage whose input is made anew counts: it
+    runs, unless that comes out the same to the bit."""
+    slower, rows, left = machine_slowness(), [], 0.0
+    for chain in chains:
+        changing: set[str] = set()  # files that will be made anew
+        for stage in stages:
+            seconds = estimate(stage, chain, slower)
+            runs = not is_done(stage, chain) or bool(changing & set(stage.inputs.values()))
+            if runs:
+                left += seconds
+                changing.add(stage.checkpoint)
+            if stage.speaks and (runs or not is_asked(stage, chain)):
+                left += ASK_SECONDS * slower
+            rows.append([stage.name, str(chain.seed), stage.title, f"{seconds / 60:.1f} minutes" if runs else
+                         "done already", what_is_there(stage, chain) if runs else ""])
+    print_table(["stage", "seed", "what happens", "about", ""], rows, title="The plan")
+    print(f"\nin all about {left / 60:.1f} minutes on this machine, questions to the models "
+          "included\n", flush=True)
 
-    files = sorted(folder.glob("events.*"), key=lambda path: path.stat().st_mtime)
-    if not files:
-        raise FileNotFoundError(f"{folder} holds no TensorBoard log; run the stage again")
-    log = EventAccumulator(str(files[-1]))
-    log.Reload()
-    events = log.Scalars(tag)
-    return [event.step for event in events], [event.value for event in events]
+
+def run_chain(chain: Chain, stages: list[Stage], lock: Path) -> None:
+    """Every stage that is not done, in order, each with a line of its results."""
+    for number, stage in enumerate(stages, 1):
+        head = f"== {stage.name} ({number} of {len(stages)}, seed {chain.seed})"
+        if is_done(stage, chain):
+            results = load_json(chain.result(stage))
+        else:
+            print(f"{head}: {stage.title}", flush=True)
+            results = run_stage(stage, chain, lock)
+        print(f"{head}: {summary_of(stage, results['metrics'])}\n", flush=True)
 
 
-def draw(out: Path | None, sample: str, results: dict, path: Path) -> None:
-    """The loss curve, and beside it what the model writes."""
-    loss = results["metrics"]["val_loss"]
-    fig, (left, right) = figure(
-        f"From guessing to prose: from 8 bits a byte to {results['metrics']['bits_per_byte']:.2f} "
-        "on text it never saw",
-        f"{results['parameters'] / 1e6:.1f}M parameters, {results['tokens'] / 1e6:.1f}M bytes "
-        f"read, {results['amp']} on {results['device']}, seed {results['seed']}",
-        panels=2, widths=[1.0, 1.15])
-    folder = folder_of("part_2", out) / "runs" / "gpt"
-    for tag, name, color in (("loss/train", "training", BLUE),
-                             ("loss/validation", "validation", ORANGE)):
-        steps, values = read_curve(folder, tag)
-        left.plot(steps, values, color=color)
-        end_label(left, steps, values, name, color, dy=7 if name == "validation" else -7)
-    left.axhline(5.545, color=GREY, linewidth=1)
-    left.text(0, 5.6, "guessing among 256 bytes", fontsize=7.5, color="#666666")
-    left.set(xlabel="step", ylabel="loss, nats a byte", ylim=(0, 6))
-    right.axis("off")
-    paragraphs = [textwrap.fill(text, 58) for text in sample.split("\n\n")]
-    lines = "\n\n".join(paragraphs).splitlines()
-    right.text(0.02, 1.0, "what it writes", fontsize=8.5, color="#666666", va="top")
-    right.text(0.02, 0.92, "\n".join(lines[:17]), fontsize=7, va="top", family="serif",
-               color=BLACK, linespacing=1.4)
-    right.text(0.02, 0.0, f"validation loss {loss:.3f}", fontsize=7.5, color="#666666")
-    save(fig, path)
+def ask_all(chains: list[Chain], stages: list[Stage]) -> tuple[dict[str, list[dict]], list[str]]:
+    """-> (stage -> what its models answered, one a seed; what went wrong). Models that are not
+    there are left out."""
+    found, problems = {}, []
+    for stage in stages:
+        there = [chain for chain in chains if stage.speaks and chain.result(stage).is_file()
+                 and chain.file(stage.checkpoint).is_file()]
+        for chain in there:
+            if not is_asked(stage, chain):
+                print(f"asking  the model of {stage.name}, seed {chain.seed}", flush=True)
+            try:
+                found.setdefault(stage.name, []).append(ask(stage, chain))
+            except ValueError as error:
+                problems.append(f"the model of {stage.name} could not be asked: {error}")
+    return {name: answers for name, answers in found.items() if answers}, problems
+
+
+def write_report(chains: list[Chain]) -> None:
+    """The report card of whatever is there: four files, and its tables of figures here.
+
+    Raises ValueError, after writing it, when a model could not be asked.
+    """
+    asked, problems = ask_all(chains, STAGES)
+    report = gather(STAGES, chains, asked)
+    if not report["stages"]:
+        raise ValueError("there is nothing to report: no stage has left a result; run "
+                         "python part_0/demo_pipeline.py without --report")
+    folder = chains[0].home
+    save_json(folder / "report.json", report)
+    for table in tables(report):
+        if not table.is_prose:
+            print_table(table.header, table.rows, table.title)
+    print()
+    draw(report, chains[0], folder / "pipeline.png")
+    write_pages(report, folder, folder / "pipeline.png")
+    if problems:
+        raise ValueError("; ".join(problems))
 
 
 def parse_args(argv=None):
-    parser = make_parser(__doc__, presets=PRESETS, preset="quick", seed=1, runs_model=False)
+    parser = make_parser(__doc__, presets=PRESETS, preset="quick")
     parser.add_argument("--from", dest="first", metavar="STAGE",
                         help="start at this stage (default: the first)")
     parser.add_argument("--only", metavar="STAGE", help="run this stage alone (default: all)")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N",
+                        help="how many seeds, from --seed on (default: 1)")
+    parser.add_argument("--gpt", action="store_true",
+                        help="begin with part 2's tiny GPT on fables (default: off)")
+    parser.add_argument("--moe", action="store_true",
+                        help="train part 5's model of experts too (default: off)")
+    parser.add_argument("--report", action="store_true",
+                        help="train nothing, report on what is there (default: off)")
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = parse_args(argv)
-    stages = choose(STAGES, args.first, args.only)
-    out = Path(args.out).expanduser().resolve() if args.out else None
-    folder = out_folder(__file__, str(out / "part_0") if out else None)
-    state_path = folder / "pipeline.json"
-    start = time.time()
-    with only_one(folder):
-        state = load_state(state_path)
-        done = [is_done(stage, state, args.preset, args.seed, out) for stage in stages]
-        show_plan(stages, done, args.preset)
-        for stage, is_there in zip(stages, done):
-            if is_there:
-                results = state[stage.name]["results"]
-            else:
-                print(f"== {stage.name}: {stage.title}", flush=True)
-                seconds = run_stage(stage, args.preset, args.seed, out)
-                results = note_done(stage, state_path, args.preset, args.seed, seconds, out)
-            print(f"== {stage.name}: {stage.summary.format(**results['metrics'])}\n", flush=True)
-        sample = write_sample(out, args.seed)
-        print(f"What the model writes by itself:\n\n{sample}\n")
-        draw(out, sample, load_state(state_path)["gpt"]["results"], folder / "pipeline.png")
+    if not 1 <= args.seeds <= 100:
+        raise ValueError(f"--seeds {args.seeds}: must be from 1 to 100")
+    wanted = tuple(name for name in ("gpt", "moe") if getattr(args, name))
+    stages = choose(STAGES, args.first, args.only, wanted)
+    chains, start = chains_of(args), time.time()
+    with only_one(chains[0].home) as lock, stopped_like_ctrl_c():
+        if not args.report:
+            show_plan(chains, stages)
+            for chain in chains:
+                run_chain(chain, stages, lock)
+        write_report(chains)
     print(f"{time.time() - start:.0f} seconds")
 
 

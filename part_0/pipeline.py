@@ -1,14 +1,16 @@
 """The pipeline's machinery: stages in processes of their own, run once, in order, resumable.
 
 A stage is one training script of one part. It is skipped when its result is there and was made
-with the same settings, code and inputs. State lies in pipeline.json in the run's folder.
+with the same settings, code and inputs. State lies in pipeline.json in the chain's folder.
 
-Used    demo_pipeline.py (the list of stages) and demo_environment.py (how long they take here)
+Used    demo_pipeline.py, chain.py (the list of stages), asking.py and report_card.py
 """
 
+import ast
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,97 +19,167 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from runtime import save_json, time_layer
+from runtime import save_json
 
 ROOT = Path(__file__).resolve().parent.parent
 PRESETS = ("quick", "full", "gpu")
 
-# `time_layer` at width 256 on the machine that the lessons name (2 cores of an AMD EPYC, Zen 5).
-REFERENCE_LAYER_SECONDS = 0.0045
-
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the chain: a script, what it needs, what it leaves."""
+    """One step of the chain: a script, what it needs; it leaves <name>.pt and <name>.json."""
 
     name: str  # the word for --from and --only
     title: str  # what happens, for a person
     script: str  # from the top of the repository
-    result: str  # the JSON it leaves in its part's out folder
     seconds: dict[str, float]  # preset -> seconds on the reference machine
     flags: dict[str, tuple[str, ...]]  # preset -> flags of the script
     summary: str  # a line about the metrics, for str.format
     inputs: dict[str, str] = field(default_factory=dict)  # flag -> file of an earlier stage
+    resume: tuple[str, ...] = ()  # flags that go on with an unfinished run; none: it starts anew
+    fresh: tuple[str, ...] = ()  # flags that start anew over an unfinished run of ours
+    is_optional: bool = False  # runs only when it is asked for by its name
+    speaks: str = ""  # how its model is asked (asking.py): "text", "chat", or not at all
 
     @property
     def part(self) -> str:
         return self.script.split("/")[0]
 
+    @property
+    def checkpoint(self) -> str:
+        """Its model, as `Chain.file` and the inputs of later stages name it."""
+        return f"{self.part}/{self.name}.pt"
 
-def folder_of(part: str, out: Path | None) -> Path:
-    """Where a part's results go: its own out/ folder, or a folder under --out."""
-    return ROOT / part / "out" if out is None else out / part
+
+@dataclass(frozen=True)
+class Chain:
+    """One pass through the stages: its settings and its folders. Each seed has one."""
+
+    preset: str
+    seed: int
+    home: Path  # pipeline.json and the lock lie here
+    out: Path | None = None  # None: results go to each part's own out/
+    common: tuple[str, ...] = ()  # flags for every script, such as --device cuda
+
+    def folder(self, part: str) -> Path:
+        """Where a part's results go."""
+        return ROOT / part / "out" if self.out is None else self.out / part
+
+    def file(self, name: str) -> Path:
+        """Where a file of a part lies: part_4/base.pt -> part_4/out/base.pt."""
+        part, file = name.split("/")
+        return self.folder(part) / file
+
+    def result(self, stage: Stage) -> Path:
+        """The JSON that a stage leaves."""
+        return self.folder(stage.part) / f"{stage.name}.json"
+
+    @property
+    def state_path(self) -> Path:
+        return self.home / "pipeline.json"
 
 
-def command_of(stage: Stage, preset: str, seed: int, out: Path | None) -> list[str]:
-    """The command line of a stage."""
-    command = [sys.executable, str(ROOT / stage.script), *stage.flags[preset],
-               "--seed", str(seed), "--out", str(folder_of(stage.part, out))]
+def command_of(stage: Stage, chain: Chain, more: tuple[str, ...] = ()) -> list[str]:
+    """The command line of a stage; `more`: flags that deal with an earlier attempt."""
+    command = [sys.executable, str(ROOT / stage.script), *stage.flags[chain.preset],
+               *chain.common, *more, "--seed", str(chain.seed),
+               "--out", str(chain.folder(stage.part))]
     for flag, file in stage.inputs.items():
-        part, name = file.split("/")
-        command += [flag, str(folder_of(part, out) / name)]
+        command += [flag, str(chain.file(file))]
     return command
 
 
-def key_of(stage: Stage, preset: str, seed: int, out: Path | None) -> str:
-    """A fingerprint of everything that decides a stage's result: settings, code, inputs."""
-    digest = hashlib.sha256(json.dumps([stage.flags[preset], seed, torch.__version__]).encode())
-    for path in sorted((ROOT / stage.part).glob("*.py")):
-        if not path.name.startswith(("demo_", "benchmark")):
-            digest.update(path.read_bytes())
-    for file in stage.inputs.values():
-        part, name = file.split("/")
-        path = folder_of(part, out) / name
-        digest.update(path.read_bytes() if path.is_file() else b"missing")
+# ---------------------------------------------------------------- what is done already
+
+def modules_of(script: Path) -> list[Path]:
+    """The script and every file beside it that it imports, directly or through others."""
+    found, left = set(), [script]
+    while left:
+        path = left.pop()
+        if path in found or not path.is_file():
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = ([alias.name for alias in node.names] if isinstance(node, ast.Import) else
+                     [node.module] if isinstance(node, ast.ImportFrom) and node.module else [])
+            left += [path.parent / f"{name}.py" for name in names]
+    return sorted(found)
+
+
+def fingerprint(settings: list, scripts: list[str], files: list[Path]) -> str:
+    """Of everything that decides a result: settings, the scripts' code, the files they read."""
+    digest = hashlib.sha256(json.dumps([*settings, torch.__version__]).encode())
+    for path in [path for script in scripts for path in modules_of(ROOT / script)] + files:
+        digest.update(hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b"missing")
     return digest.hexdigest()[:16]
 
 
-def result_path(stage: Stage, out: Path | None) -> Path:
-    return folder_of(stage.part, out) / stage.result
+def key_of(stage: Stage, chain: Chain) -> str:
+    """A stage's fingerprint: it runs again when this changes."""
+    return fingerprint([stage.flags[chain.preset], chain.seed, chain.common], [stage.script],
+                       [chain.file(name) for name in stage.inputs.values()])
 
 
-def is_done(stage: Stage, state: dict, preset: str, seed: int, out: Path | None) -> bool:
-    """True when the stage's result is there and nothing that decides it has changed since."""
-    return (result_path(stage, out).is_file()
-            and state.get(stage.name, {}).get("key") == key_of(stage, preset, seed, out))
-
-
-def load_state(path: Path) -> dict:
-    """What earlier runs noted. A file that cannot be read counts as none: stages then run again."""
+def load_json(path: Path) -> dict:
+    """A JSON object; {} where there is none or it cannot be read (its stage then runs again)."""
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return {}
-    return state if isinstance(state, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
-def choose(stages: list[Stage], first: str | None, only: str | None) -> list[Stage]:
-    """The stages that --from and --only leave. Raises ValueError for a name that is none."""
+def note_of(stage: Stage, chain: Chain) -> dict:
+    """What earlier runs have written down about a stage."""
+    note = load_json(chain.state_path).get(stage.name, {})
+    return note if isinstance(note, dict) else {}
+
+
+def write_note(stage: Stage, chain: Chain, note: dict) -> None:
+    """Replace the note of one stage; those of the others stay."""
+    save_json(chain.state_path, {**load_json(chain.state_path), stage.name: note})
+
+
+def has_own_result(stage: Stage, chain: Chain) -> bool:
+    """True when the result that lies there is the one that this command noted."""
+    noted, there = note_of(stage, chain).get("results"), load_json(chain.result(stage))
+    return bool(noted) and json.dumps(noted) == json.dumps(there)  # as texts: NaN equals NaN there
+
+
+def is_done(stage: Stage, chain: Chain) -> bool:
+    """True when the stage's result is there and nothing that decides it has changed since."""
+    return (has_own_result(stage, chain)
+            and note_of(stage, chain).get("key") == key_of(stage, chain))
+
+
+def can_go_on(stage: Stage, chain: Chain) -> bool:
+    """True when an attempt with these very settings was stopped, and the script can take it up."""
+    return bool(stage.resume) and note_of(stage, chain).get("started") == key_of(stage, chain)
+
+
+def estimate(stage: Stage, chain: Chain, slower: float) -> float:
+    """Seconds that a stage will take: as long as it took here before, else by the machine's speed."""
+    before = note_of(stage, chain).get("took", {}).get(" ".join(stage.flags[chain.preset]))
+    return before or stage.seconds[chain.preset] * slower
+
+
+def choose(stages: list[Stage], first: str | None, only: str | None,
+           wanted: tuple[str, ...] = ()) -> list[Stage]:
+    """The stages that --from and --only leave; optional ones where they are named or `wanted`.
+
+    Raises ValueError for a name that is none.
+    """
     names = [stage.name for stage in stages]
     for flag, name in (("--from", first), ("--only", only)):
         if name is not None and name not in names:
             raise ValueError(f"{flag} {name}: no such stage; choose one of {', '.join(names)}")
     if only is not None:
         return [stage for stage in stages if stage.name == only]
-    return stages[names.index(first) if first else 0:]
+    return [stage for stage in stages[names.index(first) if first else 0:]
+            if not stage.is_optional or stage.name in (*wanted, first)]
 
 
-def machine_slowness() -> float:
-    """How many times slower than the reference machine a layer runs here (below 1: faster)."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fastest = min(time_layer(256, dtype, device) for dtype in (None, torch.bfloat16))
-    return fastest / REFERENCE_LAYER_SECONDS
-
+# ---------------------------------------------------------------- one run at a time
 
 def is_alive(pid: int) -> bool:
     """True when a process with this number runs."""
@@ -122,12 +194,14 @@ def is_alive(pid: int) -> bool:
 
 @contextmanager
 def only_one(folder: Path):
-    """Refuse a second run in the same folder. A lock left by a run that died is taken over."""
+    """Refuse a second run in the same folder. A lock left by a run that died is taken over, but not
+    while the stage that it had started still works."""
     path = folder / "pipeline.lock"
     if path.exists():
-        text = path.read_text(encoding="utf-8").strip()
-        if text.isdigit() and int(text) != os.getpid() and is_alive(int(text)):
-            raise ValueError(f"another run (process {text}) works in {folder}; wait for it, or "
+        numbers = [text for text in path.read_text(encoding="utf-8").split() if text.isdigit()]
+        alive = [text for text in numbers if int(text) != os.getpid() and is_alive(int(text))]
+        if alive:
+            raise ValueError(f"another run (process {alive[0]}) works in {folder}; wait for it, or "
                              "give this one a folder of its own with --out")
         path.unlink()
     try:
@@ -136,37 +210,87 @@ def only_one(folder: Path):
     except FileExistsError:
         raise ValueError(f"another run has just started in {folder}") from None
     try:
-        yield
+        yield path
     finally:
         path.unlink(missing_ok=True)
 
 
-def run_stage(stage: Stage, preset: str, seed: int, out: Path | None) -> float:
-    """Run one stage in a process of its own -> seconds. Its progress bar goes to our terminal.
-
-    Raises ValueError with the way out when it fails. On Ctrl-C the stage gets time to save.
-    """
-    start = time.time()
-    process = subprocess.Popen(command_of(stage, preset, seed, out))
-    try:
-        status = process.wait()
-    except KeyboardInterrupt:
-        process.wait(timeout=120)  # Ctrl-C reached the stage too; it saves and ends
-        raise
-    if status == 130:
+@contextmanager
+def stopped_like_ctrl_c():
+    """Inside the block a request to end, or a closed terminal, does what Ctrl-C does; but what was
+    ignored before (by nohup) is ignored."""
+    def stop(number, frame):
         raise KeyboardInterrupt
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+             and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN]
+    before = {name: signal.signal(getattr(signal, name), stop) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+
+
+# ---------------------------------------------------------------- running a stage
+
+def run_process(command: list[str], lock: Path | None = None) -> int:
+    """Run a command to its end -> its exit status. Its progress bar goes to our terminal.
+
+    It has a process group of its own, so that one Ctrl-C reaches it once, through us: it saves and
+    ends. A second one ends it at once. `lock`: the file that names who works here.
+    """
+    own_group = os.name == "posix"
+    process = subprocess.Popen(command, process_group=0 if own_group else None)
+    if lock is not None:
+        lock.write_text(f"{os.getpid()} {process.pid}", encoding="utf-8")
+    stops = 0
+    while True:
+        try:
+            status = process.wait()
+            break
+        except KeyboardInterrupt:
+            stops += 1
+            print("\nstopping: the stage saves first (Ctrl-C again: at once)", flush=True)
+            if own_group:
+                process.send_signal(signal.SIGINT if stops < 3 else signal.SIGKILL)
+    if stops or status in (130, -signal.SIGINT):
+        raise KeyboardInterrupt
+    return status
+
+
+def stamp(path: Path) -> tuple:
+    """Changes whenever a file is written anew."""
+    return (path.stat().st_mtime_ns, path.stat().st_ino) if path.is_file() else ()
+
+
+def run_stage(stage: Stage, chain: Chain, lock: Path | None = None) -> dict:
+    """Run one stage in a process of its own, write down that it is done -> its results.
+
+    An unfinished attempt of ours is gone on with, or cleared away where the settings have changed;
+    one that somebody else left is not: the script says so, and refuses.
+    Raises ValueError with the way out when it fails, KeyboardInterrupt when it was stopped.
+    """
+    goes_on, key, note = can_go_on(stage, chain), key_of(stage, chain), note_of(stage, chain)
+    spent, took = note.get("spent", 0.0) if goes_on else 0.0, note.get("took", {})
+    more = stage.resume if goes_on else stage.fresh if "started" in note else ()
+    before, start = stamp(chain.result(stage)), time.time()
+    write_note(stage, chain, {"started": key, "spent": spent, "took": took})
+    try:
+        status = run_process(command_of(stage, chain, more), lock)
+    finally:
+        spent += time.time() - start
+        write_note(stage, chain, {"started": key, "spent": spent, "took": took})
     if status != 0:
+        if status == 2:  # it refused: what it saved is not gone on with
+            write_note(stage, chain, {"started": "", "took": took})
         raise ValueError(f"stage {stage.name} ended with status {status}; its message is above. "
                          f"After mending it, the same command goes on from {stage.name}")
-    return time.time() - start
-
-
-def note_done(stage: Stage, state_path: Path, preset: str, seed: int, seconds: float,
-              out: Path | None) -> dict:
-    """Write down that a stage is done -> its results."""
-    results = json.loads(result_path(stage, out).read_text(encoding="utf-8"))
-    state = load_state(state_path)
-    state[stage.name] = {"key": key_of(stage, preset, seed, out), "preset": preset, "seed": seed,
-                         "wall_seconds": round(seconds, 1), "results": results}
-    save_json(state_path, state)
+    results = load_json(chain.result(stage))
+    if stamp(chain.result(stage)) == before or "metrics" not in results:
+        raise ValueError(f"stage {stage.name} was stopped before its end: it left no new "
+                         f"{chain.result(stage)}; the same command goes on from {stage.name}")
+    took = {**took, " ".join(stage.flags[chain.preset]): round(spent, 1)}
+    write_note(stage, chain, {"key": key, "preset": chain.preset, "seed": chain.seed,
+                              "wall_seconds": round(spent, 1), "took": took, "results": results})
     return results

@@ -1,0 +1,134 @@
+"""The same twelve questions to the model of every stage, and how much of each skill it has.
+
+Each model is asked by scripts of the parts, in processes of their own: part 6's chat (a base model
+knows no chat: part 4's sample goes on with the question), and part 6's evaluate for the skills. What
+was asked once is not asked again until the model, the scripts or the questions change.
+Used    demo_pipeline.py
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import ROOT, Chain, Stage, fingerprint, load_json, note_of, write_note
+
+CHAT, WRITE, EVALUATE = "part_6/chat.py", "part_4/sample.py", "part_6/evaluate.py"
+LONGEST_OF_BASE = 60  # tokens: a base model does not know where its answer ends
+ITEMS = {"quick": 210, "full": 420, "gpu": 420}  # questions of each split for the skills
+ASK_SECONDS = 15  # for one model, on the machine that the lessons name, with the quick number
+MARK = "The answer is "  # part 6's models put it before the answer of a worked solution
+
+
+@dataclass(frozen=True)
+class Question:
+    """One of the twelve. Its content is kept aside by part 6: no model was tuned on it."""
+
+    skill: str
+    key: str  # what part 6 knows this content by
+    text: str
+    answer: str  # "" where there is no single right one
+
+
+QUESTIONS = (
+    Question("addition", "18 33", "What is 33 + 18?", "51"),
+    Question("subtraction", "77 11", "Take 11 away from 77.", "66"),
+    Question("word problem", "5 + 8", "There were 5 marbles in the bag of Hugo. Hugo found 8 more. "
+             "How many are in the bag now?", "13"),
+    Question("sorting", "36 66 94", "Sort these from small to large: 94, 36, 66.", "36, 66, 94"),
+    Question("series", "28 by 4", "What comes next: 28, 32, 36, 40?", "44"),
+    Question("backwards", "peach", "Write the word peach backwards.", "hcaep"),
+    Question("counting letters", "broom", "How many letters are in broom?", "5"),
+    Question("opposites", "early", "What is the opposite of early?", "late"),
+    Question("kinds", "trumpet", "What kind of thing is a trumpet?", "instrument"),
+    Question("capital cities", "Greece", "What is the capital of Greece?", "Athens"),
+    Question("days and months", "Wednesday", "Which day comes after Wednesday?", "Thursday"),
+    Question("telling a story", "Greta trumpet",
+             "Please tell a short story about Greta and a trumpet.", ""),
+)
+
+
+def is_right(question: Question, reply: str) -> bool | None:
+    """Does the reply give the answer? None where there is no single right one."""
+    if not question.answer:
+        return None
+    said = " ".join(reply.rpartition(MARK)[2].split()).rstrip(".")
+    return said.lower() == question.answer.lower()
+
+
+def run_quietly(script: str, *flags: str, text: str = "") -> str:
+    """Run a script of a part on its own -> what it printed. Raises ValueError when it fails."""
+    done = subprocess.run([sys.executable, str(ROOT / script), *flags], input=text,
+                          capture_output=True, text=True, check=False)
+    if done.returncode in (130, -2):
+        raise KeyboardInterrupt
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        raise ValueError(f"{script} failed: {lines[-1] if lines else done.returncode}")
+    return done.stdout
+
+
+def chat_answers(model: Path, common: tuple[str, ...]) -> list[str]:
+    """A chat model's answers, each in a conversation of its own; "" where it says nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{number}.jsonl" for number in range(len(QUESTIONS))]
+        lines = [f"{question.text}\n/save {file}\n/reset\n"
+                 for question, file in zip(QUESTIONS, files)]
+        run_quietly(CHAT, "--checkpoint", str(model), *common, text="".join(lines))
+        found = [file.read_text(encoding="utf-8") if file.is_file() else "" for file in files]
+    return [json.loads(text)["messages"][-1]["content"] if text else "" for text in found]
+
+
+def base_answers(model: Path, common: tuple[str, ...]) -> list[str]:
+    """What a base model writes after each question, up to the end of the line."""
+    def ask(question: Question) -> str:
+        printed = run_quietly(WRITE, "--checkpoint", str(model), "--prompt", question.text,
+                              "--samples", "1", "--temperature", "0", "--count",
+                              str(LONGEST_OF_BASE), *common)
+        after = printed.partition(question.text)[2].strip()
+        return after.splitlines()[0] if after else ""
+
+    with ThreadPoolExecutor(2) as pool:  # a process spends most of its time on starting
+        return list(pool.map(ask, QUESTIONS))
+
+
+def skills_of(model: Path, items: int, common: tuple[str, ...]) -> dict:
+    """Split -> {exact_match, interval, end_rate, f1, by_skill}, by part 6's checkers."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_quietly(EVALUATE, "--checkpoint", str(model), "--items", str(items), "--show", "0",
+                    "--out", folder, *common)
+        found = load_json(Path(folder) / "evaluate.json")
+    if not found:
+        raise ValueError(f"{EVALUATE} left no evaluate.json for {model}")
+    return found
+
+
+def key_of_asking(stage: Stage, chain: Chain) -> str:
+    """Changes with the model, the scripts that ask, and the questions."""
+    settings = [[question.text for question in QUESTIONS], ITEMS[chain.preset], chain.common]
+    return fingerprint(settings, [WRITE if stage.speaks == "text" else CHAT, EVALUATE],
+                       [chain.file(stage.checkpoint)])
+
+
+def is_asked(stage: Stage, chain: Chain) -> bool:
+    """True when the notes hold what this very model answers to these questions."""
+    asked = note_of(stage, chain).get("asked", {})
+    return asked.get("key") == key_of_asking(stage, chain)
+
+
+def ask(stage: Stage, chain: Chain) -> dict:
+    """{"answers": […], "skills": {…}} of a stage's model, from the notes where they still hold.
+
+    Raises ValueError, with the last line of the script that failed.
+    """
+    note = note_of(stage, chain)
+    if not is_asked(stage, chain):
+        model = chain.file(stage.checkpoint)
+        answers = (base_answers if stage.speaks == "text" else chat_answers)(model, chain.common)
+        skills = skills_of(model, ITEMS[chain.preset], chain.common)
+        note["asked"] = {"key": key_of_asking(stage, chain), "answers": answers, "skills": skills}
+        write_note(stage, chain, note)
+    return note["asked"]
