@@ -20,12 +20,15 @@ from faults import HELD_OUT, TRAINED, Reply, degraded, spoil
 from judge import quality
 from preferences import asked_items
 from scores import spearman
-from untrained import add_flags, scorer_from
+from untrained import add_checkpoint_flag, scorer_from
 
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, seed=3)
-    add_flags(parser)
+    add_checkpoint_flag(parser)
+    parser.add_argument("--quick", action="store_true",
+                        help="a small model with random weights: does the demo run? "
+                             "(default: off)")
     return parser.parse_args(argv)
 
 

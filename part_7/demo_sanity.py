@@ -20,14 +20,17 @@ from sanity_checks import (
     padding_error,
     step_rates,
 )
-from untrained import add_flags, scorer_from
+from untrained import add_checkpoint_flag, scorer_from
 
 STEPS = ("right", "+1 idle", "+2 idle", "+3 idle", "wrong", "+ rude")
 
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, seed=3)
-    add_flags(parser)
+    add_checkpoint_flag(parser)
+    parser.add_argument("--quick", action="store_true",
+                        help="a small model with random weights: does the demo run? "
+                             "(default: off)")
     parser.add_argument("--items", type=int, default=200,
                         help="held-out instructions (default: 200)")
     return parser.parse_args(argv)

@@ -15,7 +15,7 @@ import torch
 from chat_format import Message, encode_prompt
 from faults import Reply
 from reward_model import encode_reply
-from untrained import add_flags, scorer_from
+from untrained import add_checkpoint_flag, scorer_from
 
 QUESTION = "What is 34 + 25?"
 REPLIES = {"right": "30 + 20 = 50. 4 + 5 = 9. 50 + 9 = 59. The answer is 59.",
@@ -26,7 +26,10 @@ REPLIES = {"right": "30 + 20 = 50. 4 + 5 = 9. 50 + 9 = 59. The answer is 59.",
 
 def parse_args(argv=None):
     parser = make_parser(__doc__)
-    add_flags(parser)
+    add_checkpoint_flag(parser)
+    parser.add_argument("--quick", action="store_true",
+                        help="a small model with random weights: does the demo run? "
+                             "(default: off)")
     return parser.parse_args(argv)
 
 

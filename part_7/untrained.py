@@ -19,13 +19,10 @@ from world import World
 MAKE_WITH = "python part_7/train_reward.py (about 2 minutes)"
 
 
-def add_flags(parser) -> None:
-    """--checkpoint and --quick, as the demos have them."""
+def add_checkpoint_flag(parser) -> None:
+    """--checkpoint, as the demos have it; with their --quick it is not read."""
     parser.add_argument("--checkpoint", type=Path, default=here(__file__) / "out" / "reward.pt",
                         help="the reward model (default: out/reward.pt beside the script)")
-    parser.add_argument("--quick", action="store_true",
-                        help="a small model with random weights: does the demo run? "
-                             "(default: off)")
 
 
 def untrained_reward(seed: int = 0) -> tuple[RewardModel, Tokenizer]:

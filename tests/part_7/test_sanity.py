@@ -121,6 +121,16 @@ def test_the_truth_correlates_with_itself_and_its_opposite_does_not(asked, monke
     assert within_prompts(None, None, None, asked, replies, 0) == pytest.approx(-1)
 
 
+def test_a_reply_that_comes_twice_is_ranked_once(asked, monkeypatch):
+    def all_different(model, tokenizer, runtime, asked, sets):
+        assert all(len(set(replies)) == len(replies) for replies in sets)
+        return truth(model, tokenizer, runtime, asked, sets)
+
+    monkeypatch.setattr(reward_report, "reply_scores", all_different)
+    replies = [[Reply(item.answer)] * 2 for item in asked]
+    assert within_prompts(None, None, None, asked, replies, 0) == pytest.approx(1)
+
+
 def test_right_replies_are_held_against_every_kind(asked, monkeypatch):
     monkeypatch.setattr(reward_report, "reply_scores", truth)
     replies = [[Reply(item.answer), Reply("banana")] for item in asked]
