@@ -292,5 +292,5 @@ def run_stage(stage: Stage, chain: Chain, lock: Path | None = None) -> dict:
                          f"{chain.result(stage)}; the same command goes on from {stage.name}")
     took = {**took, " ".join(stage.flags[chain.preset]): round(spent, 1)}
     write_note(stage, chain, {"key": key, "preset": chain.preset, "seed": chain.seed,
-                              "wall_seconds": round(spent, 1), "took": took, "results": results})
+                              "wall_seconds": round(spent, 3), "took": took, "results": results})
     return results
