@@ -290,7 +290,7 @@ def run_stage(stage: Stage, chain: Chain, lock: Path | None = None) -> dict:
     if stamp(chain.result(stage)) == before or "metrics" not in results:
         raise ValueError(f"stage {stage.name} was stopped before its end: it left no new "
                          f"{chain.result(stage)}; the same command goes on from {stage.name}")
-    took = {**took, " ".join(stage.flags[chain.preset]): round(spent, 1)}
+    took = {**took, " ".join(stage.flags[chain.preset]): round(spent, 3)}
     write_note(stage, chain, {"key": key, "preset": chain.preset, "seed": chain.seed,
                               "wall_seconds": round(spent, 3), "took": took, "results": results})
     return results
