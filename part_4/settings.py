@@ -92,7 +92,7 @@ def differences(saved: dict, now: dict) -> list[str]:
 
 
 # The embeddings are also the head: a token's score for itself starts at about n_embd * embedding_std,
-# which is kept at 20 in all sizes.
+# which is kept at about 20 in all sizes.
 # CHANGED in part 4: the sizes of the base model
 PRESETS = {
     "tiny": Settings(),

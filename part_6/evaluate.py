@@ -30,7 +30,7 @@ from runtime import choose_runtime, here, make_parser, out_folder, print_table, 
 from skills import SKILLS, TEST_SPLITS, check, items, normalise
 from tokenizer import Tokenizer
 
-MAKE_WITH = "python part_6/train_sft.py (about 3 minutes)"
+MAKE_WITH = "python part_6/train_sft.py (about 4 minutes)"
 LONGEST_REPLY = 64  # tokens, but for a told story
 LONGEST_STORY = 240
 

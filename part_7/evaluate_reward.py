@@ -21,7 +21,7 @@ from reward_report import draw_calibration, measure, show
 from reward_sources import RewardData, held_out_data
 
 SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
-SFT_WITH = "python part_6/train_sft.py (about 3 minutes)"
+SFT_WITH = "python part_6/train_sft.py (about 4 minutes)"
 MAKE_WITH = "python part_7/train_reward.py (about 2 minutes)"
 
 

@@ -26,7 +26,8 @@ def save_reward(path: Path, model: RewardModel, tokenizer: Tokenizer, *, mean: f
     content = {"format": FORMAT, "kind": KIND, "config": asdict(model.config),
                "weights": {k: v.detach().cpu().clone() for k, v in model.state_dict().items()},
                "tokenizer": tokenizer.to_dict(), "bidirectional": model.bidirectional,
-               "reply_token": model.reply_token, "mean": mean, "std": std, "settings": settings, "metrics": metrics}
+               "reply_token": model.reply_token, "mean": mean, "std": std, "settings": settings,
+               "metrics": metrics}
     with replacing(path) as temporary, open(temporary, "wb") as file:
         torch.save(content, file)
 

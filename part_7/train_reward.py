@@ -44,7 +44,7 @@ from schedule import Schedule
 from tqdm import tqdm
 
 SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
-SFT_WITH = "python part_6/train_sft.py (about 3 minutes)"
+SFT_WITH = "python part_6/train_sft.py (about 4 minutes)"
 BASE = here(__file__).parent / "part_4" / "out" / "base.pt"
 BASE_WITH = "python part_4/train.py (about 5 minutes)"
 LOSSES = ("bradley-terry", "ranking", "margin")
