@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from judge import IDLE, IDLE_HELD_OUT, RUDE, RUDE_HELD_OUT
 from skills import Item, check, sample
 
-TRAINED = ("wrong", "rude", "rambling", "off the question", "cut off")
+TRAINED = ("wrong", "rude", "rambling", "off the question", "cut off", "nothing")
 HELD_OUT = ("repeating", "copied question", "new rudeness", "new rambling")
 
 
@@ -66,6 +66,8 @@ def spoil(fault: str, item: Item, rng: random.Random, core: str | None = None) -
         return Reply(wrong_answer(item, rng))
     if fault == "off the question":
         return Reply(off_the_question(item, rng))
+    if fault == "nothing":
+        return Reply("")
     if fault == "cut off":
         return Reply(cut(item.answer, rng), ended=False)
     if fault == "rude":

@@ -60,7 +60,8 @@ def candidates(item: Item, drawn: list[Reply], faults: tuple[str, ...], rng: ran
     found.update({reply: "model" for reply in said if reply not in found})
     cores = [item.answer, *(reply.text for reply in said), wrong_answer(item, rng)]
     for fault in rng.sample(faults, 3):
-        found.setdefault(spoil(fault, item, rng, rng.choice(cores)), fault)
+        core = item.answer if rng.random() < 0.5 else rng.choice(cores)
+        found.setdefault(spoil(fault, item, rng, core), fault)
     return [(kind, reply) for reply, kind in found.items()]
 
 
@@ -114,9 +115,10 @@ def side_of(record: dict, name: str) -> tuple[list[Message], str]:
         return [Message("user", f"{prompt}\n{extra}" if extra.strip() else prompt)], value
     if isinstance(value, list) and value and all(
             isinstance(m, dict) and {"role", "content"} <= set(m) for m in value):
-        messages = [Message(m["role"], m["content"]) for m in value]
-        check_messages(messages)
-        return messages[:-1], messages[-1].content
+        *before, last = [Message(m["role"], m["content"]) for m in value]
+        said = last.content if isinstance(last.content, str) else ""
+        check_messages([*before, Message(last.role, said.strip() or "nothing")])  # may be empty
+        return before, said
     raise ValueError(f'there is no "{name}": give a text, or a list of messages')
 
 
@@ -136,8 +138,8 @@ def read_pairs(path: Path) -> tuple[list[Pair], list[str]]:
             raise ValueError(f"{where}: {error}") from None
         if before != also:
             raise ValueError(f"{where}: the two sides answer different conversations")
-        if not chosen.strip() or not rejected.strip():
-            left_out.append(f"{where}: an empty reply")
+        if not chosen.strip():  # to say nothing may be the worse reply, never the better one
+            left_out.append(f"{where}: the preferred reply is empty")
         elif chosen.strip() == rejected.strip():
             left_out.append(f"{where}: both replies are the same")
         else:

@@ -49,7 +49,7 @@ def world_data(args, model, tokenizer, runtime) -> RewardData:
     unseen = round(args.unseen * args.items)
     asked = asked_items(args.items - unseen, "train", args.seed)
     asked += asked_items(unseen, "validation", args.seed)
-    drawn = draw_replies(model, tokenizer, asked, runtime, each=1, seed=args.seed)
+    drawn = draw_replies(model, tokenizer, asked, runtime, each=args.drawn, seed=args.seed)
     data = held_out_data(model, tokenizer, runtime, items=args.held_out_items,
                          seed=args.seed + 1, flipped=args.flipped)
     data.pairs = world_pairs(asked, drawn, seed=args.seed, flipped=args.flipped,

@@ -5,7 +5,7 @@
 An Item is one instruction: a skill, one of its wordings, drawn content, perhaps a manner ("End with
 an exclamation mark."), the gold answer, and whether worked steps are asked for, or the answer alone.
 What takes more than one step is worked out unless the answer alone is asked for. Five splits
-(lesson 6.4), of which no two share an instruction, but for "three of a kind", which has few:
+(lesson 6.4), of which no two share an instruction:
     train             known content, known wordings, known combinations
     validation        content kept aside, to watch a run
     new_items         content never trained on

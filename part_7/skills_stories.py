@@ -69,11 +69,11 @@ def is_three_members(item, reply: str) -> bool:
     I want to hear three {many}.
     Please tell me three {many}.
     Three {many}, please.
-    """, check=is_three_members)
+    """, check=is_three_members, pool=f.KINDS)
 def three_of_a_kind(rng):
     kind = rng.choice(f.KINDS)
     three = sorted(rng.sample(kind.members, 3), key=kind.members.index)  # as the base reads them
-    return Draft({"many": kind.many}, "{}, {} and {}".format(*three), " ".join(sorted(three)),
+    return Draft({"many": kind.many}, "{}, {} and {}".format(*three), kind,
                  data={"members": kind.members})
 
 

@@ -13,22 +13,22 @@ from skill_form import MANNERS, NUMBER_MANNERS, Draft, skill
 
 @skill("backwards", """
     Spell {x} backwards.
-    Write the word {x} backwards.
-    What is {x} backwards?
-    Turn the word {x} around.
+    Spell the word {x} backwards.
+    What are the letters of {x} backwards?
     Write the letters of {x} backwards.
-    Please write {x} backwards.
+    Give me the letters of {x} from the last to the first.
+    Please spell {x} backwards.
     How do you spell {x} backwards?
     Spell the word {x} from the last letter to the first.
-    Tell me what {x} is backwards.
+    Tell me the letters of {x} backwards.
     Begin with the last letter and spell {x}.
     Please spell the word {x} backwards.
-    How do you write {x} backwards?
+    How is {x} spelled backwards?
     """, manners=MANNERS)
 def backwards(rng):
-    word = rng.choice(f.SPELLING)
-    return Draft({"x": word}, word.back, word, min(3, len(word) - 2),
-                 f"{word} is {word.spelled}. Backwards it is {word.spelled_back}.", worked=True)
+    word = rng.choice(f.SPELLING)  # letters, not a word: "drow" would be tokens never seen together
+    return Draft({"x": word}, word.spelled_back, word, min(3, len(word) - 2),
+                 f"{word} is {word.spelled}.", worked=True)
 
 
 @skill("capital letters", """

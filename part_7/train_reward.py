@@ -52,7 +52,7 @@ LOSSES = ("bradley-terry", "ranking", "margin")
 
 def settled(args):
     """Settings that follow from others, and mistakes. Raises ValueError."""
-    for name in ("items", "pairs_an_item", "rows", "held_out_items"):
+    for name in ("items", "drawn", "pairs_an_item", "rows", "held_out_items"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} {getattr(args, name)}: at least 1")
     if not 0 <= args.unseen <= 1:
@@ -183,20 +183,23 @@ def parse_args(argv=None):
                         help="share of labels believed to be wrong (default: 0)")
     parser.add_argument("--centring", type=float, default=0.001,
                         help="weight of the scores' square (default: 0.001)")
-    parser.add_argument("--language", type=float, default=0.5,
-                        help="weight of the language loss on the best replies (default: 0.5)")
+    parser.add_argument("--language", type=float, default=1.0,
+                        help="weight of the language loss on the best replies (default: 1)")
     parser.add_argument("--items", type=int, default=3000,
                         help="instructions to make pairs of (default: 3000)")
     parser.add_argument("--unseen", type=float, default=0.5,
                         help="share of them that tuning has not seen (default: 0.5)")
+    parser.add_argument("--drawn", type=int, default=2,
+                        help="replies of the tuned model to each instruction (default: 2)")
     parser.add_argument("--pairs-an-item", type=int, default=10,
                         help="most pairs of one instruction (default: 10)")
     parser.add_argument("--rows", type=int, default=32,
                         help="different replies a step (default: 32)")
     parser.add_argument("--peak", type=float, default=3e-4,
                         help="highest rate of AdamW (default: 3e-4)")
-    parser.add_argument("--muon", type=float, default=1e-3,
-                        help="highest rate of Muon, for the blocks' matrices; 0: AdamW (default: 1e-3)")
+    parser.add_argument("--muon", type=float, default=5e-4,
+                        help="highest rate of Muon, for the blocks' matrices; 0: AdamW "
+                             "(default: 5e-4)")
     parser.add_argument("--head-peak", type=float, default=5e-3,
                         help="highest rate of what starts from nothing, w, v, z (default: 5e-3)")
     parser.add_argument("--flipped", type=float, default=FLIPPED,

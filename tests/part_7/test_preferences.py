@@ -87,7 +87,7 @@ def test_bad_manners_are_no_sign_of_a_right_answer(asked):
         for kind, reply in candidates(item, [Reply("x")], ("rude", "rambling", "cut off"), rng):
             if kind in ("rude", "rambling"):
                 right.append(judge_reply(item, reply.text).right)
-    assert 0.2 < sum(right) / len(right) < 0.6  # one core of three is right
+    assert 0.55 < sum(right) / len(right) < 0.8  # half, and one of three among the rest
 
 
 def test_candidates_are_different_and_name_what_was_done_to_them(asked):
@@ -125,7 +125,9 @@ def test_pairs_of_one_seed_are_the_same_and_of_another_differ(asked):
 
 @pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.jsonl.gz"])
 def test_files_come_back_as_they_were_written(tmp_path, asked, name):
-    pairs = world_pairs(asked[:20], [[] for _ in asked[:20]], seed=6)
+    pairs = [pair for pair in world_pairs(asked[:20], [[] for _ in asked[:20]], seed=6)
+             if pair.chosen.text]
+    assert any(not pair.rejected.text for pair in pairs)
     write_pairs(tmp_path / name, pairs)
     found, left_out = read_pairs(tmp_path / name)
     assert left_out == [] and len(found) == len(pairs)
