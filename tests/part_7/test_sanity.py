@@ -135,7 +135,7 @@ def test_right_replies_are_held_against_every_kind(asked, monkeypatch):
     monkeypatch.setattr(reward_report, "reply_scores", truth)
     replies = [[Reply(item.answer), Reply("banana")] for item in asked]
     shares = right_against(None, None, None, asked, replies, 0)
-    assert set(shares) == {"wrong", "rude", "rambling", "off the question", "cut off",
+    assert set(shares) == {"wrong", "rude", "rambling", "off the question", "cut off", "nothing",
                            "repeating", "copied question", "new rudeness", "new rambling", "model"}
     assert all(share == 1 for share in shares.values())
 

@@ -1,0 +1,128 @@
+"""Several processes: who am I, sums over all, and the model as DDP or FSDP.
+
+Used   train.py, under `torchrun --nproc_per_node=2 part_4/train.py`; with plain `python` it is
+       one process and everything here does nothing.
+
+DDP    every process holds the whole model; gradients are averaged while backward runs.
+FSDP   every process holds a slice of each weight and of the optimizer's state; the whole weight of
+       a block is gathered just before it is needed and dropped after it.
+Both average over processes. The loop wants sums over all labels, hence its factor `world`.
+"""
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+KINDS = ("ddp", "fsdp")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among `world`. `rank` 0 prints, writes and saves."""
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def sum(self, value: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes; in place."""
+        if self.world > 1:
+            dist.all_reduce(value)
+        return value
+
+    def share(self, seconds: float, stop: bool, device) -> tuple[float, bool]:
+        """The mean of `seconds`, and whether anyone wants to stop: all must leave the loop at the
+        same step, and follow the same schedule."""
+        if self.world == 1:
+            return seconds, stop
+        both = self.sum(torch.tensor([seconds / self.world, float(stop)], device=device))
+        return float(both[0]), bool(both[1] > 0)
+
+    def wait(self) -> None:
+        if self.world > 1:
+            dist.barrier()
+
+
+def start_processes(device: str) -> tuple[Processes, str]:
+    """Read what torchrun set, and join the others -> (this process, its device's name)."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        return Processes(), device
+    rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+    on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    if on_gpu:
+        torch.cuda.set_device(local_rank)
+        device = f"cuda:{local_rank}"
+    elif os.environ.get("OMP_NUM_THREADS") == "1":  # torchrun's cautious default
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
+    dist.init_process_group("nccl" if on_gpu else "gloo")
+    return Processes(rank, world, local_rank), device
+
+
+def stop_processes() -> None:
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def wrap(model: nn.Module, kind: str, processes: Processes, device: torch.device) -> nn.Module:
+    """The model for training in several processes; unchanged in one."""
+    if processes.world == 1:
+        return model
+    if kind == "ddp":
+        return DistributedDataParallel(model, device_ids=[device.index] if device.index is not None
+                                       else None)
+    if kind != "fsdp":
+        raise ValueError(f"--parallel {kind}: unknown; choose {' or '.join(KINDS)}")
+    mesh = init_device_mesh(device.type, (processes.world,))
+    for block in model.blocks:
+        fully_shard(block, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The GPT inside DDP or torch.compile."""
+    model = getattr(model, "_orig_mod", model)
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+@contextmanager
+def gradients_exchanged(model: nn.Module, exchange: bool):
+    """Exchange gradients only in the last micro-batch of a step: the others just add up."""
+    inner = getattr(model, "_orig_mod", model)
+    if isinstance(inner, DistributedDataParallel) and not exchange:
+        with inner.no_sync():
+            yield
+    else:
+        if hasattr(inner, "set_requires_gradient_sync"):  # FSDP
+            inner.set_requires_gradient_sync(exchange)
+        yield
+
+
+def whole(value):
+    """A slice of FSDP -> the whole tensor (all processes must ask for it); others unchanged."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def sliced(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """A whole tensor -> the slice that this process holds of `like`; unchanged without FSDP."""
+    if not isinstance(like, DTensor):
+        return value
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
+
+
+def put(target: torch.Tensor, value: torch.Tensor) -> None:
+    """Copy a whole tensor into `target`, which may be a slice of FSDP."""
+    with torch.no_grad():
+        target.copy_(sliced(value, target))

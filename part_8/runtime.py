@@ -1,0 +1,316 @@
+"""The runtime: device, number format, seed, output folder; and how results are told.
+
+Used    every script of every part; each part holds a copy of this file (lesson 0.2)
+See it  python part_0/demo_environment.py
+
+Every decision comes back with its reason, and is printed once:
+
+    device  cpu       no CUDA or MPS device is there
+    amp     bfloat16  a layer of width 512 took 11.2 ms in bfloat16, 31.0 ms in float32
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("GOMP_SPINCOUNT", "300000")  # torch reads it when loaded: see keep_memory
+import numpy as np
+import torch
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+AMP_TYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+# ---------------------------------------------------------------- device and mixed precision
+
+@dataclass(frozen=True)
+class Runtime:
+    """What a script runs on, with the reasons. Made by `choose_runtime`."""
+
+    device: torch.device
+    amp_dtype: torch.dtype | None  # None: plain float32, no autocast
+    device_reason: str
+    amp_reason: str
+
+    @property
+    def amp_name(self) -> str:
+        return "float32" if self.amp_dtype is None else str(self.amp_dtype).removeprefix("torch.")
+
+    def autocast(self):
+        """The context for a forward pass: mixed precision where it was chosen, else nothing."""
+        if self.amp_dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.amp_dtype)
+
+    def grad_scaler(self) -> torch.amp.GradScaler:
+        """fp16 gradients underflow without a scaler; for other types this one does nothing."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
+
+    def describe(self) -> str:
+        return (f"device  {self.device!s:9s} {self.device_reason}\n"
+                f"amp     {self.amp_name:9s} {self.amp_reason}")
+
+
+def choose_device(name: str = "auto") -> tuple[torch.device, str]:
+    """Name -> (device, reason). Raises ValueError when the named device is not there."""
+    kind = name.split(":")[0]
+    if kind not in DEVICES:
+        raise ValueError(f"--device {name}: unknown; choose one of {', '.join(DEVICES)}")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"--device {name}: torch {torch.__version__} sees no CUDA device; "
+                         "use --device cpu or install a CUDA build of torch")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("--device mps: no Apple GPU is there; use --device cpu")
+    if kind != "auto":
+        try:
+            torch.empty(0, device=name)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from None
+        return torch.device(name), "as asked"
+    if torch.cuda.is_available():
+        return torch.device("cuda"), torch.cuda.get_device_name()
+    if torch.backends.mps.is_available():
+        return torch.device("mps"), "an Apple GPU is there, and no CUDA device"
+    return torch.device("cpu"), "no CUDA or MPS device is there"
+
+
+def time_layer(width: int, amp_dtype: torch.dtype | None, device: torch.device,
+               rows: int = 1024, repeats: int = 5) -> float:
+    """Seconds for one MLP of this width, forward and backward: the fastest of `repeats`."""
+    runtime = Runtime(device, amp_dtype, "", "")
+    layer = torch.nn.Sequential(torch.nn.Linear(width, 4 * width), torch.nn.GELU(),
+                                torch.nn.Linear(4 * width, width)).to(device)
+    x = torch.randn(rows, width, device=device)
+    best = float("inf")
+    for _ in range(repeats + 1):  # the first is warm-up, and never the fastest
+        synchronize(device)
+        start = time.perf_counter()
+        with runtime.autocast():
+            loss = layer(x).square().mean()
+        loss.backward()
+        synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def choose_amp(name: str, device: torch.device, width: int) -> tuple[torch.dtype | None, str]:
+    """Name ("auto", "float32", "bfloat16", "float16") -> (autocast type or None, reason).
+
+    On a CPU "auto" tries a layer as wide as the model: casting costs more than it saves where the
+    layers are narrow.
+    """
+    if name != "auto":
+        if name not in AMP_TYPES:
+            raise ValueError(f"--amp {name}: unknown; choose auto, {', '.join(AMP_TYPES)}")
+        return AMP_TYPES[name], "as asked"
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported():
+            return torch.bfloat16, "the GPU has bfloat16"
+        return torch.float16, "the GPU has no bfloat16; a gradient scaler is used"
+    if device.type == "mps":
+        return None, "float32 is the safe choice on MPS"
+    generator_state = torch.get_rng_state()  # the probe must not move anybody's random numbers
+    wide, narrow = (time_layer(width, dtype, device) for dtype in (None, torch.bfloat16))
+    torch.set_rng_state(generator_state)
+    reason = (f"a layer of width {width} took {narrow * 1e3:.1f} ms in bfloat16, "
+              f"{wide * 1e3:.1f} ms in float32")
+    return (torch.bfloat16 if narrow < 0.8 * wide else None), reason
+
+
+def keep_memory() -> None:
+    """Freed memory stays with this process: steps on a CPU are up to a fifth faster.
+
+    Else glibc hands every large tensor back to the system when it is freed, and the next one of
+    the same size costs a page fault for every 4 kB of it. On other systems nothing is changed.
+    (The other half is GOMP_SPINCOUNT, above: threads that wait for work of the next layer look for
+    it a while before they fall asleep. It helps where this file is imported before torch.)
+    """
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # as in glibc's malloc.h
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(top_pad, 2**26)
+    mallopt(mmap_threshold, 2**30)
+
+
+def choose_runtime(device: str = "auto", amp: str = "auto", *, width: int = 512,
+                   quiet: bool = False) -> Runtime:
+    """Pick device and number format, print both with the reason, and return them.
+
+    `width` is the model's n_embd: on a CPU the number format depends on it.
+    """
+    chosen, device_reason = choose_device(device)
+    if chosen.type == "cpu":
+        keep_memory()
+    amp_dtype, amp_reason = choose_amp(amp, chosen, width)
+    runtime = Runtime(chosen, amp_dtype, device_reason, amp_reason)
+    if not quiet:
+        print(runtime.describe())
+    return runtime
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished: needed before a clock is read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most memory used so far, in MB: of the GPU, or of this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    import resource  # not on Windows, hence not at the top
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3  # bytes there, kB on Linux
+
+
+def seed_everything(seed: int) -> None:
+    """One seed for Python, NumPy and PyTorch (all devices)."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"--seed {seed}: must be from 0 to 2**32 - 1")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+# ---------------------------------------------------------------- files
+
+def here(script: str) -> Path:
+    """The folder of a script, given its `__file__`: the part's own folder."""
+    return Path(script).resolve().parent
+
+
+def out_folder(script: str, out: str | None = None) -> Path:
+    """Where a script writes: `--out` if given, else `out/` beside the script. Made, and tried."""
+    folder = Path(out).expanduser() if out else here(script) / "out"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"--out {folder}: cannot write there ({error.strerror or error})") from None
+    return folder
+
+
+@contextmanager
+def replacing(path: Path):
+    """Yield a temporary path beside `path`; move it into place only if the block succeeds.
+
+    Whatever stood at `path` stays whole until the new file is complete.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_json(path: Path, data) -> None:
+    """Write `data` as JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def save_results(path: Path, *, name: str, preset: str, seed: int, runtime: Runtime,
+                 seconds: float, tokens: int, parameters: int, metrics: dict) -> dict:
+    """Write the JSON that lies beside every checkpoint: the same keys in every part."""
+    results = {
+        "name": name, "preset": preset, "seed": seed,
+        "device": str(runtime.device), "amp": runtime.amp_name, "torch": torch.__version__,
+        "seconds": round(seconds, 2), "tokens": tokens,
+        "tokens_per_second": round(tokens / max(seconds, 1e-9), 1), "parameters": parameters,
+        "peak_memory_mb": round(peak_memory_mb(runtime.device), 1), "metrics": metrics,
+    }
+    save_json(path, results)
+    return results
+
+
+# ---------------------------------------------------------------- the command line
+
+def make_parser(doc: str, *, presets: tuple[str, ...] = (), preset: str = "",
+                seed: int = 0, runs_model: bool = True) -> argparse.ArgumentParser:
+    """A parser with the flags that mean the same everywhere: --device --amp --seed …"""
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if presets:
+        parser.add_argument("--preset", choices=presets, default=preset,
+                            help=f"a named group of settings (default: {preset})")
+    if runs_model:
+        parser.add_argument("--device", default="auto",
+                            help="auto, cpu, cuda, cuda:N or mps (default: auto, the best)")
+        parser.add_argument("--amp", choices=("auto", *AMP_TYPES), default="auto",
+                            help="number format of products (default: auto, the faster here)")
+    parser.add_argument("--seed", type=int, default=seed, help=f"random seed (default: {seed})")
+    parser.add_argument("--out", default=None,
+                        help="folder for all that is written (default: out/ beside the script)")
+    return parser
+
+
+def print_table(header: list[str], rows: list[list], title: str = "") -> None:
+    """Print an aligned table: text to the left, numbers to the right."""
+    cells = [[cell if isinstance(cell, str) else format_number(cell) for cell in row]
+             for row in rows]
+    widths = [max(len(line[i]) for line in [header, *cells]) for i in range(len(header))]
+    is_text = [all(isinstance(row[i], str) for row in rows) for i in range(len(header))]
+
+    def line(values):
+        padded = [v.ljust(w) if left else v.rjust(w)
+                  for v, w, left in zip(values, widths, is_text)]
+        return "  ".join(padded).rstrip()
+
+    if title:
+        print(f"\n{title}")
+    print(line(header))
+    print("  ".join("-" * width for width in widths))
+    for row in cells:
+        print(line(row))
+
+
+def format_number(value) -> str:
+    """A number as a table shows it: 1,234,567  0.1235  1.5e-06."""
+    if value is None:
+        return "-"
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, (int, np.integer)):
+        return f"{value:,}"
+    value = float(value)
+    if value != 0 and abs(value) < 1e-3:
+        return f"{value:.1e}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def run_main(main) -> None:
+    """Run a script's `main`. A user's mistake ends in one clear line and status 2, no traceback.
+
+    The traceback of such an error is shown when the environment variable TRACEBACK is set.
+    """
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        if os.environ.get("TRACEBACK"):
+            raise
+        if isinstance(error, BrokenPipeError):  # the reader of our output left, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nstopped by Ctrl-C", file=sys.stderr)
+        sys.exit(130)

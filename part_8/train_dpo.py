@@ -1,0 +1,259 @@
+"""DPO: the tuned model learns from pairs directly; no reward model, no rollouts in the loop.
+
+    python part_8/train_dpo.py                     from part 6's sft.pt, on part 7's pairs
+    python part_8/train_dpo.py --data pairs.jsonl.gz    chosen/rejected records of your own
+
+The pairs are part 7's: replies drawn from the tuned model and replies with a fault, ordered by the
+judge, a tenth of the labels flipped. One pass. part_7's reward model is read for the report alone.
+Writes out/dpo.pt, dpo.json, dpo.png.
+"""
+
+from runtime import (
+    choose_runtime,
+    here,
+    make_parser,
+    out_folder,
+    print_table,
+    run_main,
+    save_results,
+    seed_everything,
+)
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import plotting
+import torch
+from chat_format import encode_prompt
+from checkpoint import load_checkpoint, save_checkpoint
+from dpo import dpo_loss
+from evaluate import is_chat_model
+from optim import model_state
+from policy import Rows, frozen_copy, response_logp, two_rates
+from ppo_settings import add_flags, chosen, flag_of, setting
+from preferences import FLIPPED, asked_items, read_pairs, world_pairs
+from quality_report import compare
+from reward_sources import draw_replies
+from rollout import as_rollout
+from schedule import Schedule
+from scoring import load_source
+from torch import nn
+from tqdm import tqdm
+
+SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
+SFT_WITH = "python part_6/train_sft.py (about 4 minutes)"
+REWARD = here(__file__).parent / "part_7" / "out" / "reward.pt"
+REWARD_WITH = "python part_7/train_reward.py (about 2 minutes)"
+
+
+@dataclass(frozen=True)
+class DPOSettings:
+    """One run. Every field is also a flag."""
+
+    items: int = setting(3000, "instructions to make pairs of, half of them not tuned on")
+    pairs_an_item: int = setting(10, "most pairs of one instruction")
+    pairs: int = setting(4000, "most pairs to learn from")
+    pairs_a_step: int = setting(32, "pairs in one optimizer step")
+    peak: float = setting(3e-5, "highest learning rate")
+    gain_rate: float = setting(300.0, "the rate of the norms' gains, as a multiple")
+    beta: float = setting(0.1, "how dear it is to leave the reference")
+    smoothing: float = setting(0.1, "share of labels believed to be wrong")
+    gold_weight: float = setting(0.2, "weight of the chosen reply's own loss, eq. 8.13")
+    flipped: float = setting(FLIPPED, "share of labels turned round")
+    max_norm: float = setting(1.0, "largest norm of the gradient")
+
+    def __post_init__(self):
+        for name in ("items", "pairs_an_item", "pairs", "pairs_a_step"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must be at least 1")
+        for name in ("peak", "gain_rate", "beta", "max_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must be above 0")
+        for name in ("smoothing", "flipped"):
+            if not 0 <= getattr(self, name) < 0.5:
+                raise ValueError(f"{flag_of(name)} {getattr(self, name)}: at least 0, below 0.5")
+        if self.gold_weight < 0:
+            raise ValueError(f"--gold-weight {self.gold_weight}: must not be below 0")
+
+
+def world_training_pairs(settings: DPOSettings, model, tokenizer, runtime, seed: int) -> list:
+    """The pairs that part 7's reward model learns from with the same seed; of those the first
+    `pairs`, which are in random order."""
+    half = settings.items // 2
+    asked = asked_items(settings.items - half, "train", seed)
+    asked += asked_items(half, "validation", seed)
+    drawn = draw_replies(model, tokenizer, asked, runtime, each=2, seed=seed)
+    return world_pairs(asked, drawn, seed=seed, flipped=settings.flipped,
+                       per_item=settings.pairs_an_item)[:settings.pairs]
+
+
+@dataclass(frozen=True)
+class PairTokens:
+    """One pair as tokens: a prompt and its two replies."""
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+    @property
+    def longest(self) -> int:
+        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+
+
+def pair_tokens(pairs: list, tokenizer, context: int) -> tuple[list[PairTokens], int]:
+    """-> (the pairs that fit and can be told apart, how many were left out)."""
+    found = []
+    for pair in pairs:
+        replies = [(tokenizer.encode(f" {reply.text}") if reply.text else [])
+                   + ([tokenizer.end] if reply.ended else [])
+                   for reply in (pair.chosen, pair.rejected)]
+        tokens = PairTokens(encode_prompt(list(pair.prompt), tokenizer), *replies)
+        if all(replies) and replies[0] != replies[1] and tokens.longest <= context:
+            found.append(tokens)
+    return found, len(pairs) - len(found)
+
+
+def pair_rows(pairs: list[PairTokens], end: int, pad: int, device) -> Rows:
+    """P pairs -> 2P rows, all chosen ones first."""
+    replies = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
+    nothing = [[0.0] * len(reply) for reply in replies]
+    return as_rollout([pair.prompt for pair in pairs] * 2, replies, nothing, end, pad, device).rows
+
+
+def batches_of(pairs: list[PairTokens], size: int, seed: int) -> list[list[PairTokens]]:
+    """One pass in batches of like length, the batches in random order."""
+    rng = random.Random(f"order {seed}")
+    order = sorted(rng.sample(pairs, len(pairs)), key=lambda pair: pair.longest)
+    batches = [order[i:i + size] for i in range(0, len(order), size)]
+    rng.shuffle(batches)
+    return batches
+
+
+def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, seed: int) -> list:
+    """One pass over the pairs -> the log, a dictionary a step."""
+    batches = batches_of(pairs, settings.pairs_a_step, seed)
+    schedule = Schedule("linear", settings.peak, 0.0, 0.1)
+    optimizer = torch.optim.AdamW(two_rates(body, settings.gain_rate), lr=settings.peak,
+                                  betas=(0.9, 0.99), eps=1e-5, weight_decay=0.0, fused=True)
+    scaler, log = runtime.grad_scaler(), []
+    for step, batch in enumerate(tqdm(batches, desc="dpo", mininterval=1.0), 1):
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(step / len(batches)) * group["scale"]
+        rows = pair_rows(batch, tokenizer.end, tokenizer.pad, runtime.device)
+        with runtime.autocast():
+            logp = response_logp(body, rows)
+            with torch.no_grad():
+                ref_logp = response_logp(reference, rows).sum(1)
+        one, other = logp.sum(1).chunk(2)
+        found = dpo_loss(one, other, *ref_logp.chunk(2), beta=settings.beta,
+                         smoothing=settings.smoothing)
+        labels = rows.is_response[:len(batch)].sum()
+        loss = found.loss - settings.gold_weight * one.sum() / labels  # eq. 8.13
+        if not torch.isfinite(loss):
+            raise ValueError(f"step {step}: the loss is {float(loss)}; lower --peak")
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(body.parameters(), settings.max_norm)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        log.append({"step": step, "loss": float(found.loss.detach()), "accuracy": found.accuracy,
+                    "chosen": found.chosen, "rejected": found.rejected,
+                    "chosen_change": float((one.detach() - ref_logp[:len(batch)]).mean())})
+    return log
+
+
+def draw(log: list[dict], metrics: dict, settings: DPOSettings, seed: int, path: Path) -> None:
+    """The implicit rewards of both sides, and the share of pairs in the right order."""
+    last = log[-max(1, len(log) // 10):]
+    accuracy = sum(line["accuracy"] for line in last) / len(last)
+    title = f"DPO: {accuracy:.0%} of the last tenth's pairs in order"
+    if "quality_after" in metrics:
+        title += (f"; true quality {metrics['quality_before']:.3f} to "
+                  f"{metrics['quality_after']:.3f}")
+    fig, (left, right) = plotting.figure(
+        title, f"{len(log)} steps of {settings.pairs_a_step} pairs, one pass, β = {settings.beta}, "
+        f"{settings.flipped:.0%} of the labels flipped, seed {seed}", 2)
+    steps = [line["step"] for line in log]
+    for name, color in (("chosen", plotting.BLUE), ("rejected", plotting.ORANGE)):
+        values = [line[name] for line in log]
+        left.plot(steps, values, color=color, lw=1.2)
+        plotting.end_label(left, steps, values, name, color)
+    left.set(xlabel="step", ylabel="implicit reward (nats times β)")
+    left.margins(x=0.2)
+    right.plot(steps, [line["accuracy"] for line in log], color=plotting.BLUE, lw=1.2)
+    right.axhline(1 - settings.flipped, color=plotting.GREY, lw=0.8, ls="--")
+    right.set(xlabel="step", ylabel="share of pairs in the right order", ylim=(0, 1.02))
+    plotting.save(fig, path)
+
+
+def parse_args(argv=None):
+    parser = make_parser(__doc__)
+    add_flags(parser, DPOSettings)
+    parser.add_argument("--sft", type=Path, default=SFT,
+                        help="the tuned model (default: part_6/out/sft.pt)")
+    parser.add_argument("--reward", type=Path, default=REWARD,
+                        help="for the report alone (default: part_7/out/reward.pt)")
+    parser.add_argument("--data", type=Path, default=None,
+                        help="chosen/rejected records, .json, .jsonl, .gz (default: the world)")
+    parser.add_argument("--eval-prompts", type=int, default=300,
+                        help="held-out prompts at the end, 0 for none (default: 300)")
+    parser.add_argument("--eval-samples", type=int, default=4,
+                        help="replies to each of them (default: 4)")
+    parser.add_argument("--eval-exact", type=int, default=420,
+                        help="held-out questions for exact match, 0 for none (default: 420)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    settings, out = chosen(DPOSettings(), args), out_folder(__file__, args.out)
+    body, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
+    if not is_chat_model(tokenizer):
+        raise ValueError(f"{args.sft}: knows no roles; make a chat model with: {SFT_WITH}")
+    runtime = choose_runtime(args.device, args.amp, width=body.config.n_embd)
+    source = load_source(args.reward, tokenizer, runtime, REWARD_WITH) if args.eval_prompts \
+        else None
+    seed_everything(args.seed)
+    body.to(runtime.device)
+    start = time.perf_counter()
+    if args.data is None:
+        pairs = world_training_pairs(settings, body, tokenizer, runtime, args.seed)
+    else:
+        pairs, reasons = read_pairs(args.data)
+        print("\n".join(f"left out {reason}" for reason in reasons), end="\n" if reasons else "")
+    tokens, left_out = pair_tokens(pairs, tokenizer, body.config.block_size)
+    if not tokens:
+        raise ValueError(f"no pair fits into a context of {body.config.block_size} tokens")
+    making = time.perf_counter() - start
+    print(f"data    {len(tokens):,} pairs ({left_out} left out), made in {making:.0f} s")
+    reference = frozen_copy(body)
+    body.eval()  # dropout would make the two sides differ by chance
+    start = time.perf_counter()
+    log = train(body, reference, tokens, tokenizer, runtime, settings, args.seed)
+    seconds = time.perf_counter() - start
+    metrics = {"pairs": len(tokens), "seconds_of_pairs": round(making, 2),
+               "train_accuracy": log[-1]["accuracy"], "chosen_change": log[-1]["chosen_change"]}
+    if args.eval_prompts:
+        metrics |= compare(body, reference, source, tokenizer, runtime, prompts=args.eval_prompts,
+                           samples=args.eval_samples, exact=args.eval_exact, seed=args.seed)[0]
+    save_checkpoint(out / "dpo.pt", weights=model_state(body), config=body.config,
+                    tokenizer=tokenizer, step=len(log), settings={k: str(v) for k, v
+                                                                  in vars(args).items()},
+                    metrics=metrics)
+    save_results(out / "dpo.json", name="dpo", preset="", seed=args.seed, runtime=runtime,
+                 seconds=seconds, tokens=sum(2 * len(p.prompt) + len(p.chosen) + len(p.rejected)
+                                             for p in tokens),
+                 parameters=body.count_parameters(), metrics=metrics)
+    print_table(["measured", "value"], [[name, value] for name, value in metrics.items()
+                                        if isinstance(value, (int, float))],
+                f"{out / 'dpo.pt'}: {len(log)} steps in {seconds:.0f} s")
+    draw(log, metrics, settings, args.seed, out / "dpo.png")
+
+
+if __name__ == "__main__":
+    run_main(main)

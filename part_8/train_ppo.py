@@ -1,0 +1,248 @@
+"""RLHF with PPO: the tuned model learns what the reward model likes, close to where it was.
+
+    python part_8/train_ppo.py                      from part 6's sft.pt and part 7's reward.pt
+    python part_8/train_ppo.py --no-adaptive --beta 0       without the KL penalty
+    python part_8/train_ppo.py --data chats.jsonl   prompts of your own (their answers are not read)
+    python part_8/train_ppo.py --resume             go on after a stop
+
+Each step: replies are drawn, scored by the reward model, and learnt from (ppo_loop.py). The judge
+is asked only at the end, on held-out prompts. Writes out/ppo.pt, ppo.json, ppo.png, log.jsonl.
+"""
+
+from runtime import (
+    choose_runtime,
+    here,
+    make_parser,
+    out_folder,
+    run_main,
+    seed_everything,
+)
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import random
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from chat_format import encode_prompt, messages_of, read_conversations
+from checkpoint import Checkpoints, load_checkpoint
+from evaluate import is_chat_model
+from interrupt import StopOnSignal
+from logger import Logger
+from optim import load_model_state, load_optimizer_state, model_state, optimizer_state
+from ppo_loop import PPO
+from ppo_report import finish
+from ppo_settings import PRESETS, PPOSettings, add_flags, chosen, differences
+from preferences import asked_items
+from rollout import roll_out
+from scoring import load_source
+from tqdm import tqdm
+
+SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
+SFT_WITH = "python part_6/train_sft.py (about 4 minutes)"
+REWARD = here(__file__).parent / "part_7" / "out" / "reward.pt"
+REWARD_WITH = "python part_7/train_reward.py (about 2 minutes)"
+WITHOUT = ("story questions",)  # five times as long as the others, and answered already
+
+
+def world_prompts(n: int, seed: int, tokenizer, unseen: float = 0.5) -> list[list[int]]:
+    """n prompts, a share `unseen` of content that tuning kept aside (split "validation"): PPO needs
+    no answers, and what was tuned on is mostly right already, in all of a prompt's replies."""
+    kept_aside = round(unseen * n)
+    asked = [item for split, many in (("train", n - kept_aside), ("validation", kept_aside))
+             for item in [item for item in asked_items(2 * n, split, seed)
+                          if item.skill not in WITHOUT][:many]]
+    return [encode_prompt(messages_of(item), tokenizer) for item in asked]
+
+
+def worth_asking(scores: torch.Tensor, share: float) -> list[int]:
+    """Scores (P, S) of S replies to each prompt -> the numbers of the prompts whose scores differ
+    most, `share` of all. Where all replies are worth the same there is nothing to learn."""
+    count = max(1, round(share * len(scores)))
+    order = scores.std(1).argsort(descending=True, stable=True)
+    return sorted(order[:count].tolist())
+
+
+def file_prompts(path: Path, tokenizer, longest: int) -> list[list[int]]:
+    """The conversations of a file up to their last answer; those of more than `longest` tokens are
+    left out, and said so."""
+    conversations, skipped = read_conversations(path)
+    print("\n".join(f"skipped {line}" for line in skipped), end="\n" if skipped else "")
+    prompts = [encode_prompt(conversation[:-1], tokenizer) for conversation in conversations]
+    kept = [prompt for prompt in prompts if len(prompt) <= longest]
+    if len(kept) < len(prompts):
+        print(f"left out {len(prompts) - len(kept)} prompts of more than {longest} tokens")
+    if not kept:
+        raise ValueError(f"{path}: no prompt of at most {longest} tokens; lower --max-new")
+    return kept
+
+
+def prompts_of_step(pool: list, step: int, count: int, seed: int) -> list:
+    """`count` prompts for a step, a function of the step alone: pass by pass through the pool, each
+    pass in an order of its own. A pool of one prompt is asked `count` times."""
+    found, orders = [], {}
+    for place in range(step * count, (step + 1) * count):
+        turn, index = divmod(place, len(pool))
+        if turn not in orders:
+            orders[turn] = random.Random(f"prompts {seed} {turn}").sample(range(len(pool)),
+                                                                          len(pool))
+        found.append(pool[orders[turn][index]])
+    return found
+
+
+class Run:
+    """Everything a run needs, put together once; `train` below only takes steps."""
+
+    def __init__(self, args):
+        self.args, self.settings = args, chosen(PRESETS[args.preset], args)
+        self.out = out_folder(__file__, args.out)
+        body, self.tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
+        if not is_chat_model(self.tokenizer):
+            raise ValueError(f"{args.sft}: knows no roles; make a chat model with: {SFT_WITH}")
+        self.runtime = choose_runtime(args.device, args.amp, width=body.config.n_embd)
+        seed_everything(args.seed)
+        s, context = self.settings, body.config.block_size
+        if s.max_new >= context:
+            raise ValueError(f"--max-new {s.max_new}: the context has {context} tokens, the "
+                             "prompt's included")
+        self.source = load_source(args.reward, self.tokenizer, self.runtime, REWARD_WITH,
+                                  normalise=s.normalise, no_end_penalty=s.no_end_penalty,
+                                  block_size=context)
+        self.prompts = (world_prompts(s.pool, args.seed, self.tokenizer, s.unseen)
+                        if args.data is None else
+                        file_prompts(args.data, self.tokenizer, context - s.max_new))
+        self.ppo = PPO(body.to(self.runtime.device), self.source, s, end=self.tokenizer.end,
+                       pad=self.tokenizer.pad, runtime=self.runtime, seed=args.seed)
+        self.checkpoints = Checkpoints(self.out / "checkpoints", 2)
+        self.seconds, self.tokens, self.laps = 0.0, 0, {}
+        self.kept: list[int] = []
+        log_bytes = self.load()
+        self.kept = self.kept or self.choose()
+        self.pool = [self.prompts[i] for i in self.kept]
+        self.logger = Logger(self.out, start_step=self.ppo.steps_done, log_bytes=log_bytes,
+                             tensorboard=not args.no_tensorboard, settings=self.described())
+
+    def choose(self) -> list[int]:
+        """The numbers of the prompts to learn from: all are asked `copies` times first."""
+        s, start = self.settings, time.perf_counter()
+        if s.kept == 1 or s.copies == 1:
+            return list(range(len(self.prompts)))
+        tried = roll_out(self.ppo.policy.body, self.prompts, s.max_new, end=self.tokenizer.end,
+                         pad=self.tokenizer.pad, copies=s.copies, runtime=self.runtime,
+                         generator=torch.Generator().manual_seed(self.args.seed))
+        kept = worth_asking(self.source(tried).view(-1, s.copies), s.kept)
+        self.seconds += time.perf_counter() - start
+        self.laps["choosing prompts"] = time.perf_counter() - start
+        return kept
+
+    def described(self) -> dict:
+        """What must be the same for a resume to be the same run."""
+        return {**asdict(self.settings), "seed": self.args.seed, "data": str(self.args.data),
+                "sft": str(self.args.sft), "reward": str(self.args.reward),
+                "tokenizer": self.tokenizer.fingerprint}
+
+    def load(self) -> int:
+        """Go on from the newest checkpoint with --resume -> bytes of the log that are valid."""
+        found = self.checkpoints.newest() if self.args.resume else None
+        if found is None:
+            if self.args.resume:
+                print(f"resume  {self.checkpoints.folder} holds no checkpoint: starts at step 0")
+            self.checkpoints.clear()
+            return 0
+        path, saved = found
+        changed = differences(saved["settings"], self.described())
+        if changed:
+            raise ValueError("these settings differ from the checkpoint's; give the old ones, or "
+                             "start again without --resume:\n  " + "\n  ".join(changed))
+        training = saved["training"]
+        load_model_state(self.ppo.policy, saved["weights"])
+        load_optimizer_state(self.ppo.policy, self.ppo.optimizer, training["optimizer"])
+        self.ppo.load_state(training["ppo"])
+        self.seconds, self.tokens = training["seconds"], training["tokens"]
+        self.laps, self.kept = training["laps"], training["kept"]
+        print(f"resume  {path}")
+        return training["log_bytes"]
+
+    def save(self) -> None:
+        policy = self.ppo.policy
+        training = {"optimizer": optimizer_state(policy, self.ppo.optimizer),
+                    "ppo": self.ppo.state(), "seconds": self.seconds, "tokens": self.tokens,
+                    "laps": self.laps, "kept": self.kept, "log_bytes": self.logger.bytes_written()}
+        self.checkpoints.save(self.ppo.steps_done, None, weights=model_state(policy),
+                              config=policy.config, tokenizer=self.tokenizer,
+                              settings=self.described(), metrics={}, training=training)
+
+
+def train(run: Run) -> bool:
+    """Take steps until the run is done -> True, or until someone stops it -> False.
+
+    Raises ValueError, with the reason, where the policy collapses; checkpoints stay.
+    """
+    s, ppo = run.settings, run.ppo
+    with StopOnSignal() as stop, tqdm(total=s.steps, initial=ppo.steps_done, desc="ppo",
+                                      mininterval=1.0) as bar:
+        while ppo.steps_done < s.steps:
+            start = time.perf_counter()
+            prompts = prompts_of_step(run.pool, ppo.steps_done, s.prompts, run.args.seed)
+            try:
+                found = ppo.step(prompts)
+            except FloatingPointError as error:
+                raise ValueError(f"the run collapsed and was stopped: {error}") from None
+            seconds = found.pop("seconds")
+            run.seconds += time.perf_counter() - start
+            run.tokens += round(found["length"] * s.rollout_rows)
+            run.laps = {name: run.laps.get(name, 0.0) + x for name, x in seconds.items()}
+            run.logger.log(ppo.steps_done, **found)
+            run.logger.log_timing(ppo.steps_done, **seconds)
+            bar.update()
+            bar.set_postfix_str(f"score {found['score']:.2f}, KL {found['kl']:.1f}")
+            stopped = stop.requested or ppo.steps_done == run.args.stop_at
+            if stopped or ppo.steps_done % s.save_every == 0:
+                run.save()
+            if stopped and ppo.steps_done < s.steps:
+                return False
+    return True
+
+
+def parse_args(argv=None):
+    parser = make_parser(__doc__, presets=tuple(PRESETS), preset="tiny")
+    add_flags(parser, PPOSettings)
+    parser.add_argument("--sft", type=Path, default=SFT,
+                        help="the tuned model (default: part_6/out/sft.pt)")
+    parser.add_argument("--reward", type=Path, default=REWARD,
+                        help="the reward model (default: part_7/out/reward.pt)")
+    parser.add_argument("--data", type=Path, default=None,
+                        help="Alpaca or chat records to take prompts from (default: the world)")
+    parser.add_argument("--eval-prompts", type=int, default=300,
+                        help="held-out prompts at the end, 0 for none (default: 300)")
+    parser.add_argument("--eval-samples", type=int, default=4,
+                        help="replies to each of them (default: 4)")
+    parser.add_argument("--eval-exact", type=int, default=420,
+                        help="held-out questions for exact match, 0 for none (default: 420)")
+    parser.add_argument("--resume", action="store_true",
+                        help="go on from the newest checkpoint in --out (default: off)")
+    parser.add_argument("--stop-at", type=int, default=None,
+                        help="stop and save after this step, as Ctrl-C would (default: never)")
+    parser.add_argument("--no-tensorboard", action="store_true",
+                        help="write log.jsonl only (default: off)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    run = Run(args)
+    print(f"prompts {len(run.pool):,} of {len(run.prompts):,}; {run.settings.rollout_rows} replies "
+          "a step")
+    try:
+        if train(run):
+            finish(run)
+        else:
+            print(f"stopped after step {run.ppo.steps_done}; go on with --resume")
+    finally:
+        run.logger.close()
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,148 @@
+"""Checkpoints: one file that is complete, written whole or not at all, and checked when read.
+
+    weights, model settings, tokenizer        what parts 5 to 9 need
+    step, optimizer, scaler, seconds, log     what a resume needs ("training")
+    format number, settings, metrics          what a reader needs
+
+Used   train.py writes; sample.py, eval.py and the later parts read   (lesson 4.4)
+
+torch.load does not notice a flipped bit: it returns a wrong number (a test shows it). A .pt file is
+a zip archive, and zip keeps a checksum of every record; `verify` has Python compare them.
+"""
+
+import pickle
+import zipfile
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import torch
+from model import GPT, GPTConfig
+from runtime import replacing
+from tokenizer import Tokenizer
+
+# CHANGED in part 4: the tokenizer, and all that a resume needs
+FORMAT = 4  # of this file; counts up when a field changes its meaning
+# CHANGED in part 4: another part
+KIND = "gpt of part 4"
+# CHANGED in part 4: what a resume needs
+FIELDS = ("format", "kind", "config", "weights", "tokenizer", "step", "settings", "metrics",
+          "training")
+
+
+# CHANGED in part 4: weights gathered from all processes, a tokenizer, the state of training
+def save_checkpoint(path: Path, *, weights: dict, config: GPTConfig, tokenizer: Tokenizer,
+                    step: int, settings: dict, metrics: dict, training: dict | None = None) -> None:
+    """Write a checkpoint, whole or not at all. `training`: what only a resume needs.
+
+    Raises OSError, with the way out, when the disk is full or the folder cannot be written.
+    """
+    checkpoint = {"format": FORMAT, "kind": KIND, "config": asdict(config), "weights": weights,
+                  "tokenizer": tokenizer.to_dict(), "step": step, "settings": settings,
+                  "metrics": metrics, "training": training}
+    try:
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            torch.save(checkpoint, file)  # by name, torch would write that name into the file
+            file.flush()
+    except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
+        reason = str(error).splitlines()[0]
+        raise OSError(f"{path}: the checkpoint could not be written ({reason}); "
+                      "free some space there, or choose another folder with --out") from None
+
+
+# NEW in part 4
+def verify(path: Path, remedy: str) -> None:
+    """Raise ValueError if a file is not a whole zip archive with the right checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise ValueError(f"{path}: not a checkpoint, or cut short ({error}); {remedy}") from None
+    if damaged:
+        raise ValueError(f"{path}: damaged, the checksum of {damaged} is wrong; {remedy}")
+
+
+# CHANGED in part 4: checksums are compared first
+def read_checkpoint(path: Path, *, make_with: str = "python part_4/train.py") -> dict:
+    """Read a checkpoint file and check that it is one of ours, and whole."""
+    path = Path(path).expanduser()
+    remedy = f"make it with: {make_with}"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such checkpoint; {remedy}")
+    verify(path, remedy)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path}: not a checkpoint, or cut short ({reason[:90]}); "
+                         f"{remedy}") from None
+    if not isinstance(checkpoint, dict) or "format" not in checkpoint:
+        raise ValueError(f"{path}: a PyTorch file, but no checkpoint of this part; {remedy}")
+    if checkpoint["format"] != FORMAT or checkpoint.get("kind") != KIND:
+        raise ValueError(f"{path}: holds format {checkpoint['format']}, kind "
+                         f"{checkpoint.get('kind')!r}; this part reads format {FORMAT}, "
+                         f"kind {KIND!r}; {remedy}")
+    missing = [name for name in FIELDS if name not in checkpoint]
+    if missing:
+        raise ValueError(f"{path}: the checkpoint lacks {', '.join(missing)}; {remedy}")
+    return checkpoint
+
+
+# CHANGED in part 4: gives the tokenizer too
+def load_checkpoint(path: Path, device: torch.device | str = "cpu", *,
+                    make_with: str = "python part_4/train.py") -> tuple[GPT, Tokenizer, dict]:
+    """A checkpoint file -> (the model on `device`, in eval mode; the tokenizer; all its fields)."""
+    checkpoint = read_checkpoint(path, make_with=make_with)
+    known = {field.name for field in fields(GPTConfig)}
+    if set(checkpoint["config"]) != known:
+        odd = ", ".join(sorted(set(checkpoint["config"]) ^ known))
+        raise ValueError(f"{path}: its model settings do not fit this part's GPTConfig ({odd}); "
+                         f"make it with: {make_with}")
+    model = GPT(GPTConfig(**checkpoint["config"]))
+    try:
+        model.load_state_dict(checkpoint["weights"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise ValueError(f"{path}: its weights do not fit its settings ({reason[:120]})") from None
+    tokenizer = Tokenizer.from_dict(checkpoint["tokenizer"], str(path))
+    return model.to(device).eval(), tokenizer, checkpoint
+
+
+# NEW in part 4
+class Checkpoints:
+    """The checkpoints of one run in a folder: step_00000300.pt, … Keeps the last K and the best."""
+
+    def __init__(self, folder: Path, keep: int = 2):
+        self.folder, self.keep = Path(folder), keep
+
+    def paths(self) -> list[Path]:
+        """From the oldest to the newest."""
+        return sorted(self.folder.glob("step_*.pt"))
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"step_{step:08d}.pt"
+
+    def newest(self) -> tuple[Path, dict] | None:
+        """The newest checkpoint that is whole, or None. A damaged one is named and passed over."""
+        for path in reversed(self.paths()):
+            try:
+                return path, read_checkpoint(path)
+            except ValueError as error:
+                print(f"skipped {error}")
+        return None
+
+    def save(self, step: int, best_step: int | None, **content) -> Path:
+        """Write the checkpoint of a step; then, not before, drop those that are not needed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(self.path(step), step=step, **content)
+        kept = {*self.paths()[-self.keep:], *([self.path(best_step)] if best_step else [])}
+        for path in self.paths():
+            if path not in kept:
+                path.unlink()
+        for leftover in self.folder.glob(".step_*.tmp"):  # of a process that was killed
+            leftover.unlink()
+        return self.path(step)
+
+    def clear(self) -> None:
+        """Forget a run: for a fresh start in the same folder."""
+        for path in [*self.paths(), *self.folder.glob(".step_*.tmp")]:
+            path.unlink()

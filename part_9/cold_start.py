@@ -1,0 +1,133 @@
+"""A cold start: examples of both ways to answer, at once and step by step; RL finds out which pays.
+
+    python part_9/cold_start.py                      from part_6/out/sft.pt, minutes
+    python part_9/cold_start.py --steps 1200         more of it: what is left for RL?
+
+The tuned model has never seen a sum of three numbers: it is right in 1% of these tasks, and where
+nothing is ever right, RL has nothing to strengthen. So it reads examples first, of both ways in which
+people answer: a third with steps, the others at once. It imitates both; so, greedily, it mostly
+answers at once, and is mostly wrong. That steps pay is left for RL to find out.
+Writes out/cold.pt and cold.json.
+"""
+
+from runtime import (
+    choose_runtime,
+    here,
+    make_parser,
+    out_folder,
+    print_table,
+    run_main,
+    save_results,
+    seed_everything,
+)
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import random
+import time
+from pathlib import Path
+
+from chat_format import Message
+from checkpoint import load_checkpoint, save_checkpoint
+from evaluate import is_chat_model
+from loop import train_step
+from optim import make_optimizer, model_state
+from schedule import Schedule
+from sft_data import Example, ExampleRows, encode_example, replay_examples, world_examples
+from tasks import direct, problems
+from tokenizer import Tokenizer
+from torch import nn
+from tqdm import tqdm
+
+SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
+SFT_WITH = "python part_6/train_sft.py (about 4 minutes)"
+KEPT = 0.35  # of the examples: part 6's skills, to be kept
+AT_ONCE = 0.6  # of the problems: answered at once, though nobody asked for that
+ASKED = 0.1  # of the problems: answered at once because the question asks for it
+
+
+def cold_examples(n: int, seed: int, tokenizer: Tokenizer, context: int) -> list[Example]:
+    """n examples in random order: answered at once, worked, and some of part 6's to be kept."""
+    rng, found = random.Random(f"cold {seed}"), []
+    kept = int(KEPT * n)
+    for problem in problems(n - kept, "train", seed):
+        way = rng.random()
+        asked = direct(problem, rng) if way < ASKED else problem
+        reply = problem.answer if way < ASKED + AT_ONCE else problem.gold
+        messages = [*asked.messages, Message("assistant", reply)]
+        found.append(encode_example(messages, tokenizer, context)[0])
+    found += old_examples(kept, seed, tokenizer, context)
+    rng.shuffle(found)
+    return [example for example in found if example is not None]
+
+
+def old_examples(n: int, seed: int, tokenizer: Tokenizer, context: int) -> list[Example]:
+    """n of part 6's kind, a fifth of them plain texts: what is not read again is forgotten."""
+    return world_examples(n - n // 5, seed, tokenizer, context)[0] \
+        + replay_examples(n // 5, seed, tokenizer, context)
+
+
+def learn(model: nn.Module, examples: list[Example], steps: int, *, rows: int, peak: float,
+          tokenizer: Tokenizer, runtime, seed: int = 0) -> list[float]:
+    """Tune on the examples, pass after pass, each pass in another order -> the losses. A step reads
+    `rows` rows as long as the context, each packed with several examples."""
+    packed = ExampleRows(examples, model.config.block_size, pad=tokenizer.pad, seed=seed)
+    optimizer = make_optimizer(model, weight_decay=0.0, betas=(0.9, 0.98), rate=peak)
+    schedule, scaler, losses = Schedule("linear", peak, 0.0, 0.1), runtime.grad_scaler(), []
+    model.train()
+    for step in tqdm(range(steps), desc="cold start", mininterval=1.0):
+        ids, targets = packed.batch(step, rows)
+        report = train_step(model, optimizer, ids.to(runtime.device), targets.to(runtime.device),
+                            runtime=runtime, scaler=scaler, begin=tokenizer.begin,
+                            rate=schedule.rate((step + 1) / steps))
+        losses.append(report.loss)
+    model.eval()
+    return losses
+
+
+def parse_args(argv=None):
+    parser = make_parser(__doc__)
+    parser.add_argument("--sft", type=Path, default=SFT,
+                        help="the tuned model (default: part_6/out/sft.pt)")
+    parser.add_argument("--examples", type=int, default=20000,
+                        help="different examples, a fifth of them worked (default: 20000)")
+    parser.add_argument("--steps", type=int, default=600, help="optimizer steps (default: 600)")
+    parser.add_argument("--rows", type=int, default=8,
+                        help="packed rows in a step, some fifty examples (default: 8)")
+    parser.add_argument("--peak", type=float, default=1e-3,
+                        help="highest learning rate (default: 1e-3)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    for name in ("examples", "steps", "rows"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name} {getattr(args, name)}: must be at least 1")
+    seed_everything(args.seed)
+    model, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
+    if not is_chat_model(tokenizer):
+        raise ValueError(f"{args.sft} knows no roles; make a chat model with: {SFT_WITH}")
+    runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
+    out = out_folder(__file__, args.out)
+    model.to(runtime.device)
+    examples = cold_examples(args.examples, args.seed, tokenizer, model.config.block_size)
+    start = time.perf_counter()
+    losses = learn(model, examples, args.steps, rows=args.rows, peak=args.peak,
+                   tokenizer=tokenizer, runtime=runtime, seed=args.seed)
+    seconds = time.perf_counter() - start
+    metrics = {"loss": sum(losses[-10:]) / len(losses[-10:]), "examples": len(examples)}
+    settings = {"seed": args.seed, "examples": args.examples, "steps": args.steps,
+                "rows": args.rows, "peak": args.peak}
+    save_checkpoint(out / "cold.pt", weights=model_state(model), config=model.config,
+                    tokenizer=tokenizer, step=args.steps, settings=settings, metrics=metrics)
+    tokens = args.steps * args.rows * model.config.block_size
+    save_results(out / "cold.json", name="cold", preset="", seed=args.seed, runtime=runtime,
+                 seconds=seconds, tokens=tokens, parameters=model.count_parameters(),
+                 metrics=metrics)
+    print_table(["examples", "steps", "loss at the end", "seconds"],
+                [[len(examples), args.steps, metrics["loss"], seconds]], str(out / "cold.pt"))
+
+
+if __name__ == "__main__":
+    run_main(main)

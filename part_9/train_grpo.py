@@ -1,0 +1,207 @@
+"""GRPO: the model solves problems, a program says which are right, and those get likelier.
+
+    python part_9/train_grpo.py                    from out/cold.pt, verifiable rewards
+    python part_9/train_grpo.py --reward model     part 6's skills, part 7's model as the reward
+    python part_9/train_grpo.py --normaliser sequence --no-scale --beta 0     other forms of the loss
+    python part_9/train_grpo.py --data problems.jsonl      problems of your own, in GSM8K's format
+
+Each step: K replies to each prompt, a reward for each, advantages within the group, one update
+(grpo_loop.py). No value head. Held-out problems are only looked at.
+Writes out/grpo.pt, grpo.json, grpo.png, log.jsonl; with --reward model the names begin grpo_model.
+"""
+
+from runtime import (
+    choose_runtime,
+    here,
+    make_parser,
+    out_folder,
+    run_main,
+    seed_everything,
+)
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import random
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from chat_format import encode_prompt, messages_of
+from checkpoint import load_checkpoint
+from evaluate import is_chat_model
+from evaluate_reasoning import evaluate
+from grpo_loop import GRPO
+from grpo_report import finish_checker, finish_model
+from grpo_settings import PRESETS, GRPOSettings
+from interrupt import StopOnSignal
+from logger import Logger
+from ppo_settings import add_flags, chosen
+from preferences import asked_items
+from rewards import Checker
+from scoring import load_source
+from task_families import FAMILIES
+from tasks import problems, read_gsm8k
+from tqdm import tqdm
+
+COLD = here(__file__) / "out" / "cold.pt"
+COLD_WITH = "python part_9/cold_start.py (some minutes)"
+SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
+SFT_WITH = "python part_6/train_sft.py (about 4 minutes)"
+REWARD = here(__file__).parent / "part_7" / "out" / "reward.pt"
+REWARD_WITH = "python part_7/train_reward.py (about 2 minutes)"
+WITHOUT = ("story questions",)  # as in part 8: long, and answered already
+UNSEEN = 0.8  # as in part 8: the share of content that tuning kept aside
+MODEL_SETTINGS = {"prompts": 32, "group": 8, "max_new": 48, "beta": 0.05, "peak": 3e-5,
+                  "gain_rate": 300.0, "steps": 48}  # for --reward model, where no flag says otherwise
+
+
+class Run:
+    """Everything a run needs, put together once; `train` below only takes steps."""
+
+    def __init__(self, args):
+        self.args, self.by_model = args, args.reward == "model"
+        preset = PRESETS[args.preset]
+        if self.by_model and args.preset == "tiny":
+            preset = replace(preset, **MODEL_SETTINGS)
+        self.settings = chosen(preset, args)
+        self.name = "grpo_model" if self.by_model else "grpo"
+        self.out = out_folder(__file__, args.out)
+        path = args.model or (SFT if self.by_model else COLD)
+        model, self.tokenizer, _ = load_checkpoint(
+            path, make_with=SFT_WITH if self.by_model else COLD_WITH)
+        if not is_chat_model(self.tokenizer):
+            raise ValueError(f"{path}: knows no roles; make a chat model with: {SFT_WITH}")
+        self.context = model.config.block_size
+        if self.settings.max_new >= self.context:
+            raise ValueError(f"--max-new {self.settings.max_new}: the context has {self.context} "
+                             "tokens, the prompt's included")
+        self.runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
+        seed_everything(args.seed)
+        self.tasks = self.make_tasks()
+        self.grpo = GRPO(model, self.make_score(), self.settings, end=self.tokenizer.end,
+                         pad=self.tokenizer.pad, runtime=self.runtime, seed=args.seed)
+        self.seconds, self.tokens, self.laps = 0.0, 0, {}
+        (self.out / "log.jsonl").unlink(missing_ok=True)  # of another run: nothing is resumed
+        self.logger = Logger(self.out, tensorboard=not args.no_tensorboard,
+                             settings=self.described())
+
+    def described(self) -> dict:
+        return {**asdict(self.settings), "seed": self.args.seed, "reward": self.args.reward,
+                "data": str(self.args.data), "tokenizer": self.tokenizer.fingerprint}
+
+    def make_tasks(self) -> list:
+        """What is asked: each once, then again in another order."""
+        s, args = self.settings, self.args
+        if args.data is not None:
+            if self.by_model:
+                raise ValueError("--data holds problems with answers, which the checker reads; "
+                                 "leave out --reward model")
+            found = read_gsm8k(args.data)
+            kept = [p for p in found if len(encode_prompt(p.messages, self.tokenizer)) + s.max_new
+                    <= self.context]
+            if not kept:
+                raise ValueError(f"{args.data}: every question with {s.max_new} tokens for an "
+                                 "answer is longer than the context; lower --max-new")
+            return kept
+        if self.by_model:
+            total = s.steps * s.prompts
+            unseen = round(UNSEEN * total)
+            return [item for split, many in (("train", total - unseen), ("validation", unseen))
+                    for item in [item for item in asked_items(2 * many, split, args.seed)
+                                 if item.skill not in WITHOUT][:many]]
+        families = tuple(args.families) if args.families else None
+        return problems(s.steps * s.prompts, "train", args.seed + 1000, families)
+
+    def make_score(self):
+        """function(rollout, tasks) -> rewards (N,)."""
+        if not self.by_model:
+            return Checker(self.tokenizer, self.args.form_weight)
+        self.source = load_source(REWARD if self.args.reward_model is None else
+                                  self.args.reward_model, self.tokenizer, self.runtime,
+                                  REWARD_WITH)
+        return lambda rollout, tasks: self.source(rollout)
+
+    def tasks_of_step(self, step: int) -> list:
+        """A function of the step alone: pass by pass, each pass in an order of its own."""
+        count, found, orders = self.settings.prompts, [], {}
+        for place in range(step * count, (step + 1) * count):
+            turn, index = divmod(place, len(self.tasks))
+            if turn not in orders:
+                orders[turn] = random.Random(f"tasks {self.args.seed} {turn}").sample(
+                    range(len(self.tasks)), len(self.tasks))
+            found.append(self.tasks[orders[turn][index]])
+        return found
+
+
+def train(run: Run) -> None:
+    """Take steps until the run is done or someone stops it; what was learnt until then is kept."""
+    s, grpo = run.settings, run.grpo
+    look = [] if run.by_model or not run.args.look_every else problems(96, "new_operands",
+                                                                       run.args.seed + 7)
+    with StopOnSignal() as stop, tqdm(total=s.steps, desc="grpo", mininterval=1.0) as bar:
+        while grpo.steps_done < s.steps and not stop.requested:
+            start = time.perf_counter()
+            tasks = run.tasks_of_step(grpo.steps_done)
+            prompts = [encode_prompt(messages_of(t) if run.by_model else t.messages, run.tokenizer)
+                       for t in tasks]
+            try:
+                found = grpo.step(prompts, tasks)
+            except FloatingPointError as error:
+                raise ValueError(str(error)) from None
+            laps = found.pop("seconds")
+            run.seconds += time.perf_counter() - start
+            run.tokens += round(found["length"] * s.prompts * s.group)
+            run.laps = {name: run.laps.get(name, 0.0) + x for name, x in laps.items()}
+            run.logger.log(grpo.steps_done, **found)
+            run.logger.log_timing(grpo.steps_done, **laps)
+            bar.update()
+            bar.set_postfix_str(f"reward {found['reward']:.2f}, KL {found['kl']:.3f}")
+            if look and grpo.steps_done % run.args.look_every == 0:
+                shown = evaluate(grpo.model, run.tokenizer, look, run.runtime)
+                run.logger.log(grpo.steps_done, held_out=shown["accuracy"])
+
+
+def parse_args(argv=None):
+    parser = make_parser(__doc__, presets=tuple(PRESETS), preset="tiny")
+    add_flags(parser, GRPOSettings)
+    parser.add_argument("--reward", choices=("checker", "model"), default="checker",
+                        help="who judges: the checker, or part 7's model (default: checker)")
+    parser.add_argument("--model", type=Path, default=None,
+                        help="where to begin (default: out/cold.pt; part_6/out/sft.pt with "
+                             "--reward model)")
+    parser.add_argument("--reward-model", type=Path, default=None,
+                        help="for --reward model (default: part_7/out/reward.pt)")
+    parser.add_argument("--data", type=Path, default=None,
+                        help="problems in GSM8K's format (default: the world's)")
+    parser.add_argument("--families", nargs="+", choices=tuple(FAMILIES), default=None,
+                        help="families of problems to learn from (default: all)")
+    parser.add_argument("--form-weight", type=float, default=0.2,
+                        help="reward for the right form, beside 1 for the right answer "
+                             "(default: 0.2)")
+    parser.add_argument("--look-every", type=int, default=10,
+                        help="steps between looks at 96 held-out problems, 0: none (default: 10)")
+    parser.add_argument("--eval-problems", type=int, default=300,
+                        help="held-out problems of each split at the end (default: 300)")
+    parser.add_argument("--eval-exact", type=int, default=420,
+                        help="questions on part 6's skills at the end, 0: none (default: 420)")
+    parser.add_argument("--no-tensorboard", action="store_true",
+                        help="write log.jsonl only (default: off)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    if args.eval_problems < 1 or args.eval_exact < 0 or args.look_every < 0:
+        raise ValueError(f"--eval-problems {args.eval_problems} must be at least 1, --eval-exact "
+                         f"{args.eval_exact} and --look-every {args.look_every} at least 0")
+    run = Run(args)
+    print(f"tasks   {len(run.tasks):,}, {run.settings.prompts * run.settings.group} replies a step")
+    try:
+        train(run)
+        (finish_model if run.by_model else finish_checker)(run)
+    finally:
+        run.logger.close()
+
+
+if __name__ == "__main__":
+    run_main(main)

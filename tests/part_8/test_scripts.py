@@ -1,0 +1,109 @@
+"""The scripts as a person runs them: tiny runs, stop and resume, files, mistakes."""
+
+import json
+
+import pytest
+import torch
+from checkpoint import load_checkpoint
+
+pytestmark = pytest.mark.scripts
+SMALL = ("--steps", 4, "--pool", 10, "--kept", 0.5, "--prompts", 4, "--copies", 2,
+         "--minibatch", 4, "--micro-rows", 4, "--max-new", 6, "--save-every", 2, "--amp", "float32", "--no-tensorboard",
+         "--eval-prompts", 0)
+DEMOS = ("demo_gae", "demo_clipping", "demo_ppo", "demo_overoptimization",
+         "demo_wrong_on_purpose", "ablation", "benchmark_rollout")
+
+
+@pytest.fixture
+def models(tiny_sft, tiny_reward):
+    return ("--sft", tiny_sft, "--reward", tiny_reward)
+
+
+def weights(path):
+    return load_checkpoint(path)[0].state_dict()
+
+
+def test_runs_leave_models_results_and_pictures_and_are_compared(run_script, models, tmp_path):
+    out = tmp_path / "o"
+    few = ("--eval-prompts", 4, "--eval-samples", 2, "--eval-exact", 4, "--out", out)
+    run_script("part_8/train_ppo.py", *SMALL, *models, *few)
+    run_script("part_8/train_dpo.py", "--items", 12, "--pairs-a-step", 8, "--amp", "float32",
+               *models, *few)
+    for name in ("ppo", "dpo"):
+        results = json.loads((out / f"{name}.json").read_text())
+        assert results["name"] == name and results["tokens"] > 0
+        assert {"reward_before", "reward_after", "reward_std_before", "quality_before",
+                "quality_after", "quality_best", "kl", "exact_match", "end_rate"} \
+            <= set(results["metrics"])
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert all(line["first_ratio"] == 1.0 for line in lines)
+    assert {"score", "kl", "entropy", "clip_fraction", "explained_variance", "length", "end_rate",
+            "approx_kl", "value_loss", "policy_loss"} <= set(lines[0])
+    done = run_script("part_8/evaluate_ppo.py", *models, "--policy", out / "ppo.pt", "--policy",
+                      out / "dpo.pt", "--prompts", 4, "--samples", 2, "--exact", 4, "--best-of", 2,
+                      "--show", 1, "--amp", "float32", "--out", tmp_path / "e")
+    assert "best of 2" in done.stdout and (tmp_path / "e" / "evaluate_ppo.png").exists()
+    rows = json.loads((tmp_path / "e" / "evaluate_ppo.json").read_text())["rows"]
+    assert [row["name"] for row in rows] == ["tuned", "ppo", "dpo", "best of 2"]
+
+
+def test_a_stopped_run_goes_on_to_the_very_same_weights(run_script, models, tmp_path):
+    common = (*SMALL, *models)
+    run_script("part_8/train_ppo.py", *common, "--out", tmp_path / "a")
+    run_script("part_8/train_ppo.py", *common, "--out", tmp_path / "b", "--stop-at", 2)
+    assert not (tmp_path / "b" / "ppo.pt").exists()
+    refused = run_script("part_8/train_ppo.py", *common, "--out", tmp_path / "b", "--resume",
+                         "--clip", 0.3, check=False)
+    assert refused.returncode == 2 and "clip: was 0.2, now 0.3" in refused.stderr
+    run_script("part_8/train_ppo.py", *common, "--out", tmp_path / "b", "--resume")
+    one, other = weights(tmp_path / "a" / "ppo.pt"), weights(tmp_path / "b" / "ppo.pt")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    straight, resumed = ((tmp_path / name / "log.jsonl").read_bytes() for name in "ab")
+    assert straight == resumed
+
+
+def test_files_of_ones_own_are_learnt_from(run_script, models, tmp_path):
+    chats = [{"instruction": "What is 3 + 4?", "input": "", "output": "7"}]
+    (tmp_path / "one.json").write_text(json.dumps(chats))
+    run_script("part_8/train_ppo.py", *SMALL, *models, "--data", tmp_path / "one.json", "--out",
+               tmp_path / "o")
+    assert (tmp_path / "o" / "ppo.pt").exists(), "a prompt set of one"
+    pairs = [{"prompt": f"What is {n} + 1?", "chosen": str(n + 1), "rejected": str(n)}
+             for n in range(9)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    done = run_script("part_8/train_dpo.py", *models, "--data", tmp_path / "pairs.jsonl",
+                      "--pairs-a-step", 4, "--eval-prompts", 0, "--amp", "float32", "--out",
+                      tmp_path / "d")
+    assert "9 pairs (0 left out)" in done.stdout
+
+
+def test_a_collapsing_run_is_stopped_and_named(run_script, models, tmp_path):
+    done = run_script("part_8/train_ppo.py", *SMALL, *models, "--peak", 3, "--max-norm", 0,
+                      "--stop-kl", 0, "--target-kl", 0.1, "--warmup", 0, "--out", tmp_path / "o",
+                      check=False)
+    assert done.returncode == 2 and "collapsed and was stopped: step" in done.stderr
+    assert not (tmp_path / "o" / "ppo.pt").exists()
+
+
+@pytest.mark.parametrize("script, flags, message", [
+    ("train_ppo", ("--sft", "nowhere.pt"), "make it with: python part_6/train_sft.py"),
+    ("train_ppo", ("--reward", "nowhere.pt"), "make it with: python part_7/train_reward.py"),
+    ("train_ppo", ("--minibatch", 3), "--minibatch 3 does not divide the 8 rows"),
+    ("train_ppo", ("--max-new", 256), "the context has 256 tokens"),
+    ("train_ppo", ("--data", "nowhere.json"), "there is no such file"),
+    ("train_dpo", ("--beta", 0), "--beta 0.0: must be above 0"),
+    ("evaluate_ppo", ("--policy", "nowhere.pt"), "make it with: python part_8/train_ppo.py"),
+])
+def test_mistakes_end_in_one_line(run_script, models, script, flags, message):
+    common = SMALL if script == "train_ppo" else ()
+    done = run_script(f"part_8/{script}.py", *common, *models, *flags, check=False)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", DEMOS)
+def test_demos_run_and_draw(run_script, tmp_path, name):
+    run_script(f"part_8/{name}.py", "--quick", "--out", tmp_path)
+    picture = name if name == "demo_ppo" else name.removeprefix("demo_")
+    assert (tmp_path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")

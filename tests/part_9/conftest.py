@@ -1,0 +1,38 @@
+"""Tiny checkpoints and models for the tests of this part: random weights, a tokenizer of bytes."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_sft(tmp_path_factory):
+    """A chat model's checkpoint that knows nothing."""
+    import torch
+    from checkpoint import save_checkpoint
+    from model import GPT, GPTConfig
+    from tiny_chat import tiny_tokenizer
+
+    tokenizer = tiny_tokenizer()
+    torch.manual_seed(0)
+    config = GPTConfig(vocab_size=tokenizer.vocab_size, block_size=320, n_layer=1, n_head=2,
+                       n_kv_head=1, n_embd=16, qk_norm=True)
+    path = tmp_path_factory.mktemp("sft") / "sft.pt"
+    save_checkpoint(path, weights=GPT(config).state_dict(), config=config, tokenizer=tokenizer,
+                    step=0, settings={}, metrics={})
+    return path
+
+
+@pytest.fixture
+def loaded(tiny_sft):
+    """(model, tokenizer) of that checkpoint."""
+    from checkpoint import load_checkpoint
+
+    model, tokenizer, _ = load_checkpoint(tiny_sft)
+    return model, tokenizer
+
+
+@pytest.fixture
+def runtime():
+    import torch
+    from runtime import Runtime
+
+    return Runtime(torch.device("cpu"), None, "", "")

@@ -1,0 +1,71 @@
+"""Votes, the unbiased pass@k, and the cost of samples."""
+
+from itertools import combinations
+
+import pytest
+from reasoning import Samples as S
+from reasoning import (
+    best_of,
+    draw_samples,
+    majority,
+    pass_at,
+    pass_rate,
+    right_counts,
+    voted_right,
+)
+from tasks import Problem, problems
+
+P = Problem("chain", "What is 1 + 1?", "2", (), (1, 1))
+
+
+def answer(n):
+    return f"1 + 1 = {n}. The answer is {n}."
+
+
+def test_pass_at_k_is_the_share_of_all_choices_of_k_that_hold_a_right_one():
+    for n in range(1, 8):
+        for right in range(n + 1):
+            marks = [True] * right + [False] * (n - right)
+            for k in range(1, n + 1):
+                choices = list(combinations(marks, k))
+                expected = sum(map(any, choices)) / len(choices)
+                assert pass_at(k, n, right) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("k, n, right", [(0, 4, 1), (5, 4, 1), (1, 4, 5), (1, 4, -1)])
+def test_impossible_counts_are_refused(k, n, right):
+    with pytest.raises(ValueError, match="no more can be right than were drawn"):
+        pass_at(k, n, right)
+
+
+def test_most_votes_win_a_tie_goes_to_the_first_and_silence_has_no_vote():
+    assert majority([answer(3), answer(2), answer(2)]) == "2"
+    assert majority([answer(3), answer(2), answer(2), answer(3)]) == "3"
+    assert majority(["hm", "hm", "hm", answer(2)]) == "2"
+    assert majority(["7", "8", "8"]) == "8"
+    assert majority(["1 + 1 = 2. The answer is 2.", "The answer is 2", answer(4)]) == "2"
+
+
+def test_the_best_of_k_has_the_highest_score_and_a_tie_goes_to_the_first():
+    assert best_of(["a", "b", "c"], [0.1, 0.9, 0.3]) == "b"
+    assert best_of(["a", "b"], [0.5, 0.5]) == "a"
+
+
+def test_shares_are_means_over_problems():
+    samples = S([[answer(2), answer(3), answer(2), answer(3)], [answer(3)] * 4], [], 0.0)
+    assert right_counts([P, P], samples) == [2, 0]
+    assert pass_rate(1, [P, P], samples) == pytest.approx(0.25)
+    assert pass_rate(4, [P, P], samples) == pytest.approx(0.5)
+    assert voted_right(3, [P, P], samples) == 0.5 and voted_right(1, [P, P], samples) == 0.5
+
+
+def test_samples_are_k_for_each_problem_and_the_seed_decides(loaded, runtime):
+    model, tokenizer = loaded
+    asked = problems(3, "new_operands", 0, ("chain",))
+    one, two = (draw_samples(model, tokenizer, asked, runtime, k=4, longest=6, seed=1)
+                for _ in range(2))
+    assert [len(texts) for texts in one.texts] == [4, 4, 4] and one == two
+    assert len({text for texts in one.texts for text in texts}) > 6
+    assert 0 < one.tokens <= 4 * 6
+    other = draw_samples(model, tokenizer, asked, runtime, k=4, longest=6, seed=2)
+    assert other.texts != one.texts

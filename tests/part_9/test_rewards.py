@@ -1,0 +1,72 @@
+"""What the checker pays for, and what it does not."""
+
+import pytest
+import torch
+from policy import Rows
+from rewards import Checker, Step, has_form, is_right, number_in, steps_of
+from rollout import Rollout
+from tasks import Problem
+from tiny_chat import tiny_tokenizer
+
+SUM = Problem("chain", "What is 12 + 9 - 4?", "17", (), (12, 9, 4))
+GAME = Problem("countdown", "Make 11 from 10, 4, 3.", "10 + 4 - 3", (), (10, 4, 3), target=11)
+GOOD = "12 + 9 = 21. 21 - 4 = 17. The answer is 17."
+
+
+@pytest.mark.parametrize("reply, right", [
+    (GOOD, True), ("The answer is 17", True), ("17", True), ("It is 17 apples.", True),
+    ("The answer is 18.", False), ("12 + 9 = 21. 21 - 4 = 17. The answer is 21.", False),
+    ("", False), ("I do not know.", False), ("The answer is seventeen.", False),
+    ("The answer is 117.", False), ("The answer is -17.", False)])
+def test_only_the_final_answer_makes_a_sum_right(reply, right):
+    assert is_right(SUM, reply) == right
+
+
+@pytest.mark.parametrize("answer, right", [
+    ("10 + 4 - 3", True), ("10 - 3 + 4", True), ("4 + 10 - 3", True), ("11", False),
+    ("10 + 4 + 3", False), ("10 + 1", False), ("10 + 4 - 3 + 0", False), ("10 + 4 - 4", False),
+    ("10 +4 - 3", False), ("10 * 4 - 29", False), ("10", False), ("", False)])
+def test_countdown_takes_every_solution_that_uses_each_number_once(answer, right):
+    assert is_right(GAME, f"10 + 4 = 14. The answer is {answer}.") == right
+
+
+@pytest.mark.parametrize("reply, ended, form", [
+    (GOOD, True, True), (GOOD, False, False), ("The answer is 17.", True, False),
+    (GOOD + " And more.", True, False), ("Well. " + GOOD, True, False),
+    (GOOD.removesuffix("."), True, False), ("12 + 9 = 20. The answer is 3.", True, True),
+    ("12 + 9 = 21. 17", True, False)])
+def test_the_form_is_steps_then_the_answer_then_the_end(reply, ended, form):
+    assert has_form(reply, ended) == form
+
+
+def test_steps_are_read_and_checked():
+    steps = steps_of("12 + 9 = 21. 21 - 4 = 16. The answer is 16.")
+    assert steps == [Step(12, "+", 9, 21), Step(21, "-", 4, 16)]
+    assert [step.holds for step in steps] == [True, False]
+    assert Step(3, "-", 5, -2).holds and steps_of("nothing") == []
+
+
+def test_the_last_number_of_a_text():
+    assert number_in("from 3 to 1,250 apples") == "1250" and number_in("none") is None
+
+
+def rollout_of(texts, ended, tokenizer):
+    replies = [tokenizer.encode(f" {text}") + ([tokenizer.end] if e else [])
+               for text, e in zip(texts, ended)]
+    width = max(map(len, replies))
+    ids = torch.tensor([[tokenizer.begin, *r, *[tokenizer.pad] * (width - len(r))]
+                        for r in replies])
+    lengths = torch.tensor([len(r) for r in replies])
+    rows = Rows(ids, torch.ones(len(texts), dtype=torch.int64), torch.arange(width)
+                < lengths[:, None])
+    return Rollout(rows, torch.zeros(len(texts), width), torch.tensor(ended))
+
+
+def test_rewards_go_to_the_rows_they_belong_to_and_nothing_unended_is_paid():
+    tokenizer = tiny_tokenizer()
+    texts = [GOOD, "The answer is 17.", "10 + 4 = 14. The answer is 10 + 4 - 3.", GOOD]
+    rollout = rollout_of(texts, [True, True, True, True], tokenizer)
+    checker = Checker(tokenizer, form_weight=0.25)
+    assert checker(rollout, [SUM, GAME]).tolist() == [1.25, 1.0, 1.25, 0.25]
+    cut = rollout_of(texts, [False, True, False, True], tokenizer)
+    assert checker(cut, [SUM, GAME]).tolist() == [0.0, 1.0, 0.0, 0.25]

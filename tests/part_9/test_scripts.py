@@ -1,0 +1,124 @@
+"""The scripts as a person runs them: a whole tiny chain, its files, and mistakes."""
+
+import json
+
+import pytest
+import torch
+from checkpoint import load_checkpoint
+
+pytestmark = pytest.mark.scripts
+FAST = ("--device", "cpu", "--amp", "float32")
+STEP = (*FAST, "--steps", 2, "--prompts", 4, "--group", 3, "--max-new", 12, "--look-every", 1,
+        "--eval-problems", 4, "--eval-exact", 0, "--no-tensorboard")
+
+
+def weights(path):
+    return load_checkpoint(path)[0].state_dict()
+
+
+def differ(a, b):
+    return any(not torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def chain(tiny_sft, tmp_path_factory, starter):
+    """cold.pt made by the script, once for all tests."""
+    import sys
+
+    from conftest import ROOT
+    out = tmp_path_factory.mktemp("chain")
+    done = starter.run([sys.executable, str(ROOT / "part_9/cold_start.py"), "--sft", str(tiny_sft),
+                        *map(str, FAST), "--examples", "20", "--steps", "2", "--rows", "4",
+                        "--out", str(out)], out, 300, None, {"PYTHONDONTWRITEBYTECODE": "1"})
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_a_cold_start_leaves_a_checkpoint_and_its_results(chain, tiny_sft):
+    results = json.loads((chain / "cold.json").read_text())
+    assert results["name"] == "cold" and results["metrics"]["examples"] > 10
+    assert differ(weights(chain / "cold.pt"), weights(tiny_sft))
+
+
+def test_a_run_with_the_checker_leaves_a_model_results_and_curves(chain, run_script, tmp_path):
+    done = run_script("part_9/train_grpo.py", *STEP, "--model", chain / "cold.pt", "--out",
+                      tmp_path)
+    results = json.loads((tmp_path / "grpo.json").read_text())
+    metrics = results["metrics"]
+    assert {"accuracy_before", "accuracy_after", "pass_at_8_before", "kl", "end_rate"} \
+        <= set(metrics)
+    assert results["name"] == "grpo" and metrics["replies"] == 2 * 4 * 3
+    assert set(metrics["splits"]) == {"new_operands", "longer", "new_wordings"}
+    assert (tmp_path / "grpo.png").read_bytes().startswith(b"\x89PNG")
+    lines = [json.loads(x) for x in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert sum("held_out" in line for line in lines) == 2
+    assert [line["step"] for line in lines if "reward" in line] == [1, 2]
+    assert all(line["first_ratio"] == pytest.approx(1) for line in lines if "reward" in line)
+    assert "Held-out problems, greedy" in done.stdout
+    load_checkpoint(tmp_path / "grpo.pt")
+
+
+def test_a_run_with_a_reward_model_reports_true_quality(tiny_sft, run_script, tmp_path):
+    from reward_checkpoint import save_reward
+    from reward_model import RewardModel
+
+    model, tokenizer, _ = load_checkpoint(tiny_sft)
+    torch.manual_seed(0)
+    save_reward(tmp_path / "reward.pt", RewardModel(model), tokenizer, mean=0.0, std=1.0,
+                settings={}, metrics={})
+    run_script("part_9/train_grpo.py", *STEP, "--reward", "model", "--model", tiny_sft,
+               "--reward-model", tmp_path / "reward.pt", "--out", tmp_path)
+    metrics = json.loads((tmp_path / "grpo_model.json").read_text())["metrics"]
+    assert {"reward_before", "reward_after", "reward_std_before", "quality_before",
+            "quality_after", "quality_best", "kl", "end_rate"} <= set(metrics)
+    assert differ(weights(tmp_path / "grpo_model.pt"), weights(tiny_sft)), "rewards differ"
+
+
+def test_problems_of_ones_own_are_learnt_from_and_evaluated(chain, run_script, tmp_path):
+    lines = [json.dumps({"question": f"{a} + 1?", "answer": f"#### {a + 1}"}) for a in range(6)]
+    (tmp_path / "p.jsonl").write_text("\n".join(lines))
+    run_script("part_9/train_grpo.py", *STEP, "--model", chain / "cold.pt", "--data",
+               tmp_path / "p.jsonl", "--out", tmp_path)
+    assert (tmp_path / "grpo.png").exists()
+    done = run_script("part_9/evaluate_reasoning.py", *FAST, "--checkpoint", tmp_path / "grpo.pt",
+                      "--data", tmp_path / "p.jsonl", "--out", tmp_path)
+    found = json.loads((tmp_path / "evaluate_reasoning.json").read_text())["file"]
+    assert found["n"] == 6 and 0 <= found["accuracy"] <= 1 and "Accuracy by family" in done.stdout
+
+
+def test_tools_are_trained_and_talked_to(chain, run_script, tmp_path):
+    run_script("part_9/train_tools.py", *FAST, "--model", chain / "cold.pt", "--examples", 16,
+               "--steps", 2, "--rows", 4, "--out", tmp_path)
+    _, tokenizer, _ = load_checkpoint(tmp_path / "tools.pt")
+    assert "<|calc|>" in tokenizer.special
+    metrics = json.loads((tmp_path / "tools.json").read_text())["metrics"]
+    assert {"sums_right", "names_right"} <= set(metrics)
+    for model in (tmp_path / "tools.pt", chain / "cold.pt"):
+        said = run_script("part_9/chat.py", "--checkpoint", model, "--longest", 6,
+                          input="What is 1 + 2?\n/temperature 0.5\n/oops\n")
+        assert "temperature 0.5" in said.stdout and "/oops: unknown" in said.stderr
+
+
+@pytest.mark.parametrize("script, flags, message", [
+    ("train_grpo", ("--model", "nowhere.pt"), "make it with: python part_9/cold_start.py"),
+    ("train_grpo", ("--group", 1), "--group 1: must be at least 2"),
+    ("train_grpo", ("--max-new", 4000), "the context has 320"),
+    ("train_grpo", ("--data", "nowhere.jsonl"), "there is no such file"),
+    ("train_grpo", ("--eval-problems", 0), "--eval-problems 0"),
+    ("cold_start", ("--sft", "nowhere.pt"), "python part_6/train_sft.py"),
+    ("cold_start", ("--steps", 0), "--steps 0: must be at least 1"),
+    ("train_tools", ("--model", "nowhere.pt"), "python part_9/train_grpo.py"),
+    ("evaluate_reasoning", ("--checkpoint", "nowhere.pt"), "python part_9/train_grpo.py"),
+    ("demo_grpo", ("--seeds", 0), "--seeds 0"),
+    ("demo_tool_use", ("--checkpoint", "nowhere.pt"), "python part_9/train_tools.py")])
+def test_mistakes_end_in_one_line(run_script, chain, script, flags, message):
+    if script == "train_grpo" and "--model" not in flags:
+        flags = (*flags, "--model", chain / "cold.pt")
+    done = run_script(f"part_9/{script}.py", *flags, check=False)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_benchmark_compares_and_splits_the_time(run_script, tmp_path):
+    done = run_script("part_9/benchmark_grpo.py", *FAST, "--quick", "--out", tmp_path)
+    found = json.loads((tmp_path / "benchmark_grpo.json").read_text())
+    assert {"update", "rollout", "split"} <= set(found) and "sequences/s" in done.stdout

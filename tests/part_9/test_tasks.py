@@ -1,0 +1,159 @@
+"""Problems: true steps, kept-apart splits, graded lengths, and files of GSM8K's form."""
+
+import json
+import random
+import re
+
+import pytest
+from rewards import has_form, is_right, steps_of
+from skill_form import final_answer
+from task_families import FAMILIES, solutions, walk
+from tasks import (
+    SPLITS,
+    TEST_SPLITS,
+    Problem,
+    direct,
+    is_held_out,
+    main,
+    problems,
+    read_gsm8k,
+    write_gsm8k,
+)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return {split: problems(200, split, seed=3) for split in SPLITS}
+
+
+def test_every_gold_reply_is_right_in_form_and_true_step_by_step(drawn):
+    for problem in [p for found in drawn.values() for p in found]:
+        assert is_right(problem, problem.gold) and has_form(problem.gold)
+        steps = steps_of(problem.gold)
+        assert len(steps) == len(problem.steps) and all(step.holds for step in steps)
+        last = problem.target if problem.target is not None else int(problem.answer)
+        assert steps[-1].result == last
+
+
+def test_chains_are_worked_out_as_arithmetic_says(drawn):
+    for problem in drawn["train"] + drawn["longer"]:
+        if problem.family == "chain":
+            text = re.search(r"\d+(?: [+-] \d+)+", problem.question)[0].split()
+            total = int(text[0]) + sum(int(n) if sign == "+" else -int(n)
+                                       for sign, n in zip(text[1::2], text[2::2]))
+            assert str(total) == problem.answer
+
+
+def test_a_story_tells_what_its_steps_reckon_with(drawn):
+    for problem in drawn["train"]:
+        if problem.family == "story":
+            told = [int(n) for n in re.findall(r"\d+", problem.question)]
+            assert told == list(problem.numbers)
+            signs = ["+" if verb in ("got", "found", "bought") else "-" for verb in
+                     re.findall(r"Then \w+ (got|found|bought|gave|lost|sold)", problem.question)]
+            assert signs == [step.split()[1] for step in problem.steps]
+
+
+def test_together_adds_what_both_have(drawn):
+    for problem in drawn["train"]:
+        if problem.family == "together":
+            start, *gains, change = problem.numbers
+            first = start + sum(gains)
+            second = first + change if "more than" in problem.question else first - change
+            assert problem.answer == str(first + second) and second >= 1
+
+
+def test_countdown_has_a_solution_that_a_full_search_finds_too(drawn):
+    for problem in drawn["new_operands"][:60] + drawn["longer"][:60]:
+        if problem.family == "countdown":
+            assert problem.answer in solutions(problem.numbers, problem.target)
+            assert problem.numbers[0] >= max(problem.numbers[1:])
+
+
+def test_operands_are_trained_on_or_held_out_never_both(drawn):
+    trained = {(p.family, tuple(sorted(p.numbers))) for p in drawn["train"]}
+    for split in TEST_SPLITS:
+        assert not trained & {(p.family, tuple(sorted(p.numbers))) for p in drawn[split]}
+        assert all(is_held_out(p.family, p.numbers) for p in drawn[split])
+    assert is_held_out("chain", (1, 2, 3)) == is_held_out("chain", (3, 1, 2))
+
+
+def test_wordings_and_lengths_are_held_out_where_the_split_says_so(drawn):
+    kept = {name: len(kind.wordings) - 2 for name, kind in FAMILIES.items()}
+    assert all(p.wording < kept[p.family] for p in drawn["train"] + drawn["longer"])
+    assert all(p.wording >= kept[p.family] for p in drawn["new_wordings"])
+    counts = {split: {len(p.steps) for p in found if p.family in ("chain", "story")}
+              for split, found in drawn.items()}
+    assert counts["train"] == counts["new_operands"] == {2, 3, 4} and counts["longer"] == {5}
+
+
+def test_all_families_come_equally_often_and_the_seed_decides(drawn):
+    for found in drawn.values():
+        counts = {name: sum(p.family == name for p in found) for name in FAMILIES}
+        assert max(counts.values()) - min(counts.values()) <= 25
+        assert len({p.question for p in found}) == len(found) == 200
+    assert problems(20, "train", 3) == problems(20, "train", 3) != problems(20, "train", 4)
+
+
+def test_a_walk_stays_between_0_and_its_limit():
+    for seed in range(200):
+        changes, steps = walk(random.Random(seed), 6, 1)
+        totals = [int(step.split("= ")[1]) for step in steps]
+        assert all(0 <= total <= 40 for total in totals)
+        assert totals[-1] == 1 + sum(changes) and all(1 <= abs(c) <= 9 for c in changes)
+
+
+def test_a_direct_question_has_the_answer_alone():
+    problem = problems(1, "train", 0, ("chain",))[0]
+    asked = direct(problem, random.Random(0))
+    assert problem.question in asked.question and asked.question != problem.question
+    assert asked.answer == problem.answer and asked.steps == ()
+
+
+@pytest.mark.parametrize("options, says", [
+    ({"split": "test"}, "split='test'"), ({"families": ("chess",)}, "chess"),
+    ({"families": ()}, "families none")])
+def test_what_does_not_exist_is_refused(options, says):
+    with pytest.raises(ValueError, match=says):
+        problems(1, **options)
+
+
+# ---- files
+
+def test_a_file_of_gsm8ks_form_comes_back_as_the_same_questions(tmp_path, drawn):
+    asked = [p for p in drawn["train"] if p.target is None][:10]
+    write_gsm8k(tmp_path / "a.jsonl", asked)
+    found = read_gsm8k(tmp_path / "a.jsonl")
+    assert [(p.question, p.answer) for p in found] == [(p.question, p.answer) for p in asked]
+    assert json.loads((tmp_path / "a.jsonl").read_text().splitlines()[0])["answer"].count("\n") \
+        == len(asked[0].steps)
+
+
+def test_gsm8ks_own_habits_are_understood(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps(
+        {"question": "How much?", "answer": "2 x 600 = <<2*600=1200>>1200\n#### 1,200"}) + "\n\n")
+    [problem] = read_gsm8k(tmp_path / "a.jsonl")
+    assert problem.answer == "1200" and is_right(problem, "That makes 1,200 dollars.")
+
+
+@pytest.mark.parametrize("line, says", [
+    ('{"question": "a"}', "line 1: needs a text"),
+    ('{"question": "a", "answer": "12"}', "needs a text"),
+    ('{"question": "a", "answer": "#### many"}', "'many' is no number"),
+    ('["a"]', "needs a text"), ("{", "not JSON"), ("", "no problem in it")])
+def test_records_that_are_no_problems_are_named(tmp_path, line, says):
+    (tmp_path / "a.jsonl").write_text(line)
+    with pytest.raises(ValueError, match=says):
+        read_gsm8k(tmp_path / "a.jsonl")
+
+
+def test_the_script_shows_and_writes(tmp_path, capsys):
+    main(["--show", "1", "--write", str(tmp_path / "p.jsonl")])
+    assert "countdown" in capsys.readouterr().out
+    assert len((tmp_path / "p.jsonl").read_text().splitlines()) == 1000
+    with pytest.raises(ValueError, match="--show 0"):
+        main(["--show", "0"])
+
+
+def test_a_problem_without_steps_is_its_answer():
+    assert final_answer(Problem("file", "How much?", "12", (), ()).gold) == "12"
