@@ -40,7 +40,7 @@ QUESTIONS = (
              "How many are in the bag now?", "13"),
     Question("sorting", "36 66 94", "Sort these from small to large: 94, 36, 66.", "36, 66, 94"),
     Question("series", "28 by 4", "What comes next: 28, 32, 36, 40?", "44"),
-    Question("backwards", "peach", "Write the word peach backwards.", "hcaep"),
+    Question("backwards", "peach", "Spell peach backwards.", "h c a e p"),
     Question("counting letters", "broom", "How many letters are in broom?", "5"),
     Question("opposites", "early", "What is the opposite of early?", "late"),
     Question("kinds", "trumpet", "What kind of thing is a trumpet?", "instrument"),

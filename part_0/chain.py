@@ -1,4 +1,4 @@
-"""The chain: every stage from an empty folder to a tuned model and one that marks its answers.
+"""The chain: every stage from an empty folder to a model that reasons, in order.
 
 Presets   quick   at most 15 minutes on two cores, all stages together
           full    each stage as its own lesson runs it
@@ -20,8 +20,8 @@ STAGES = [
     Stage(name="base", title="tokenizer and pretraining on the little world",
           script="part_4/train.py", speaks="text",
           resume=("--resume",), fresh=("--fresh",),
-          seconds={"quick": 345, "full": 345, "gpu": 900},
-          flags={"quick": ("--preset", "tiny"), "full": ("--preset", "tiny"),
+          seconds={"quick": 250, "full": 345, "gpu": 900},
+          flags={"quick": ("--preset", "tiny", "--steps", "800"), "full": ("--preset", "tiny"),
                  "gpu": ("--preset", "30m", "--data", "world")},
           summary="{bits_per_byte:.3f} bits a byte on held-out text, where no model can be below "
                   "{floor_bits_per_byte:.3f}"),
@@ -35,18 +35,49 @@ STAGES = [
     Stage(name="sft", title="instruction tuning: it learns to answer, and to stop",
           script="part_6/train_sft.py", speaks="chat",
           resume=("--resume",), inputs={"--base": "part_4/base.pt"},
-          seconds={"quick": 300, "full": 300, "gpu": 600},
-          flags={"quick": ("--preset", "tiny"), "full": ("--preset", "tiny"),
-                 "gpu": ("--preset", "gpu")},
+          seconds={"quick": 205, "full": 300, "gpu": 600},
+          flags={"quick": ("--preset", "tiny", "--steps", "600", "--eval-items", "105"),
+                 "full": ("--preset", "tiny"), "gpu": ("--preset", "gpu")},
           summary="{exact_match[new_items]:.0%} of new questions right; the base model had "
                   "{base_exact_match:.0%}"),
     Stage(name="reward", title="a reward model learns which of two replies is better",
           script="part_7/train_reward.py",
           inputs={"--sft": "part_6/sft.pt"},
-          seconds={"quick": 150, "full": 150, "gpu": 150},
-          flags={"quick": (), "full": (), "gpu": ()},
+          seconds={"quick": 80, "full": 180, "gpu": 150},
+          flags={"quick": ("--items", "1000", "--held-out-items", "200"), "full": (), "gpu": ()},
           summary="{accuracy:.1%} of held-out pairs as people order them, of {accuracy_ceiling:.1%}"
                   " that can be had"),
+    Stage(name="ppo", title="PPO: it writes what the reward model likes, near where it was",
+          script="part_8/train_ppo.py", speaks="chat",
+          resume=("--resume",),
+          inputs={"--sft": "part_6/sft.pt", "--reward": "part_7/reward.pt"},
+          seconds={"quick": 95, "full": 210, "gpu": 300},
+          flags={"quick": ("--preset", "tiny", "--steps", "16", "--eval-prompts", "150",
+                           "--eval-exact", "105"),
+                 "full": ("--preset", "tiny"), "gpu": ("--preset", "gpu")},
+          summary="true quality {quality_before:.3f} to {quality_after:.3f}, KL {kl:.1f}"),
+    Stage(name="dpo", title="DPO: the same from pairs, without a reward model",
+          script="part_8/train_dpo.py", speaks="chat",
+          inputs={"--sft": "part_6/sft.pt", "--reward": "part_7/reward.pt"},
+          seconds={"quick": 45, "full": 120, "gpu": 100},
+          flags={"quick": ("--items", "800", "--pairs", "2000", "--eval-prompts", "150",
+                            "--eval-exact", "105"),
+                 "full": (), "gpu": ()},
+          summary="true quality {quality_before:.3f} to {quality_after:.3f}, KL {kl:.1f}"),
+    Stage(name="cold", title="solutions to read: some at once, some step by step",
+          script="part_9/cold_start.py",
+          inputs={"--sft": "part_6/sft.pt"},
+          seconds={"quick": 50, "full": 170, "gpu": 30},
+          flags={"quick": ("--steps", "150"), "full": (), "gpu": ()},
+          summary="loss {loss:.3f} on both ways to answer"),
+    Stage(name="grpo", title="GRPO: it solves problems, and right solutions get likelier",
+          script="part_9/train_grpo.py", speaks="chat",
+          inputs={"--model": "part_9/cold.pt"},
+          seconds={"quick": 95, "full": 300, "gpu": 400},
+          flags={"quick": ("--preset", "tiny", "--steps", "24", "--eval-problems", "100",
+                           "--eval-exact", "105", "--look-every", "0"),
+                 "full": ("--preset", "tiny"), "gpu": ("--preset", "gpu")},
+          summary="{accuracy_before:.0%} to {accuracy_after:.0%} of held-out problems right"),
 ]
 
 

@@ -104,9 +104,9 @@ def draw_changes(ax, report: dict) -> None:
     ax.set_yticks([])
     ax.grid(False, axis="y")
     ax.grid(True, axis="x")
-    ax.set_title("it learns to please, and to reason" if any(c[0] == "grpo" for c in found)
+    ax.set_title("it pleases, and reasons" if any(c[0] == "grpo" for c in found)
                  else "it learns to please", loc="left")
-    ax.set(xlabel="before (grey) and after, from 0 to 1", xlim=(0, 1.12),
+    ax.set(xlabel="before (grey) and after", xlim=(0, 1.12),
            ylim=(len(found) - 0.5, -0.6))
 
 

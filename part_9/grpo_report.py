@@ -144,11 +144,10 @@ def draw_curves(run, log: list[dict], metrics: dict) -> Path:
         axes[0].plot(*zip(*looks), color=plotting.BLUE, marker="o", ms=3)
     axes[1].plot(x, [line["kl"] for line in steps], color=plotting.ORANGE)
     axes[1].set_title("KL to the reference, nats a token", fontsize=7.5, loc="left")
-    for key, color, dy in (("signal", plotting.GREEN, 0), ("end_rate", plotting.GREY, 0)):
+    for key, color in (("signal", plotting.GREEN), ("end_rate", plotting.GREY)):
         y = [line[key] for line in steps]
         axes[2].plot(x, y, color=color)
-        axes[2].annotate(key.replace("_", " "), (x[0], y[0]), fontsize=7.5, color=color,
-                         xytext=(3, 5), textcoords="offset points")
+        plotting.end_label(axes[2], x, y, key.split("_")[0], color)
     axes[2].set_title("share with a signal, share that ended", fontsize=7.5, loc="left")
     axes[2].set_ylim(0, 1.12)
     for ax in axes:
