@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,13 +29,18 @@ sys.dont_write_bytecode = True
 torch.set_num_threads(min(2, torch.get_num_threads()))  # OMP_NUM_THREADS=1 is heeded
 
 
+@cache
+def part_of_file(file: str) -> str | None:
+    """The part whose folder a file lies in, or None. Kept: torch alone has two thousand modules, and
+    they are looked at before every test."""
+    folder = Path(file).resolve().parent
+    return next((name for name, path in PARTS.items() if folder == path), None)
+
+
 def part_of_module(module) -> str | None:
     """The part whose folder a module was loaded from, or None."""
     file = getattr(module, "__file__", None)
-    if not file:
-        return None
-    folder = Path(file).resolve().parent
-    return next((name for name, path in PARTS.items() if folder == path), None)
+    return part_of_file(file) if file else None
 
 
 def activate(part: str | None) -> None:
