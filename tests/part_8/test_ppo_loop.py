@@ -127,11 +127,12 @@ def test_the_passes_of_an_update_are_in_different_orders(tiny):
 
 def test_the_gradient_in_pieces_is_that_of_the_whole_minibatch(tiny):
     grads = []
-    for micro_rows in (1, 4):
-        ppo = ppo_of(tiny, micro_rows=micro_rows)
+    for micro_rows in (1, 8):
+        ppo = ppo_of(tiny, minibatch=8, micro_rows=micro_rows)
         torch.nn.init.normal_(ppo.policy.value_head.weight, generator=torch.Generator()
                               .manual_seed(0))
         e, order = experience_of(ppo)
+        assert len(set(e.rollout.rows.is_response.sum(1).tolist())) > 1, "pieces weigh differently"
         ppo.policy.zero_grad()
         ppo.gradient(e, order[0])
         grads.append(torch.cat([p.grad.flatten() for p in ppo.policy.parameters()]))

@@ -8,6 +8,7 @@ from judge import quality
 from policy import frozen_copy
 from preferences import asked_items
 from quality_report import (
+    LONGEST,
     best_quality,
     compare,
     gain_interval,
@@ -16,7 +17,7 @@ from quality_report import (
     sampled_quality,
 )
 from reward_checkpoint import load_reward, save_reward
-from rollout import as_rollout
+from rollout import as_rollout, roll_out
 from scoring import load_source, true_qualities
 from train_ppo import prompts_of_step, world_prompts, worth_asking
 
@@ -37,7 +38,7 @@ def rollout_of(tokenizer, prompts, replies, ended=True):
 
 def test_the_score_changes_when_only_the_prompt_changes(source, loaded):
     found = source(rollout_of(loaded[1], ["What is 3 + 4?", "What is 5 + 4?"], [" 7", " 7"]))
-    assert found[0] != found[1]
+    assert abs(found[0] - found[1]) > 1e-4  # and neither is NaN
 
 
 def test_padding_changes_no_score(source, loaded):
@@ -179,3 +180,9 @@ def test_samples_of_one_prompt_are_averaged_together(loaded, runtime, source):
                             samples=4)
     assert found.reward.shape == (3,) and 0 <= found.ended.min() <= found.ended.max() <= 1
     assert found.means()["reward"] == pytest.approx(found.reward.mean())
+    prompts = [encode_prompt(messages_of(item), tokenizer) for item in held_out_items(3, 0)]
+    drawn = roll_out(model, prompts, LONGEST, end=tokenizer.end, pad=tokenizer.pad, copies=4,
+                     generator=torch.Generator().manual_seed(0))
+    rewards = source.raw(drawn)
+    np.testing.assert_allclose(found.reward, rewards.view(3, 4).mean(1), atol=1e-5)
+    assert not np.allclose(found.reward, rewards.view(4, 3).mean(0), atol=1e-5)
