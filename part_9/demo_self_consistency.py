@@ -3,9 +3,10 @@
     python part_9/demo_self_consistency.py                     out/cold.pt: before RL
     python part_9/demo_self_consistency.py --checkpoint part_9/out/grpo.pt       after it
 
-See   Answered at once, these problems are mostly missed; with steps, the same model misses far
-      fewer. Votes of k samples pass the greedy answer; pass@k says what would be possible if somebody knew
-      which sample is right: that is what RL can learn from. Each doubling of k doubles the tokens.
+See   Told to answer at once, the model misses most of these problems; answering as it likes, with
+      steps where it chooses to, it misses fewer. Votes of k samples pass the greedy answer; pass@k
+      says what would be possible if somebody knew which sample is right: that is what RL can learn
+      from. Each doubling of k doubles the tokens.
 """
 
 from runtime import (
@@ -74,7 +75,7 @@ def main(argv=None):
     rng = random.Random(args.seed)
     at_once = [direct(problem, rng) for problem in asked]
     greedy = {name: answer_problems(model, tokenizer, which, runtime)
-              for name, which in (("at once", at_once), ("steps", asked))}
+              for name, which in (("at once", at_once), ("as it likes", asked))}
     shares = {name: sum(is_right(p, r.text) for p, r in zip(asked, replies)) / len(asked)
               for name, replies in greedy.items()}
     cost = {name: sum(len(r.ids) for r in replies) / len(asked) for name, replies in greedy.items()}
@@ -82,8 +83,8 @@ def main(argv=None):
     ks = [1, 2, 4, 8, 16]
     votes = [voted_right(k, asked, samples) for k in ks]
     passes = [pass_rate(k, asked, samples) for k in ks]
-    rows = [["answered at once, greedy", shares["at once"], cost["at once"]],
-            ["with steps, greedy", shares["steps"], cost["steps"]]]
+    rows = [["told to answer at once, greedy", shares["at once"], cost["at once"]],
+            ["as it likes, greedy", shares["as it likes"], cost["as it likes"]]]
     rows += [[f"majority of {k}", vote, samples.tokens * k / MOST] for k, vote in zip(ks, votes)]
     rows += [[f"pass@{k}", share, samples.tokens * k / MOST] for k, share in zip(ks, passes)]
     print_table(["way", "right", "tokens a problem"], rows,
@@ -92,13 +93,13 @@ def main(argv=None):
     save_json(out / "self_consistency.json", {"greedy": shares, "majority": votes,
                                               "pass_at": passes, "k": ks, "n": len(asked)})
     fig, ax = plotting.figure(
-        f"At once {shares['at once']:.0%}, with steps {shares['steps']:.0%}, a vote of {MOST} "
-        f"{votes[-1]:.0%} right; one of {MOST} is right for {passes[-1]:.0%}",
+        f"At once {shares['at once']:.0%}, as it likes {shares['as it likes']:.0%}, a vote of "
+        f"{MOST} {votes[-1]:.0%} right; one of {MOST} is right for {passes[-1]:.0%}",
         f"{len(asked)} held-out problems, samples at temperature 1, seed {args.seed}")
     for y, name, color in ((passes, "pass@k", plotting.GREEN), (votes, "majority", plotting.BLUE)):
         ax.plot(ks, y, color=color, marker="o", ms=3)
         plotting.end_label(ax, ks, y, name, color)
-    for name, color in (("steps", plotting.ORANGE), ("at once", plotting.GREY)):
+    for name, color in (("as it likes", plotting.ORANGE), ("at once", plotting.GREY)):
         ax.axhline(shares[name], color=color, lw=1, ls="--")
         ax.annotate(f"{name}, greedy", (1, shares[name]), xytext=(2, 3), fontsize=8, color=color,
                     textcoords="offset points")

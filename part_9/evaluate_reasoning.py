@@ -39,7 +39,7 @@ from rewards import Step, has_form, is_right, number_in, steps_of
 from skill_form import final_answer
 from tasks import TEST_SPLITS, Problem, problems, read_gsm8k
 
-MAKE_WITH = "python part_9/train_grpo.py (about 4 minutes)"
+MAKE_WITH = "python part_9/train_grpo.py (about 5 minutes)"
 
 
 def answer_problems(model, tokenizer, asked: list[Problem], runtime, *, begin: list[str] = (),

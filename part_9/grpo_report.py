@@ -9,12 +9,11 @@ from pathlib import Path
 import plotting
 from checkpoint import save_checkpoint
 from evaluate import evaluate_split
-from evaluate_reasoning import COLUMNS, answer_problems, evaluate
+from evaluate_reasoning import COLUMNS, answer_problems, evaluate, judge_replies
 from logger import read_log
 from optim import model_state
 from quality_report import compare
 from reasoning import draw_samples, pass_rate, voted_right
-from rewards import is_right
 from runtime import print_table, save_results
 from tasks import TEST_SPLITS, direct, problems
 
@@ -37,7 +36,8 @@ def reasoning_metrics(model, reference, tokenizer, runtime, *, n: int, exact: in
         metrics |= {f"pass_at_1_{when}": pass_rate(1, asked, samples),
                     f"pass_at_{K}_{when}": pass_rate(K, asked, samples),
                     f"majority_{when}": voted_right(K, asked, samples),
-                    f"direct_{when}": share_right(m, tokenizer, at_once, runtime)}
+                    f"direct_{when}": judge_replies(
+                        at_once, answer_problems(m, tokenizer, at_once, runtime))["accuracy"]}
     main = metrics["splits"]["new_operands"]
     metrics |= {"accuracy_before": main["before"]["accuracy"],
                 "accuracy_after": main["after"]["accuracy"], "end_rate": main["after"]["end_rate"]}
@@ -46,12 +46,6 @@ def reasoning_metrics(model, reference, tokenizer, runtime, *, n: int, exact: in
             metrics[name] = evaluate_split(m, tokenizer, runtime, "new_items", exact,
                                            seed + 1).exact_match
     return metrics
-
-
-def share_right(model, tokenizer, asked: list, runtime) -> float:
-    """The share of these problems that the greedy reply answers rightly."""
-    replies = answer_problems(model, tokenizer, asked, runtime)
-    return sum(is_right(p, r.text) for p, r in zip(asked, replies)) / len(asked)
 
 
 def finish_checker(run) -> dict:
