@@ -43,17 +43,24 @@ def held_out_data(model, tokenizer, runtime, *, items: int, seed: int,
                                   faults=HELD_OUT), asked, replies)
 
 
-def world_data(args, model, tokenizer, runtime) -> RewardData:
-    """Pairs of the world. A share `unseen` of the instructions has content that tuning kept aside:
+def training_pairs(model, tokenizer, runtime, *, items: int, drawn: int, per_item: int,
+                   flipped: float, seed: int, unseen: float = 0.5) -> list[Pair]:
+    """Pairs to learn from. A share `unseen` of the instructions has content that tuning kept aside:
     on what it was tuned on the model is right more often, and surer, than it will be later."""
-    unseen = round(args.unseen * args.items)
-    asked = asked_items(args.items - unseen, "train", args.seed)
-    asked += asked_items(unseen, "validation", args.seed)
-    drawn = draw_replies(model, tokenizer, asked, runtime, each=args.drawn, seed=args.seed)
+    kept_aside = round(unseen * items)
+    asked = asked_items(items - kept_aside, "train", seed)
+    asked += asked_items(kept_aside, "validation", seed)
+    replies = draw_replies(model, tokenizer, asked, runtime, each=drawn, seed=seed)
+    return world_pairs(asked, replies, seed=seed, flipped=flipped, per_item=per_item)
+
+
+def world_data(args, model, tokenizer, runtime) -> RewardData:
+    """Pairs of the world, to learn from and held out."""
     data = held_out_data(model, tokenizer, runtime, items=args.held_out_items,
                          seed=args.seed + 1, flipped=args.flipped)
-    data.pairs = world_pairs(asked, drawn, seed=args.seed, flipped=args.flipped,
-                             per_item=args.pairs_an_item)
+    data.pairs = training_pairs(model, tokenizer, runtime, items=args.items, drawn=args.drawn,
+                                per_item=args.pairs_an_item, flipped=args.flipped, seed=args.seed,
+                                unseen=args.unseen)
     return data
 
 

@@ -35,9 +35,9 @@ from evaluate import is_chat_model
 from optim import model_state
 from policy import Rows, frozen_copy, response_logp, two_rates
 from ppo_settings import add_flags, chosen, flag_of, setting
-from preferences import FLIPPED, asked_items, read_pairs, world_pairs
+from preferences import FLIPPED, read_pairs
 from quality_report import compare
-from reward_sources import draw_replies
+from reward_sources import training_pairs
 from rollout import as_rollout
 from schedule import Schedule
 from scoring import load_source
@@ -48,6 +48,7 @@ SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
 SFT_WITH = "python part_6/train_sft.py (about 4 minutes)"
 REWARD = here(__file__).parent / "part_7" / "out" / "reward.pt"
 REWARD_WITH = "python part_7/train_reward.py (about 2 minutes)"
+DRAWN = 2  # replies of the tuned model to each instruction, as in train_reward.py
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,9 @@ class DPOSettings:
 def world_training_pairs(settings: DPOSettings, model, tokenizer, runtime, seed: int) -> list:
     """The pairs that part 7's reward model learns from with the same seed; of those the first
     `pairs`, which are in random order."""
-    half = settings.items // 2
-    asked = asked_items(settings.items - half, "train", seed)
-    asked += asked_items(half, "validation", seed)
-    drawn = draw_replies(model, tokenizer, asked, runtime, each=2, seed=seed)
-    return world_pairs(asked, drawn, seed=seed, flipped=settings.flipped,
-                       per_item=settings.pairs_an_item)[:settings.pairs]
+    return training_pairs(model, tokenizer, runtime, items=settings.items, drawn=DRAWN,
+                          per_item=settings.pairs_an_item, flipped=settings.flipped,
+                          seed=seed)[:settings.pairs]
 
 
 @dataclass(frozen=True)

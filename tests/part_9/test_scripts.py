@@ -49,6 +49,7 @@ def test_a_run_with_the_checker_leaves_a_model_results_and_curves(chain, run_scr
         <= set(metrics)
     assert results["name"] == "grpo" and metrics["replies"] == 2 * 4 * 3
     assert set(metrics["splits"]) == {"new_operands", "longer", "new_wordings"}
+    assert 0 <= metrics["direct_before"] <= 1 and 0 <= metrics["direct_after"] <= 1
     assert (tmp_path / "grpo.png").read_bytes().startswith(b"\x89PNG")
     lines = [json.loads(x) for x in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert sum("held_out" in line for line in lines) == 2
