@@ -35,7 +35,7 @@ from reward_report import measure
 from reward_sources import world_data
 
 VARIANTS = {"as it is": [], "ranking": ["--loss", "ranking"], "margin": ["--loss", "margin"],
-            "head alone": ["--no-evidence"], "no language loss": ["--language", "0"],
+            "head alone": ["--no-witness"],
             "base": ["--start", "base"], "scratch": ["--start", "scratch"],
             "bidirectional": ["--bidirectional"]}
 SHOWN = ("accuracy", "true_accuracy", "calibration_error", "rank_correlation",

@@ -4,7 +4,8 @@
     python part_7/evaluate_reward.py --data pairs.jsonl.gz   on chosen/rejected records of your own
 
 The world's pairs are made anew: content never trained on, replies drawn from the tuned model, a
-tenth of the labels flipped (so that no model can be right on all of them, eq. 7.7). Writes
+tenth of the labels flipped (so that no model can be right on all of them, eq. 7.7). And of several
+replies of the tuned model it picks one: how good is that? That is what part 8 lives on. Writes
 out/evaluate_reward.json and a picture of the calibration.
 """
 
@@ -17,12 +18,12 @@ from pathlib import Path
 from checkpoint import load_checkpoint
 from preferences import FLIPPED, read_pairs
 from reward_checkpoint import load_reward
-from reward_report import draw_calibration, measure, show
-from reward_sources import RewardData, held_out_data
+from reward_report import draw_calibration, measure, own_choice, show
+from reward_sources import RewardData, draw_replies, held_out_data
 
 SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
 SFT_WITH = "python part_6/train_sft.py (about 4 minutes)"
-MAKE_WITH = "python part_7/train_reward.py (about 2 minutes)"
+MAKE_WITH = "python part_7/train_reward.py (about 3 minutes)"
 
 
 def parse_args(argv=None):
@@ -33,6 +34,9 @@ def parse_args(argv=None):
                         help="whose replies are compared (default: part_6/out/sft.pt)")
     parser.add_argument("--items", type=int, default=300,
                         help="held-out instructions (default: 300)")
+    parser.add_argument("--pick", type=int, default=6,
+                        help="replies of the tuned model to each, to pick one of; 0: none "
+                             "(default: 6)")
     parser.add_argument("--data", type=Path, default=None,
                         help="chosen/rejected records, .json, .jsonl, .gz (default: the world)")
     return parser.parse_args(argv)
@@ -40,8 +44,9 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.items < 1:
-        raise ValueError(f"--items {args.items}: must be at least 1")
+    if args.items < 1 or args.pick < 0 or args.pick == 1:
+        raise ValueError(f"--items {args.items} must be at least 1, --pick {args.pick} 0, or at "
+                         "least 2")
     model, tokenizer, _ = load_reward(args.checkpoint, MAKE_WITH)
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
     model.to(runtime.device)
@@ -57,6 +62,9 @@ def main(argv=None):
         data = held_out_data(sft.to(runtime.device), own, runtime, items=args.items,
                              seed=args.seed, flipped=FLIPPED)
     metrics, points, _ = measure(model, tokenizer, runtime, data, args.seed)
+    if data.asked and args.pick:
+        replies = draw_replies(sft, own, data.asked, runtime, each=args.pick, seed=args.seed + 1)
+        metrics |= own_choice(model, tokenizer, runtime, data.asked, replies)
     out = out_folder(__file__, args.out)
     draw_calibration(points, metrics, out / "calibration.png")
     save_json(out / "evaluate_reward.json", metrics)

@@ -72,16 +72,11 @@ def batches_of(pairs: list, encoded: list[PairIds], rows: int, seed: int) -> lis
 class Batch:
     """Some pairs, ready for the model."""
 
+    rows: list[tuple[int, ...]]  # the different replies with their prompts
     ids: torch.Tensor  # (R, T), padded on the right
     last: torch.Tensor  # (R,) the last real token
     chosen: torch.Tensor  # (P,) the row of each pair's preferred reply
     rejected: torch.Tensor  # (P,)
-
-    def never_rejected(self) -> torch.Tensor:
-        """(R,): True for the replies that lost no comparison here."""
-        lost = torch.zeros(len(self.ids), dtype=torch.bool, device=self.ids.device)
-        lost[self.rejected] = True
-        return ~lost
 
 
 def pair_batch(pairs: list[PairIds], pad: int, device=None) -> Batch:
@@ -93,5 +88,5 @@ def pair_batch(pairs: list[PairIds], pad: int, device=None) -> Batch:
     last = torch.tensor([len(row) - 1 for row in place])
     chosen, rejected = (torch.tensor([place[row] for row in side]) for side in
                         ([p.chosen for p in pairs], [p.rejected for p in pairs]))
-    return Batch(pad_rows(list(map(list, place)), pad).to(device), last.to(device),
+    return Batch(list(place), pad_rows(list(place), pad).to(device), last.to(device),
                  chosen.to(device), rejected.to(device))

@@ -11,6 +11,7 @@ import plotting
 from chat_format import messages_of
 from faults import HELD_OUT, TRAINED, Reply, spoil
 from judge import quality
+from preferences import LEAST_GAP
 from reward_checkpoint import save_reward
 from reward_data import encode_pairs
 from reward_model import encode_reply, score_rows
@@ -64,6 +65,21 @@ def right_against(model, tokenizer, runtime, asked, replies, seed: int) -> dict[
                 kind = kinds[number] if number < len(kinds) else "model"
                 above[kind].append(accuracy([scores[0]], [score]))
     return {kind: sum(values) / max(len(values), 1) for kind, values in above.items()}
+
+
+def own_choice(model, tokenizer, runtime, asked, replies) -> dict[str, float]:
+    """What the score does with the tuned model's own replies, several to each prompt, as a policy
+    will meet it: pairs of different quality in order, and the true quality of the one it picks."""
+    scores = np.array(reply_scores(model, tokenizer, runtime, asked, replies))  # (prompts, replies)
+    marks = np.array([[quality(item, reply.text, reply.ended) for reply in some]
+                      for item, some in zip(asked, replies, strict=True)])
+    is_better = marks[:, :, None] > marks[:, None, :] + LEAST_GAP
+    return {"own_pairs_in_order": float((scores[:, :, None] > scores[:, None, :])[is_better].mean())
+            if is_better.any() else 0.5,
+            "quality_of_a_random_one": float(marks.mean()),
+            "quality_of_the_one_picked": float(marks[np.arange(len(marks)),
+                                                     scores.argmax(1)].mean()),
+            "quality_of_the_best": float(marks.max(1).mean())}
 
 
 def own_spread(model, tokenizer, runtime, asked, replies) -> tuple[float, float]:

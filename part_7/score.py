@@ -16,7 +16,7 @@ from faults import Reply
 from reward_checkpoint import load_reward
 from reward_model import encode_reply, score_rows
 
-MAKE_WITH = "python part_7/train_reward.py (about 2 minutes)"
+MAKE_WITH = "python part_7/train_reward.py (about 3 minutes)"
 
 
 def parse_args(argv=None):

@@ -1,7 +1,7 @@
 """Train the reward model on pairs: which of two replies do people prefer?
 
-    python part_7/train_reward.py                      from part_6/out/sft.pt, two minutes
-    python part_7/train_reward.py --no-evidence        the head alone, as in most of the literature
+    python part_7/train_reward.py                      from part_6/out/sft.pt, some minutes
+    python part_7/train_reward.py --no-witness         the head alone, as in most of the literature
     python part_7/train_reward.py --start scratch      random weights, or --start base
     python part_7/train_reward.py --loss ranking       margin ranking in place of Bradley–Terry
     python part_7/train_reward.py --data pairs.jsonl.gz    chosen/rejected records of your own
@@ -27,7 +27,6 @@ from pathlib import Path
 
 import plotting
 import torch
-import torch.nn.functional as F
 from chat_format import ROLE_TOKENS, chat_tokenizer, grow_vocabulary
 from checkpoint import load_checkpoint
 from evaluate import is_chat_model
@@ -37,7 +36,7 @@ from model import GPT
 from optim import make_optimizer
 from preferences import FLIPPED
 from reward_data import batches_of, encode_pairs, pair_batch
-from reward_model import RewardModel
+from reward_model import RewardModel, sharing
 from reward_report import finish
 from reward_sources import file_data, shuffled_labels, world_data
 from schedule import Schedule
@@ -58,7 +57,7 @@ def settled(args):
     if not 0 <= args.unseen <= 1:
         raise ValueError(f"--unseen {args.unseen}: a share, from 0 to 1")
     if args.bidirectional:
-        args.evidence = False  # such a body has seen what it should predict
+        args.witness = False  # an encoder is compared by its head alone
     return args
 
 
@@ -72,13 +71,6 @@ def loss_of(name: str, chosen, rejected, gaps, args):
     return loss + args.centring * centring(chosen, rejected)
 
 
-def language_loss(batch, places, logits) -> torch.Tensor:
-    """Eq. 6.1 on the replies that lost no comparison: the body is to stay a model of language."""
-    rows, columns = places
-    kept = batch.never_rejected()[rows]
-    return F.cross_entropy(logits[kept], batch.ids[rows, columns][kept])
-
-
 def make_model(args, sft: GPT, tokenizer) -> RewardModel:
     """What training starts from."""
     body = sft
@@ -89,7 +81,7 @@ def make_model(args, sft: GPT, tokenizer) -> RewardModel:
         if chat_tokenizer(base_tokenizer).fingerprint != tokenizer.fingerprint:
             raise ValueError(f"{args.base}: its tokenizer is not that of {args.sft}")
         body = grow_vocabulary(base, tokenizer.vocab_size, args.seed)
-    reply_token = tokenizer.id_of(ROLE_TOKENS["assistant"]) if args.evidence else None
+    reply_token = tokenizer.id_of(ROLE_TOKENS["assistant"]) if args.witness else None
     return RewardModel(body, args.bidirectional, reply_token)
 
 
@@ -120,11 +112,9 @@ def train(model: RewardModel, pairs: list, encoded: list, tokenizer, runtime, ar
             gaps = torch.tensor([abs(pairs[i].gap) for i in part], device=runtime.device)
             # 3. scores of all replies, compared pair by pair
             with runtime.autocast():
-                scores, places, logits = model.read(batch.ids, batch.last)
+                scores = model(batch.ids, batch.last, sharing(model, batch.rows, runtime.device))
             chosen, rejected = scores[batch.chosen], scores[batch.rejected]
             loss = loss_of(args.loss, chosen, rejected, gaps, args)
-            if args.language and logits is not None:
-                loss = loss + args.language * language_loss(batch, places, logits)
             if not torch.isfinite(loss):
                 raise ValueError(f"step {step}: the loss is {float(loss)}; lower --peak (now "
                                  f"{args.peak}) or --muon (now {args.muon})")
@@ -171,8 +161,8 @@ def parse_args(argv=None):
                         help="for --start base (default: part_4/out/base.pt)")
     parser.add_argument("--start", choices=("sft", "base", "scratch"), default="sft",
                         help="weights to begin with (default: sft)")
-    parser.add_argument("--evidence", action=BooleanOptionalAction, default=True,
-                        help="also read what the body expected (eq. 7.9; default: on)")
+    parser.add_argument("--witness", action=BooleanOptionalAction, default=True,
+                        help="also read what a frozen copy would have said (eq. 7.9; default: on)")
     parser.add_argument("--bidirectional", action="store_true",
                         help="every token sees all others, as in an encoder (default: off)")
     parser.add_argument("--loss", choices=LOSSES, default="bradley-terry",
@@ -183,10 +173,8 @@ def parse_args(argv=None):
                         help="share of labels believed to be wrong (default: 0)")
     parser.add_argument("--centring", type=float, default=0.001,
                         help="weight of the scores' square (default: 0.001)")
-    parser.add_argument("--language", type=float, default=1.0,
-                        help="weight of the language loss on the best replies (default: 1)")
-    parser.add_argument("--items", type=int, default=3000,
-                        help="instructions to make pairs of (default: 3000)")
+    parser.add_argument("--items", type=int, default=4500,
+                        help="instructions to make pairs of (default: 4500)")
     parser.add_argument("--unseen", type=float, default=0.5,
                         help="share of them that tuning has not seen (default: 0.5)")
     parser.add_argument("--drawn", type=int, default=2,
@@ -197,9 +185,9 @@ def parse_args(argv=None):
                         help="different replies a step (default: 32)")
     parser.add_argument("--peak", type=float, default=3e-4,
                         help="highest rate of AdamW (default: 3e-4)")
-    parser.add_argument("--muon", type=float, default=5e-4,
+    parser.add_argument("--muon", type=float, default=2e-3,
                         help="highest rate of Muon, for the blocks' matrices; 0: AdamW "
-                             "(default: 5e-4)")
+                             "(default: 2e-3)")
     parser.add_argument("--head-peak", type=float, default=5e-3,
                         help="highest rate of what starts from nothing, w, v, z (default: 5e-3)")
     parser.add_argument("--flipped", type=float, default=FLIPPED,

@@ -16,7 +16,7 @@ from sanity_checks import Scorer
 from tokenizer import Tokenizer
 from world import World
 
-MAKE_WITH = "python part_7/train_reward.py (about 2 minutes)"
+MAKE_WITH = "python part_7/train_reward.py (about 3 minutes)"
 
 
 def add_checkpoint_flag(parser) -> None:

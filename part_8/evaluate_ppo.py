@@ -44,7 +44,7 @@ OUT = here(__file__).parent / "part_8" / "out"
 SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
 SFT_WITH = "python part_6/train_sft.py (about 4 minutes)"
 REWARD = here(__file__).parent / "part_7" / "out" / "reward.pt"
-REWARD_WITH = "python part_7/train_reward.py (about 2 minutes)"
+REWARD_WITH = "python part_7/train_reward.py (about 3 minutes)"
 PPO_WITH = "python part_8/train_ppo.py (about 3 minutes), or train_dpo.py"
 
 

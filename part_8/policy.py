@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 from model import GPT
+from siblings import share_prompts
 from torch import nn
 
 
@@ -25,6 +26,7 @@ class Rows:
     ids: torch.Tensor  # (B, T) int64, padded on the right
     first: torch.Tensor  # (B,) the column of the reply's first token
     is_response: torch.Tensor  # (B, R) True where reply b has a token, its end token included
+    prompt: torch.Tensor | None = None  # (B,) which prompt a row answers; None: each its own
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,10 +52,12 @@ class Rows:
         lengths = self.lengths[rows]
         width = int(self.is_response[rows].sum(1).max())
         return Rows(self.ids[rows, :int(lengths.max())], self.first[rows],
-                    self.is_response[rows, :width])
+                    self.is_response[rows, :width],
+                    None if self.prompt is None else self.prompt[rows])
 
     def to(self, device) -> "Rows":
-        return Rows(self.ids.to(device), self.first.to(device), self.is_response.to(device))
+        return Rows(self.ids.to(device), self.first.to(device), self.is_response.to(device),
+                    None if self.prompt is None else self.prompt.to(device))
 
 
 def spread(flat: torch.Tensor, is_response: torch.Tensor) -> torch.Tensor:
@@ -62,11 +66,20 @@ def spread(flat: torch.Tensor, is_response: torch.Tensor) -> torch.Tensor:
 
 
 def response_features(body: GPT, rows: Rows) -> torch.Tensor:
-    """(N, C): the features that each reply token was drawn from, those of the column before it."""
-    x = body.features(rows.ids[:, :-1])  # nobody asks what follows the last token
-    before = (rows.columns - 1)[rows.is_response]  # (N,)
+    """(N, C): the features that each reply token was drawn from, those of the column before it.
+
+    Neighbouring rows that answer the same prompt are read together (eq. 7.11).
+    """
     row = torch.arange(len(rows), device=rows.ids.device)[:, None]
-    return x[row.expand_as(rows.is_response)[rows.is_response], before]
+    row = row.expand_as(rows.is_response)[rows.is_response]  # (N,)
+    before = (rows.columns - 1)[rows.is_response]  # (N,)
+    if rows.prompt is None or body.config.sink:
+        return body.features(rows.ids[:, :-1])[row, before]  # nobody asks what follows the last
+    shared = share_prompts(rows.prompt.tolist(), rows.first.tolist(),
+                           (rows.is_response.sum(1) - 1).tolist(), widest=body.config.block_size,
+                           device=rows.ids.device)
+    x = body.features(shared.take(rows.ids), plan=shared.plan(body))
+    return x.flatten(0, 1).index_select(0, shared.places(row, before))
 
 
 def token_logp(body: GPT, features: torch.Tensor, tokens: torch.Tensor, *,

@@ -49,14 +49,24 @@ class Experience:
     returns: torch.Tensor
 
 
-def minibatches(rows: int, size: int, generator: torch.Generator) -> list[torch.Tensor]:
-    """One pass: every row once, in random order, in pieces of `size` (which divides `rows`)."""
-    return list(torch.randperm(rows, generator=generator).split(size))
+def minibatches(rows: int, size: int, generator: torch.Generator,
+                copies: int = 1) -> list[torch.Tensor]:
+    """One pass: every row once, in random order, in pieces of `size` (which divides `rows`). The
+    `copies` rows of a prompt stay together where they divide `size`: they are read together."""
+    copies = copies if size % copies == 0 else 1
+    prompts = torch.randperm(rows // copies, generator=generator)
+    return list((prompts[:, None] * copies + torch.arange(copies)).flatten().split(size))
 
 
 def pieces(part: torch.Tensor, rows: Rows, size: int) -> list[torch.Tensor]:
-    """A minibatch in pieces of rows of like length: less padding. The order within it is free."""
+    """A minibatch in pieces of rows of like length, prompt by prompt: less padding, and replies to
+    one prompt side by side. The order within a minibatch is free."""
     lengths = rows.lengths[part.to(rows.lengths.device)].cpu()
+    if rows.prompt is not None:
+        prompt = rows.prompt[part.to(rows.prompt.device)].cpu()
+        longest = torch.zeros(int(prompt.max()) + 1, dtype=lengths.dtype)
+        longest.scatter_reduce_(0, prompt, lengths, "amax")
+        lengths = longest[prompt] * len(longest) + prompt  # by prompt among those of like length
     return list(part[lengths.argsort(stable=True)].split(size))
 
 
@@ -98,7 +108,7 @@ class PPO:
         clock.lap("rollout")
         scores = self.score(rollout).float()
         clock.lap("scoring")
-        order = minibatches(len(rollout.rows), self.settings.minibatch, generator)
+        order = self.pass_over(rollout.rows, generator)
         experience = self.advantage(rollout, scores, order)
         clock.lap("measuring")
         learnt = self.update(experience, order, generator)
@@ -136,15 +146,19 @@ class PPO:
             advantages = whiten(advantages, rows.is_response)
         return Experience(rollout, logp, values, ref_logp, scores, advantages, returns)
 
+    def pass_over(self, rows: Rows, generator: torch.Generator) -> list[torch.Tensor]:
+        """The minibatches of one pass."""
+        return minibatches(len(rows), self.settings.minibatch, generator, self.settings.copies)
+
     def update(self, experience: Experience, order, generator: torch.Generator) -> dict:
         """Some passes over the rollout; the first one in `order`. -> means over the minibatches."""
-        s, total = self.settings, len(experience.rollout.rows)
+        s, rows = self.settings, experience.rollout.rows
         rate = s.learning_rate().rate((self.steps_done + 1) / s.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         seen: list[dict] = []
         for epoch in range(s.epochs):
-            for part in order if epoch == 0 else minibatches(total, s.minibatch, generator):
+            for part in order if epoch == 0 else self.pass_over(rows, generator):
                 found = self.gradient(experience, part)
                 seen.append(found)
                 if s.stop_kl and found["approx_kl"] > s.stop_kl:

@@ -47,7 +47,7 @@ from tqdm import tqdm
 SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
 SFT_WITH = "python part_6/train_sft.py (about 4 minutes)"
 REWARD = here(__file__).parent / "part_7" / "out" / "reward.pt"
-REWARD_WITH = "python part_7/train_reward.py (about 2 minutes)"
+REWARD_WITH = "python part_7/train_reward.py (about 3 minutes)"
 DRAWN = 2  # replies of the tuned model to each instruction, as in train_reward.py
 
 
@@ -55,7 +55,7 @@ DRAWN = 2  # replies of the tuned model to each instruction, as in train_reward.
 class DPOSettings:
     """One run. Every field is also a flag."""
 
-    items: int = setting(3000, "instructions to make pairs of, half of them not tuned on")
+    items: int = setting(4500, "instructions to make pairs of, half of them not tuned on")
     pairs_an_item: int = setting(10, "most pairs of one instruction")
     pairs: int = setting(4000, "most pairs to learn from")
     pairs_a_step: int = setting(32, "pairs in one optimizer step")
@@ -116,10 +116,11 @@ def pair_tokens(pairs: list, tokenizer, context: int) -> tuple[list[PairTokens],
 
 
 def pair_rows(pairs: list[PairTokens], end: int, pad: int, device) -> Rows:
-    """P pairs -> 2P rows, all chosen ones first."""
-    replies = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
+    """P pairs -> 2P rows: chosen and rejected in turn, as they are read together."""
+    replies = [reply for pair in pairs for reply in (pair.chosen, pair.rejected)]
     nothing = [[0.0] * len(reply) for reply in replies]
-    return as_rollout([pair.prompt for pair in pairs] * 2, replies, nothing, end, pad, device).rows
+    return as_rollout([pair.prompt for pair in pairs for _ in range(2)], replies, nothing, end, pad,
+                      device, copies=2).rows
 
 
 def batches_of(pairs: list[PairTokens], size: int, seed: int) -> list[list[PairTokens]]:
@@ -146,10 +147,10 @@ def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, see
             logp = response_logp(body, rows)
             with torch.no_grad():
                 ref_logp = response_logp(reference, rows).sum(1)
-        one, other = logp.sum(1).chunk(2)
-        found = dpo_loss(one, other, *ref_logp.chunk(2), beta=settings.beta,
+        one, other = logp.sum(1).view(-1, 2).unbind(1)
+        found = dpo_loss(one, other, *ref_logp.view(-1, 2).unbind(1), beta=settings.beta,
                          smoothing=settings.smoothing)
-        labels = rows.is_response[:len(batch)].sum()
+        labels = rows.is_response[::2].sum()
         loss = found.loss - settings.gold_weight * one.sum() / labels  # eq. 8.13
         if not torch.isfinite(loss):
             raise ValueError(f"step {step}: the loss is {float(loss)}; lower --peak")
@@ -161,7 +162,7 @@ def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, see
         optimizer.zero_grad(set_to_none=True)
         log.append({"step": step, "loss": float(found.loss.detach()), "accuracy": found.accuracy,
                     "chosen": found.chosen, "rejected": found.rejected,
-                    "chosen_change": float((one.detach() - ref_logp[:len(batch)]).mean())})
+                    "chosen_change": float((one.detach() - ref_logp[::2]).mean())})
     return log
 
 

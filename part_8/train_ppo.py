@@ -43,7 +43,7 @@ from tqdm import tqdm
 SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
 SFT_WITH = "python part_6/train_sft.py (about 4 minutes)"
 REWARD = here(__file__).parent / "part_7" / "out" / "reward.pt"
-REWARD_WITH = "python part_7/train_reward.py (about 2 minutes)"
+REWARD_WITH = "python part_7/train_reward.py (about 3 minutes)"
 WITHOUT = ("story questions",)  # five times as long as the others, and answered already
 
 

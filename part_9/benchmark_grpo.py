@@ -4,7 +4,8 @@
     python part_9/benchmark_grpo.py --quick      few rows, one round
 
 Rows take turns in every round, so that a busy machine slows all of them; read the ratios.
-    ours          the output layer on reply tokens only, rows of like length together
+    ours          each prompt read once for its 8 replies, the output layer on reply tokens only,
+                  rows of like length together
     plain loop    all logits of all columns, padded to the longest, as tutorials do
     transformers  the same plain loop on its Llama, where that package is installed
 An update is: forward, loss, backward, clip, AdamW, in micro-batches of 64 rows. The reference's
@@ -54,13 +55,15 @@ def make_grpo(size: str, runtime: Runtime, prompts: int) -> GRPO:
                 end=0, pad=0, runtime=runtime)
 
 
-def random_rows(count: int) -> Rows:
-    """Prompts of 16 tokens with replies of 8 to 32."""
+def random_rows(prompts: int) -> Rows:
+    """Prompts of 16 tokens, with 8 replies of 8 to 32 tokens to each."""
+    count = prompts * GROUP
     lengths = torch.randint(8, NEW + 1, (count,))
     is_response = torch.arange(NEW) < lengths[:, None]
-    ids = torch.randint(1, VOCABULARY, (count, PROMPT + NEW))
-    ids[:, PROMPT:].masked_fill_(~is_response, 0)
-    return Rows(ids, torch.full((count,), PROMPT), is_response)
+    asked = torch.randint(1, VOCABULARY, (prompts, PROMPT)).repeat_interleave(GROUP, 0)
+    replies = torch.randint(1, VOCABULARY, (count, NEW)).masked_fill(~is_response, 0)
+    return Rows(torch.cat([asked, replies], 1), torch.full((count,), PROMPT), is_response,
+                torch.arange(count) // GROUP)
 
 
 def our_update(size: str, runtime: Runtime, rows: Rows) -> Callable[[], None]:
@@ -174,7 +177,7 @@ def main(argv=None):
     formats = formats if args.amp == "auto" else {args.amp: formats.get(args.amp)}
     updates, splits = {}, {}
     for size in ("r1",) if args.quick else SIZES:
-        rows = random_rows(args.prompts * GROUP)
+        rows = random_rows(args.prompts)
         for name, dtype in formats.items():
             runtime = Runtime(torch.device("cpu"), dtype, "", "")
             seconds = measure(contenders(size, runtime, rows), args.rounds)

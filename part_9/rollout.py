@@ -142,16 +142,17 @@ def roll_out(model, prompts: list[list[int]], max_new: int, *, end: int, pad: in
                 logps[i * copies + copy] = chances[place * copies + copy]
     model.train(was_training)
     return as_rollout([p for p in prompts for _ in range(copies)], replies, logps, end, pad,
-                      next(model.parameters()).device)
+                      next(model.parameters()).device, copies=copies)
 
 
 def as_rollout(prompts: list[list[int]], replies: list[list[int]], logps: list[list[float]],
-               end: int, pad: int, device="cpu") -> Rollout:
-    """Lists -> tensors, padded on the right."""
+               end: int, pad: int, device="cpu", *, copies: int = 1) -> Rollout:
+    """Lists -> tensors, padded on the right. Each prompt comes `copies` times, side by side."""
     lengths = torch.tensor([len(reply) for reply in replies])
     is_response = torch.arange(int(lengths.max())) < lengths[:, None]  # (B, R)
     rows = Rows(pad_rows([[*p, *r] for p, r in zip(prompts, replies)], pad),
-                torch.tensor([len(p) for p in prompts]), is_response)
+                torch.tensor([len(p) for p in prompts]), is_response,
+                torch.arange(len(prompts)) // copies)
     logp = torch.zeros(is_response.shape)
     logp[is_response] = torch.tensor([x for row in logps for x in row])
     return Rollout(rows.to(device), logp.to(device),

@@ -38,7 +38,7 @@ def test_a_batch_reads_every_reply_once():
     assert batch.ids.tolist() == [[1, 2, 0], [3, 0, 0], [5, 6, 7]]
     assert batch.last.tolist() == [1, 0, 2]
     assert batch.chosen.tolist() == [0, 0, 2] and batch.rejected.tolist() == [1, 2, 1]
-    assert batch.never_rejected().tolist() == [True, False, False]
+    assert batch.rows == [a, b, c]
 
 
 def numbered(prompts: int, each: int):

@@ -22,13 +22,16 @@ def scorer(loaded):
 
 @pytest.fixture
 def reader(loaded):
-    """A model with evidence whose `care` and `mark` are not all zero."""
+    """A model whose `care` and `mark` are not all zero, and whose body has left its witness."""
     body, tokenizer = loaded
     torch.manual_seed(1)
     model = RewardModel(body, reply_token=tokenizer.id_of(ROLE_TOKENS["assistant"])).eval()
     for layer in (model.care, model.mark):
         torch.nn.init.normal_(layer.weight)
         torch.nn.init.normal_(layer.bias)
+    with torch.no_grad():
+        for parameter in model.body.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
     return model, tokenizer
 
 
@@ -67,13 +70,37 @@ def test_a_score_with_evidence_is_the_same_whatever_is_padded(reader, runtime):
                                atol=1e-5)
 
 
+def test_replies_to_one_prompt_read_together_score_as_each_alone(reader, runtime, monkeypatch):
+    model, tokenizer = reader
+    asks = [(Message("user", text),) for text in ("What is 3 + 4?", "Say hello.", "Who is it?")]
+    rows = [encode_reply(ask, Reply(text), tokenizer, 64)
+            for text in ("7", "seven of them", "I do not know") for ask in asks]
+    alone = torch.cat([model(torch.tensor([row]), torch.tensor([len(row) - 1])) for row in rows])
+    read = []
+    monkeypatch.setattr(model.body, "features", lambda ids, plan=None, inner=model.body.features: (
+        read.append(ids.shape), inner(ids, plan=plan))[1])
+    torch.testing.assert_close(score_rows(model, rows, tokenizer.pad, runtime), alone, rtol=1e-4,
+                               atol=1e-5)
+    assert [shape[0] for shape in read] == [3], "nine replies to three prompts are three rows"
+    together = score_rows(model, rows, tokenizer.pad, runtime, size=2)
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_prompt_ends_with_the_last_role_before_the_reply(reader, scorer):
+    model, tokenizer = reader
+    mark = tokenizer.id_of(ROLE_TOKENS["assistant"])
+    assert model.prompt_length([5, mark, 6, mark, 7, 8]) == 4
+    assert model.prompt_length([5, 6, 7]) == 1 and model.prompt_length([5, mark]) == 1
+    assert model.can_share and not scorer[0].can_share
+
+
 def test_evidence_by_hand(reader):
-    """Eq. 7.9 from the body's own probabilities, token by token."""
+    """Eq. 7.9 from the witness's probabilities and the body's stream, token by token."""
     model, tokenizer = reader
     row = encode_reply(ASK, Reply("It is 7"), tokenizer, 128)
     ids, first = torch.tensor([row]), len(encode_prompt(list(ASK), tokenizer))
     h = model.body.features(ids)[0]
-    p = F.softmax(model.body(ids)[0][0], dim=-1)
+    p = F.softmax(model.witness(ids)[0][0], dim=-1)
     expected = h[-1] @ model.head.weight[0]
     for t in range(first, len(row)):
         doubt = 1 - p[t - 1, row[t]] / p[t - 1].max()
@@ -82,11 +109,11 @@ def test_evidence_by_hand(reader):
     torch.testing.assert_close(model(ids, torch.tensor([len(row) - 1]))[0], expected)
 
 
-def test_what_the_body_would_have_said_leaves_no_doubt(reader):
+def test_what_the_witness_would_have_said_leaves_no_doubt(reader):
     model, tokenizer = reader
     row = encode_prompt(list(ASK), tokenizer)
     for _ in range(5):
-        row.append(int(model.body(torch.tensor([row]))[0][0, -1].argmax()))
+        row.append(int(model.witness(torch.tensor([row]))[0][0, -1].argmax()))
     ids, last = torch.tensor([row]), torch.tensor([len(row) - 1])
     before = model(ids, last)
     with torch.no_grad():
@@ -173,14 +200,26 @@ def test_gradients_reach_the_care_for_doubts_and_the_marks(reader):
     model, tokenizer = reader
     row = encode_reply(ASK, Reply("banana"), tokenizer, 128)
     model(torch.tensor([row]), torch.tensor([len(row) - 1])).sum().backward()
-    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+    without = [name for name, p in model.named_parameters() if p.grad is None]
+    assert without and all(name.startswith("witness.") for name in without), "it is frozen"
     for layer in (model.care, model.mark):
         assert float(layer.weight.grad.abs().sum()) > 0
 
 
-def test_evidence_needs_a_causal_body(loaded):
+def test_the_witness_is_the_body_as_it_was_and_never_in_training_mode(loaded):
     body, _ = loaded
-    with pytest.raises(ValueError, match="already seen"):
+    model = RewardModel(body, reply_token=5).train()
+    assert model.body.training and not model.witness.training
+    for (name, mine), other in zip(model.body.named_parameters(), model.witness.parameters()):
+        assert torch.equal(mine, other) and mine is not other, name
+    with torch.no_grad():
+        body.norm.weight.add_(1)
+    assert not torch.equal(model.body.norm.weight, model.witness.norm.weight)
+
+
+def test_a_witness_needs_a_causal_body(loaded):
+    body, _ = loaded
+    with pytest.raises(ValueError, match="eq. 7.8 alone"):
         RewardModel(body, bidirectional=True, reply_token=5)
 
 

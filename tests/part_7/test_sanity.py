@@ -12,7 +12,7 @@ from faults import Reply, degraded
 from judge import quality
 from preferences import asked_items, make_pair, world_pairs
 from reward_model import RewardModel
-from reward_report import measure, right_against, within_prompts
+from reward_report import measure, own_choice, right_against, within_prompts
 from reward_sources import RewardData
 from sanity_checks import (
     BAD,
@@ -99,7 +99,7 @@ def test_padding_changes_nothing_and_a_broken_model_is_found_out(untouched, aske
     short = [item for item in asked if len(item.prompt) < 60][:4]
     assert padding_error(untouched, short) < 1e-5
     monkeypatch.setattr(RewardModel, "forward",
-                        lambda model, ids, last: model.token_scores(ids, last)[:, -1])
+                        lambda model, ids, last, shared: model.token_scores(ids, last)[:, -1])
     assert padding_error(untouched, short) > 1e-3
 
 
@@ -138,6 +138,24 @@ def test_right_replies_are_held_against_every_kind(asked, monkeypatch):
     assert set(shares) == {"wrong", "rude", "rambling", "off the question", "cut off", "nothing",
                            "repeating", "copied question", "new rudeness", "new rambling", "model"}
     assert all(share == 1 for share in shares.values())
+
+
+def test_the_reply_that_is_picked_is_the_one_with_the_highest_score(asked, monkeypatch):
+    replies = [[Reply("banana"), Reply(item.answer), Reply("")] for item in asked]
+    known = truth(None, None, None, asked, replies)
+    best, worst = (sum(map(f, known)) / len(known) for f in (max, min))
+    monkeypatch.setattr(reward_report, "reply_scores", truth)
+    found = own_choice(None, None, None, asked, replies)
+    assert found["quality_of_the_one_picked"] == found["quality_of_the_best"] == pytest.approx(best)
+    assert found["own_pairs_in_order"] == 1 and best > worst
+    assert found["quality_of_a_random_one"] == pytest.approx(np.mean(known))
+    monkeypatch.setattr(reward_report, "reply_scores", lambda *rest: [
+        [-score for score in scores] for scores in truth(*rest)])
+    found = own_choice(None, None, None, asked, replies)
+    assert found["quality_of_the_one_picked"] == pytest.approx(worst)
+    assert found["own_pairs_in_order"] == 0
+    alike = [[Reply(item.answer)] * 2 for item in asked]
+    assert own_choice(None, None, None, asked, alike)["own_pairs_in_order"] == 0.5
 
 
 def test_what_is_measured_on_known_scores(asked, loaded, runtime, monkeypatch):

@@ -1,17 +1,16 @@
-"""Training: the losses by name, the language loss, what is learnt from, a run that learns."""
+"""Training: the losses by name, what is learnt from, a run that learns, what stays frozen."""
 
 import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from chat_format import ROLE_TOKENS, Message
 from faults import Reply
 from preferences import Pair, asked_items
-from reward_data import PairIds, encode_pairs, pair_batch
+from reward_data import encode_pairs
 from reward_model import RewardModel, score_rows
 from reward_sources import draw_replies, file_data, shuffled_labels, world_data
-from train_reward import language_loss, loss_of, optimizer_of, parse_args, settled, train
+from train_reward import loss_of, optimizer_of, parse_args, settled, train
 
 ASK = (Message("user", "What is 3 + 4?"),)
 
@@ -37,29 +36,6 @@ def test_centring_is_added_with_its_weight():
     ones, gaps = torch.ones(2), torch.zeros(2)
     assert float(loss_of("bradley-terry", ones, ones, gaps, args)) == pytest.approx(
         math.log(2) + 0.5 * 4)
-
-
-def test_the_language_loss_is_that_of_the_replies_that_lost_nothing():
-    batch = pair_batch([PairIds((5, 6, 7), (5, 6, 8))], pad=0)
-    logits = torch.randn(4, 10)
-    places = (torch.tensor([0, 0, 1, 1]), torch.tensor([1, 2, 1, 2]))
-    expected = F.cross_entropy(logits[:2], torch.tensor([6, 7]))
-    torch.testing.assert_close(language_loss(batch, places, logits), expected)
-
-
-def test_the_language_loss_is_that_of_a_language_model(loaded):
-    """Shifted by one: what stood before a token predicts it."""
-    body, tokenizer = loaded
-    model = RewardModel(body, reply_token=tokenizer.id_of(ROLE_TOKENS["assistant"])).eval()
-    encoded, _, _ = encode_pairs([Pair(ASK, Reply("It is 7."), Reply("No"))], tokenizer, 128)
-    batch = pair_batch(encoded, tokenizer.pad)
-    _, places, logits = model.read(batch.ids, batch.last)
-    targets = batch.ids[:1].roll(-1, 1).clone()
-    reply = len(encoded[0].chosen) - len(tokenizer.encode(" It is 7.")) - 1
-    targets[:, :reply - 1] = -100
-    targets[:, len(encoded[0].chosen) - 1:] = -100
-    _, expected = body(batch.ids[:1], targets)
-    torch.testing.assert_close(language_loss(batch, places, logits), expected)
 
 
 def test_shuffled_labels_turn_half_of_the_pairs_round():
@@ -102,7 +78,7 @@ def test_a_tenth_of_a_file_is_held_out(tmp_path):
     assert not {pair.prompt for pair in data.pairs} & {pair.prompt for pair in data.held_out}
 
 
-@pytest.mark.parametrize("flags", [[], ["--no-evidence"], ["--bidirectional"],
+@pytest.mark.parametrize("flags", [[], ["--no-witness"], ["--bidirectional"],
                                    ["--muon", "0.01"], ["--loss", "ranking"]])
 def test_a_run_learns_that_a_polite_reply_is_better(loaded, runtime, flags):
     body, tokenizer = loaded
@@ -111,10 +87,16 @@ def test_a_run_learns_that_a_polite_reply_is_better(loaded, runtime, flags):
              for i in range(300)]
     encoded, pairs, _ = encode_pairs(pairs, tokenizer, 128)
     torch.manual_seed(0)
-    opens = tokenizer.id_of(ROLE_TOKENS["assistant"]) if args.evidence else None
+    opens = tokenizer.id_of(ROLE_TOKENS["assistant"]) if args.witness else None
     model = RewardModel(body, args.bidirectional, opens)
+    frozen = {k: v.clone() for k, v in model.state_dict().items() if k.startswith("witness.")}
     log = train(model, pairs[:240], encoded[:240], tokenizer, runtime, args)
     assert len(log) == 30
+    assert bool(frozen) == args.witness
+    state = model.state_dict()
+    assert all(torch.equal(state[name], before) for name, before in frozen.items())
+    if args.witness:
+        assert not torch.equal(state["body.norm.weight"], state["witness.norm.weight"])
     scores = [score_rows(model, [list(getattr(p, side)) for p in encoded[240:]], tokenizer.pad,
                          runtime) for side in ("chosen", "rejected")]
     assert float((scores[0] > scores[1]).float().mean()) > 0.9
@@ -126,7 +108,8 @@ def test_every_parameter_is_in_one_group_and_the_new_ones_learn_faster(loaded, r
     model = RewardModel(loaded[0], reply_token=5)
     optimizer = optimizer_of(model, runtime, args)
     grouped = [id(p) for group in optimizer.param_groups for p in group["params"]]
-    assert sorted(grouped) == sorted(id(p) for p in model.parameters())
+    assert sorted(grouped) == sorted(id(p) for name, p in model.named_parameters()
+                                     if not name.startswith("witness."))
     scales = {id(p): group["scale"] for group in optimizer.param_groups for p in group["params"]}
     assert scales[id(model.head.weight)] == scales[id(model.care.weight)] == 4
     assert scales[id(model.body.token_embedding.weight)] == 1
@@ -140,6 +123,6 @@ def test_settings_that_make_no_sense_are_refused(flags, message):
         settled(parse_args(flags))
 
 
-def test_an_encoder_has_no_evidence():
-    assert settled(parse_args([])).evidence
-    assert not settled(parse_args(["--bidirectional"])).evidence
+def test_an_encoder_has_no_witness():
+    assert settled(parse_args([])).witness
+    assert not settled(parse_args(["--bidirectional"])).witness

@@ -103,12 +103,13 @@ def test_pairs_that_do_not_fit_or_cannot_be_told_apart_are_left_out_and_counted(
     assert (len(found), left_out) == (1, 2)
 
 
-def test_in_a_batch_all_chosen_replies_come_first():
+def test_in_a_batch_the_two_replies_of_a_pair_are_neighbours_with_one_prompt():
     rows = pair_rows([PairTokens([1, 2], [3, 9], [4, 5, 9]), PairTokens([6], [7], [8, 9])], 9, 0,
                      "cpu")
-    assert rows.responses[0, :2].tolist() == [3, 9] and rows.responses[1, 0] == 7
-    assert rows.responses[2].tolist() == [4, 5, 9] and rows.responses[3, :2].tolist() == [8, 9]
-    assert rows.is_response.sum(1).tolist() == [2, 1, 3, 2]
+    assert rows.responses[0, :2].tolist() == [3, 9] and rows.responses[2, 0] == 7
+    assert rows.responses[1].tolist() == [4, 5, 9] and rows.responses[3, :2].tolist() == [8, 9]
+    assert rows.is_response.sum(1).tolist() == [2, 3, 1, 2]
+    assert rows.prompt.tolist() == [0, 0, 1, 1]
 
 
 def test_one_pass_has_every_pair_once_those_of_like_length_together():
@@ -140,7 +141,7 @@ def logp_of(model, pairs, side):
     rows = pair_rows(pairs, Marks.end, Marks.pad, "cpu")
     with torch.no_grad():
         logp = response_logp(model, rows).sum(1)
-    return logp[:len(pairs)] if side == "chosen" else logp[len(pairs):]
+    return logp[::2] if side == "chosen" else logp[1::2]
 
 
 @pytest.mark.parametrize("gold_weight", [0.0, 1.0])

@@ -1,5 +1,7 @@
 """The policy: log-probabilities of the reply alone, values before each token, frozen reference."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from policy import Policy, Rows, frozen_copy, response_logp, spread, two_rates
@@ -59,6 +61,33 @@ def test_padding_changes_nothing(tiny):
     dirty = torch.where(rows.ids == PAD, 3, rows.ids)
     torch.testing.assert_close(response_logp(tiny, Rows(dirty, rows.first, rows.is_response)),
                                response_logp(tiny, rows))
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_replies_to_one_prompt_are_read_together_and_give_the_same(tiny, window):
+    tiny.config = replace(tiny.config, window=window)
+    prompts = [[1, 2, 3]] * 3 + [[4]] * 3
+    replies = [[7, END], [8, 9, 1, END], [2], [END], [5, 5, 5], [6, END]]
+    apart = rows_of(prompts, replies)
+    rows = replace(apart, prompt=torch.tensor([0, 0, 0, 1, 1, 1]))
+    apart = replace(apart, prompt=None)
+    read, inner = [], tiny.features
+    tiny.features = lambda ids, plan=None: (read.append(ids.shape[0]), inner(ids, plan=plan))[1]
+    policy = Policy(tiny)
+    torch.nn.init.normal_(policy.value_head.weight)
+    found, gradients = [], []
+    for some in (apart, rows):
+        policy.zero_grad()
+        logp, entropy, values = policy(some)
+        (logp.square().sum() + entropy.sum() + values.square().sum()).backward()
+        found.append(torch.stack([logp, entropy, values]))
+        gradients.append(torch.cat([p.grad.flatten() for p in policy.parameters()]))
+    assert read == [6, 2]
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-5)
+    few = rows.pick(torch.tensor([5, 0, 3]))  # neighbours with one prompt share, others do not
+    torch.testing.assert_close(response_logp(tiny, few), found[0][0][[5, 0, 3], :2], rtol=1e-5,
+                               atol=1e-5)
 
 
 def test_picked_rows_are_cut_to_what_they_need(tiny):

@@ -163,13 +163,26 @@ def test_the_gradient_equals_that_of_the_losses_written_out(tiny):
         torch.testing.assert_close(p.grad, grad, atol=1e-5, rtol=1e-3)
 
 
-def test_pieces_are_of_like_length_and_complete(tiny):
+def test_pieces_are_of_like_length_and_complete_with_siblings_side_by_side(tiny):
     rollout = ppo_of(tiny).sample(ASKED, torch.Generator().manual_seed(0))
-    part = torch.arange(8)
-    found = pieces(part, rollout.rows, 2)
-    assert sorted(torch.cat(found).tolist()) == list(range(8))
-    lengths = rollout.rows.lengths[torch.cat(found)]
-    assert (lengths.diff() >= 0).all()
+    rows, part = rollout.rows, torch.arange(8)
+    assert rows.prompt.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    order = torch.cat(pieces(part, rows, 2))
+    assert sorted(order.tolist()) == list(range(8))
+    pairs = order.view(4, 2)
+    assert (rows.prompt[pairs[:, 0]] == rows.prompt[pairs[:, 1]]).all()
+    assert (rows.lengths[pairs].amax(1).diff() >= 0).all()
+    alone = torch.cat(pieces(part, replace(rows, prompt=None), 2))
+    assert (rows.lengths[alone].diff() >= 0).all() and sorted(alone.tolist()) == list(range(8))
+
+
+def test_the_replies_to_a_prompt_are_in_one_minibatch_where_that_divides():
+    order = minibatches(12, 4, torch.Generator().manual_seed(0), copies=2)
+    assert sorted(torch.cat(order).tolist()) == list(range(12))
+    pairs = torch.cat(order).view(6, 2)
+    assert (pairs[:, 1] - pairs[:, 0] == 1).all() and (pairs[:, 0] % 2 == 0).all()
+    odd = minibatches(12, 3, torch.Generator().manual_seed(0), copies=2)
+    assert sorted(torch.cat(odd).tolist()) == list(range(12)) and [len(p) for p in odd] == [3] * 4
 
 
 def test_an_update_ends_where_the_policy_has_gone_too_far(tiny):
