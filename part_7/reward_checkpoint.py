@@ -14,7 +14,7 @@ from reward_model import RewardModel
 from runtime import replacing
 from tokenizer import Tokenizer
 
-FORMAT = 2  # 1 had no witness
+FORMAT = 2
 KIND = "reward model of part 7"
 FIELDS = ("format", "kind", "config", "weights", "tokenizer", "bidirectional", "reply_token",
           "mean", "std", "settings", "metrics")

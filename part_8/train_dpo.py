@@ -55,7 +55,7 @@ DRAWN = 2  # replies of the tuned model to each instruction, as in train_reward.
 class DPOSettings:
     """One run. Every field is also a flag."""
 
-    items: int = setting(4500, "instructions to make pairs of, half of them not tuned on")
+    items: int = setting(3500, "instructions to make pairs of, half of them not tuned on")
     pairs_an_item: int = setting(10, "most pairs of one instruction")
     pairs: int = setting(4000, "most pairs to learn from")
     pairs_a_step: int = setting(32, "pairs in one optimizer step")

@@ -53,7 +53,6 @@ class GRPO:
                                            fused=True)
         self.scaler = runtime.grad_scaler()
         self.steps_done = 0
-        self.differs: list[bool] = []  # of the last step's groups: did their rewards differ?
 
     # ---- the five beats
 
@@ -70,7 +69,6 @@ class GRPO:
         rewards = self.score(rollout, tasks).float()
         clock.lap("scoring")
         advantages, kept = self.advantage(rollout, rewards)
-        self.differs = has_signal(rewards, s.group)[::s.group].tolist()
         batch = order = None
         learnt = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0, "ratio": 1.0, "gradient_norm": 0.0,
                   "first_ratio": 1.0}

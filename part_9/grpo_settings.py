@@ -32,7 +32,6 @@ class GRPOSettings:
     normaliser: str = setting("token", f"how the loss is averaged: {', '.join(NORMALISERS)}")
     scale: bool = setting(True, "advantages are divided by the group's standard deviation")
     drop_equal: bool = setting(True, "groups with equal rewards are left out of the update")
-    adapt: bool = setting(True, "ask more of the families whose groups still differ (checker only)")
     soft_length: int = setting(0, "tokens before max_new from which length costs; 0: none")
     max_norm: float = setting(1.0, "largest norm of the gradient; 0: no limit")
 

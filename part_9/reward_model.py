@@ -1,15 +1,17 @@
 """The reward model: the tuned transformer with one number in place of the vocabulary.
 
 Math   r(prompt, reply) = w · h_T,  h_T the normed stream at the last real token         (eq. 7.8)
-       with a witness:  r = w · h_T + Σ_t (z · h_t + a − c_t u_t), t over the reply      (eq. 7.9)
+       with a witness:  r = w · h_T − Σ_t (m_t + c_t u_t), t over the reply              (eq. 7.9)
        u_t = 1 − p(x_t) / max_v p(v),  the doubt: 0 where the witness itself would say x_t, near 1
-       where it would say something else;  c_t = softplus(v · h_t + b), how much doubt counts there
+       where it would say something else;  c_t = softplus(v · h_t + b), how much doubt counts there;
+       m_t = softplus(z · h_t + a), what the token costs by itself
 Idea   The body has read the whole conversation by h_T, so one vector could be enough. But whether
        "58" is right is best known just before it is said: there the tuned model predicts its own
        answer. So the tuned model is kept beside the body, frozen, as a witness: p is what it
        expects. The body learns what to make of it: v where a surprise is a mistake, and where it
-       is only another way to say it; z lets every token add its own mark, so that a rude sentence
-       is one wherever it stands. Frozen, as a body that learns to compare forgets what to say.
+       is only another way to say it; z where a token is rude or idle, wherever it stands. A token
+       can only cost: where all could also earn, three bananas may earn more than a right answer.
+       Frozen, as a body that learns to compare forgets what to say.
        `bidirectional`: each token sees all others, as in an encoder: for comparison.
 Used   train_reward.py, evaluate_reward.py, score.py, and the parts after this one
 Shapes B rows, T time, C = n_embd, V vocabulary, N tokens of replies in the batch; rows are padded
@@ -55,10 +57,10 @@ class RewardModel(nn.Module):
         if reply_token is not None:
             self.witness = copy.deepcopy(body).eval().requires_grad_(False)
             self.care = nn.Linear(body.config.n_embd, 1)  # v, b
-            self.mark = nn.Linear(body.config.n_embd, 1)  # z, a
-            for layer in (self.care, self.mark):
+            self.cost = nn.Linear(body.config.n_embd, 1)  # z, a
+            for layer, start in ((self.care, 0.0), (self.cost, -3.0)):  # a token costs 0.05
                 nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
+                nn.init.constant_(layer.bias, start)
 
     def train(self, mode: bool = True) -> "RewardModel":
         """As always, but for the witness, which is never in training mode."""
@@ -119,9 +121,10 @@ class RewardModel(nn.Module):
         rows, columns = self.reply_places(ids, last)
         h = x[rows, columns]
         care = F.softplus(self.care(h)).squeeze(1)  # c_t
-        added = self.mark(h).squeeze(1) - care * self.doubts(ids, last, rows, columns, shared)
-        added = torch.zeros(ids.shape, device=ids.device).index_put((rows, columns), added)
-        return scores + added.cumsum(1)
+        cost = F.softplus(self.cost(h)).squeeze(1)  # m_t
+        taken = cost + care * self.doubts(ids, last, rows, columns, shared)
+        taken = torch.zeros(ids.shape, device=ids.device).index_put((rows, columns), taken)
+        return scores - taken.cumsum(1)
 
     def forward(self, ids: torch.Tensor, last: torch.Tensor,
                 shared: SharedRows | None = None) -> torch.Tensor:

@@ -80,7 +80,6 @@ class Run:
         self.tasks = self.make_tasks()
         self.grpo = GRPO(model, self.make_score(), self.settings, end=self.tokenizer.end,
                          pad=self.tokenizer.pad, runtime=self.runtime, seed=args.seed)
-        self.asker = Asker(self.tasks) if self.settings.adapt and not self.by_model else None
         self.seconds, self.tokens, self.laps = 0.0, 0, {}
         (self.out / "log.jsonl").unlink(missing_ok=True)  # of another run: nothing is resumed
         self.logger = Logger(self.out, tensorboard=not args.no_tensorboard,
@@ -111,8 +110,7 @@ class Run:
                     for item in [item for item in asked_items(2 * many, split, args.seed)
                                  if item.skill not in WITHOUT][:many]]
         families = tuple(args.families) if args.families else None
-        many = s.steps * s.prompts * (2 if s.adapt else 1)  # one family may be asked most of them
-        return problems(many, "train", args.seed + 1000, families)
+        return problems(s.steps * s.prompts, "train", args.seed + 1000, families)
 
     def make_score(self):
         """function(rollout, tasks) -> rewards (N,)."""
@@ -135,46 +133,6 @@ class Run:
         return found
 
 
-class Asker:
-    """Which problems a step asks: of each family the more, the more of its groups still differ.
-
-    A family that is always solved, or never, teaches nothing: its groups leave (DAPO's rule), and
-    the rollout was in vain. `LEAST` keeps a few, so that what is forgotten is seen.
-    """
-
-    LEAST, KEEP = 0.1, 0.8
-
-    def __init__(self, tasks: list):
-        self.waiting: dict[str, list] = {}
-        for task in tasks:
-            self.waiting.setdefault(task.family, []).append(task)
-        self.asked = dict.fromkeys(self.waiting, 0)
-        self.share = dict.fromkeys(self.waiting, 1.0)  # of groups with a signal, a moving mean
-
-    def ask(self, count: int) -> list:
-        """`count` problems, each family's in their order, and again from the first at the end."""
-        total = sum(max(share, self.LEAST) for share in self.share.values())
-        owed = {name: count * max(share, self.LEAST) / total for name, share in self.share.items()}
-        many = {name: int(part) for name, part in owed.items()}
-        rest = sorted(owed, key=lambda name: many[name] - owed[name])  # the largest remainders
-        for name in rest[:count - sum(many.values())]:
-            many[name] += 1
-        found = []
-        for name, tasks in self.waiting.items():
-            found += [tasks[(self.asked[name] + i) % len(tasks)] for i in range(many[name])]
-            self.asked[name] += many[name]
-        return found
-
-    def tell(self, tasks: list, differs: list[bool]) -> None:
-        """What came of it: did the rewards within each task's group differ?"""
-        for name in self.share:
-            seen = [found for task, found in zip(tasks, differs, strict=True)
-                    if task.family == name]
-            if seen:
-                self.share[name] = self.KEEP * self.share[name] \
-                    + (1 - self.KEEP) * sum(seen) / len(seen)
-
-
 def train(run: Run) -> None:
     """Take steps until the run is done or someone stops it; what was learnt until then is kept."""
     s, grpo = run.settings, run.grpo
@@ -183,16 +141,13 @@ def train(run: Run) -> None:
     with StopOnSignal() as stop, tqdm(total=s.steps, desc="grpo", mininterval=1.0) as bar:
         while grpo.steps_done < s.steps and not stop.requested:
             start = time.perf_counter()
-            tasks = run.asker.ask(s.prompts) if run.asker else run.tasks_of_step(grpo.steps_done)
+            tasks = run.tasks_of_step(grpo.steps_done)
             prompts = [encode_prompt(messages_of(t) if run.by_model else t.messages, run.tokenizer)
                        for t in tasks]
             try:
                 found = grpo.step(prompts, tasks)
             except FloatingPointError as error:
                 raise ValueError(str(error)) from None
-            if run.asker:
-                run.asker.tell(tasks, grpo.differs)
-                found |= {f"asked_{name}": share for name, share in run.asker.share.items()}
             laps = found.pop("seconds")
             run.seconds += time.perf_counter() - start
             run.tokens += round(found["length"] * s.prompts * s.group)

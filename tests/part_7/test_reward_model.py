@@ -22,11 +22,11 @@ def scorer(loaded):
 
 @pytest.fixture
 def reader(loaded):
-    """A model whose `care` and `mark` are not all zero, and whose body has left its witness."""
+    """A model whose `care` and `cost` are not all zero, and whose body has left its witness."""
     body, tokenizer = loaded
     torch.manual_seed(1)
     model = RewardModel(body, reply_token=tokenizer.id_of(ROLE_TOKENS["assistant"])).eval()
-    for layer in (model.care, model.mark):
+    for layer in (model.care, model.cost):
         torch.nn.init.normal_(layer.weight)
         torch.nn.init.normal_(layer.bias)
     with torch.no_grad():
@@ -105,7 +105,8 @@ def test_evidence_by_hand(reader):
     for t in range(first, len(row)):
         doubt = 1 - p[t - 1, row[t]] / p[t - 1].max()
         care = F.softplus(h[t] @ model.care.weight[0] + model.care.bias[0])
-        expected = expected + h[t] @ model.mark.weight[0] + model.mark.bias[0] - care * doubt
+        cost = F.softplus(h[t] @ model.cost.weight[0] + model.cost.bias[0])
+        expected = expected - cost - care * doubt
     torch.testing.assert_close(model(ids, torch.tensor([len(row) - 1]))[0], expected)
 
 
@@ -140,6 +141,27 @@ def test_a_row_without_a_reply_has_no_evidence(reader):
     assert len(model.reply_places(ids, last)[0]) == 0
     torch.testing.assert_close(model(ids, last)[0],
                                model.body.features(ids)[0, -1] @ model.head.weight[0])
+
+
+def test_a_token_can_cost_and_never_earns(reader):
+    model, tokenizer = reader
+    row = encode_reply(ASK, Reply("banana banana banana"), tokenizer, 128)
+    ids, last = torch.tensor([row]), torch.tensor([len(row) - 1])
+    with torch.no_grad():
+        plain = model.head(model.body.features(ids)).squeeze(-1)
+        taken = (plain - model.token_scores(ids, last))[0]
+    assert (taken.diff() >= -1e-5).all() and taken[-1] > 0
+    assert taken[:model.prompt_length(row)].abs().max() < 1e-6, "the prompt is free"
+    before = float(model(ids, last))
+    with torch.no_grad():
+        model.cost.bias += 2
+    assert float(model(ids, last)) < before
+
+
+def test_at_the_start_tokens_cost_little(loaded):
+    model = RewardModel(loaded[0], reply_token=5)
+    assert F.softplus(model.cost.bias).item() == pytest.approx(0.0486, abs=1e-4)
+    assert not model.cost.weight.any() and not model.care.weight.any()
 
 
 def test_more_care_lowers_the_score_of_what_was_not_expected(reader):
@@ -196,13 +218,13 @@ def test_gradients_reach_the_whole_body(scorer):
     assert without == [] and float(model.head.weight.grad.abs().sum()) > 0
 
 
-def test_gradients_reach_the_care_for_doubts_and_the_marks(reader):
+def test_gradients_reach_the_care_for_doubts_and_the_costs(reader):
     model, tokenizer = reader
     row = encode_reply(ASK, Reply("banana"), tokenizer, 128)
     model(torch.tensor([row]), torch.tensor([len(row) - 1])).sum().backward()
     without = [name for name, p in model.named_parameters() if p.grad is None]
     assert without and all(name.startswith("witness.") for name in without), "it is frozen"
-    for layer in (model.care, model.mark):
+    for layer in (model.care, model.cost):
         assert float(layer.weight.grad.abs().sum()) > 0
 
 
