@@ -232,6 +232,7 @@ def test_the_witness_is_the_body_as_it_was_and_never_in_training_mode(loaded):
     body, _ = loaded
     model = RewardModel(body, reply_token=5).train()
     assert model.body.training and not model.witness.training
+    assert not any(p.requires_grad for p in model.witness.parameters())
     for (name, mine), other in zip(model.body.named_parameters(), model.witness.parameters()):
         assert torch.equal(mine, other) and mine is not other, name
     with torch.no_grad():
