@@ -62,7 +62,7 @@ class SharedRows:
                     is_visible=is_visible[:, None])
 
 
-def share_prompts(prompt_of: list[int], prompts: list[int], replies: list[int], *,
+def share_prompts(prompt_of: list, prompts: list[int], replies: list[int], *,
                   widest: int, device=None) -> SharedRows:
     """Rows b = 0, 1, … with a prompt of prompts[b] tokens and then a reply of replies[b] -> their
     layout. Neighbours with the same prompt_of[b] share a row of at most `widest` columns; a row
