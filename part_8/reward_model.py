@@ -75,7 +75,8 @@ class RewardModel(nn.Module):
 
     @property
     def can_share(self) -> bool:
-        """Can replies to one prompt stand in one row? Not where prompts see their replies."""
+        """Can replies to one prompt stand in one row? Where it is known how a reply opens, and a
+        prompt does not see its replies: with a witness."""
         return self.reply_token is not None and not self.config.sink
 
     def features(self, ids: torch.Tensor, last: torch.Tensor,
@@ -169,13 +170,18 @@ def shorter_prompt(messages: list[Message], tokenizer: Tokenizer, room: int):
     return kept[:-1] if kept and len(encode_prompt(kept[:-1], tokenizer)) <= room else None
 
 
+def prompts_of(model: RewardModel, rows: list) -> list[tuple[int, ...]]:
+    """What stands in front of each row's reply."""
+    return [tuple(row[:model.prompt_length(row)]) for row in rows]
+
+
 def sharing(model: RewardModel, rows: list, device=None) -> SharedRows | None:
     """How rows of ids can be read together; None where the model reads each by itself."""
     if not model.can_share:
         return None
-    prompts = [model.prompt_length(row) for row in rows]
-    return share_prompts([tuple(row[:n]) for row, n in zip(rows, prompts)], prompts,
-                         [len(row) - n for row, n in zip(rows, prompts)],
+    prompts = prompts_of(model, rows)
+    return share_prompts(prompts, [len(prompt) for prompt in prompts],
+                         [len(row) - len(prompt) for row, prompt in zip(rows, prompts)],
                          widest=model.config.block_size, device=device)
 
 
@@ -185,7 +191,7 @@ def score_rows(model: RewardModel, rows: list[list[int]], pad: int, runtime,
     """Scores of rows of ids, (len(rows),), in batches of like length, prompt by prompt."""
     was_training = model.training
     model.eval()
-    prompts = [tuple(row[:model.prompt_length(row)]) if model.can_share else () for row in rows]
+    prompts = prompts_of(model, rows) if model.can_share else [()] * len(rows)
     order = sorted(range(len(rows)), key=lambda i: (len(prompts[i]), prompts[i], len(rows[i])))
     scores = torch.zeros(len(rows))
     for first in range(0, len(order), size):

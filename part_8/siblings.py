@@ -7,7 +7,7 @@ Math   token t sees token s  where  position_s <= position_t  and  part_s is 0 o
        if it stood behind it alone. So every token has the features of a row of its own.
 Idea   Comparing and sampling ask for many replies to one prompt. Four replies of 11 tokens to a
        prompt of 33 are 176 tokens in rows of their own, and 77 in one.
-Used   reward_data.py, reward_model.py, and policy.py of the parts after this one
+Used   reward_model.py, and policy.py of the parts after this one
 Shapes B rows as they are given, T columns; G shared rows of U columns
 Source a prefix tree's mask, as in Cai et al. 2024, "Medusa", section 3.1, there for decoding
 """
@@ -58,7 +58,8 @@ class SharedRows:
         part = self.part
         is_mine = (part[:, None, :] == 0) | (part[:, None, :] == part[:, :, None])
         is_visible = visibility(position, position, config.window) & is_mine
-        return Plan(rotation=body.table.at(position.clamp(min=0), config.block_size - 1),
+        highest = part.size(1) - 1  # no position is above the last column
+        return Plan(rotation=body.table.at(position.clamp(min=0), highest),
                     is_visible=is_visible[:, None])
 
 

@@ -75,6 +75,8 @@ BUGS = [
     Bug("a reply is given back one token late", SIBLINGS,
         "own = self.first[b] + column - self.prompt[b]",
         "own = self.first[b] + column - self.prompt[b] + 1", TEST_SIBLINGS),
+    Bug("no position is beyond the context", SIBLINGS, "highest = part.size(1) - 1",
+        "highest = config.block_size - 1", TEST_SIBLINGS),
     Bug("neighbours share whatever they answer", SIBLINGS, "if which != last or len",
         "if not rows or len", TEST_SIBLINGS),
     Bug("shared rows grow without end", SIBLINGS, "or len(rows[-1][0]) + R > widest", "",

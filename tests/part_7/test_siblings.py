@@ -67,6 +67,13 @@ def test_features_and_gradients_are_those_of_rows_by_themselves(changes, widest)
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-4)
 
 
+def test_a_window_lets_a_row_be_longer_than_the_context():
+    model, row = model_of(window=3), [n % 50 for n in range(40)]
+    shared = share_prompts(["long"], [30], [10], widest=24)
+    x = model.features(shared.take(torch.tensor([row])), plan=shared.plan(model))
+    torch.testing.assert_close(x, model.features(torch.tensor([row])), rtol=1e-5, atol=1e-5)
+
+
 def test_no_reply_sees_a_sibling():
     model, shared = model_of(), layout()
     rows = [p + r for p, r in zip(PROMPTS, REPLIES)]
