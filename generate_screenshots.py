@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent
 SCREENSHOTS = ROOT / "screenshots"
+MAIN = 'if __name__ == "__main__":'
 TIMEOUT = 1800  # seconds for one demo; the quickest machine we know needs under 60
 NOT_BY_ITSELF = {"demo_pipeline.py"}  # runs for minutes; with --all or by name only
 
@@ -84,12 +85,15 @@ def replace_with_copy(source: Path, target: Path) -> None:
 
 
 def collect(root: Path = ROOT, folder: Path = SCREENSHOTS) -> list[Path]:
-    """Copy every complete PNG of part_N/out/ to screenshots/part_N_<subject>.png."""
+    """Copy every complete PNG of part_N/out/ to screenshots/part_N_<subject>.png; that of a longer
+    run, out/medium/, to part_N_medium_<subject>.png."""
     folder.mkdir(exist_ok=True)
-    for picture in sorted(root.glob("part_[0-9]/out/*.png")):
+    for picture in sorted([*root.glob("part_[0-9]/out/*.png"),
+                           *root.glob("part_[0-9]/out/medium/*.png")]):
         content = picture.read_bytes()
         is_complete = content.startswith(b"\x89PNG") and content.endswith(b"IEND\xaeB`\x82")
-        target = folder / f"{picture.parts[-3]}_{picture.name}"
+        part, _, *subject = picture.relative_to(root).parts  # part_N, out, the rest
+        target = folder / "_".join([part, *subject])
         if is_complete and (not target.exists() or target.read_bytes() != content):
             replace_with_copy(picture, target)
     return sorted(folder.glob("part_[0-9]_*.png"))
@@ -98,15 +102,21 @@ def collect(root: Path = ROOT, folder: Path = SCREENSHOTS) -> list[Path]:
 def caption_of(picture: Path, root: Path = ROOT) -> tuple[str, str]:
     """A picture's (question, command): the first docstring line of the script that draws it.
 
-    The script holds the picture's name, or its beginning: f"compare_{data}.png".
+    The script holds the picture's name, or its beginning: f"compare_{data}.png"; or it is the first
+    that imports the module which does.
     """
-    part, name = picture.name[:6], picture.name[7:]
+    part, name = picture.name[:6], picture.name[7:].removeprefix("medium_")
     beginning = f'f"{name.rpartition("_")[0] or name}_{{'
-    for script in sorted((root / part).glob("*.py")):
-        source = script.read_text(encoding="utf-8")
-        if f'"{name}"' in source or f"'{name}'" in source or beginning in source:
-            first = (ast.get_docstring(ast.parse(source)) or "").strip().splitlines()
-            return (first[0] if first else script.stem), f"python {part}/{script.name}"
+    sources = {path: path.read_text(encoding="utf-8")
+               for path in sorted((root / part).glob("*.py"), reverse=True)}  # train_… before demo_…
+    for path in sorted(sources):
+        if any(text in sources[path] for text in (f'"{name}"', f"'{name}'", beginning)):
+            users = [path] if MAIN in sources[path] else \
+                [user for user, text in sources.items()
+                 if MAIN in text and f"from {path.stem} import" in text]
+            if users:
+                first = (ast.get_docstring(ast.parse(sources[users[0]])) or "").strip().splitlines()
+                return (first[0] if first else users[0].stem), f"python {part}/{users[0].name}"
     return picture.stem.replace("_", " "), ""
 
 

@@ -20,7 +20,8 @@ import pathlib
 out = pathlib.Path(__file__).parent / "out"
 out.mkdir(exist_ok=True)
 plt.plot([1, 2])
-plt.savefig(out / "line.png")
+if __name__ == "__main__":
+    plt.savefig(out / "line.png")
 '''
 
 
@@ -61,12 +62,35 @@ def test_the_index_names_the_question_and_the_command(house):
 
 def test_a_picture_named_by_its_data_is_ascribed_to_the_script_that_draws_it(tmp_path):
     (tmp_path / "part_1").mkdir()
-    (tmp_path / "part_1" / "compare.py").write_text('"""Which?"""\nname = f"compare_{data}.png"\n')
+    (tmp_path / "part_1" / "compare.py").write_text(
+        f'"""Which?"""\nname = f"compare_{{data}}.png"\n{shots.MAIN}\n    print()\n')
     caption = shots.caption_of(tmp_path / "part_1_compare_my_text.png", tmp_path)
     assert caption == ("part 1 compare my text", ""), "the beginning is all but the last word"
     caption = shots.caption_of(tmp_path / "part_1_compare_text.png", tmp_path)
     assert caption == ("Which?", "python part_1/compare.py")
     assert shots.caption_of(tmp_path / "part_1_line.png", tmp_path) == ("part 1 line", "")
+
+
+def test_a_picture_that_a_module_draws_is_ascribed_to_the_script_that_uses_it(tmp_path):
+    (tmp_path / "part_1").mkdir()
+    (tmp_path / "part_1" / "report.py").write_text('"""The end."""\nname = "curve.png"\n')
+    picture = tmp_path / "part_1_curve.png"
+    assert shots.caption_of(picture, tmp_path) == ("part 1 curve", ""), "a module is no command"
+    for name in ("demo_a", "train_a"):
+        (tmp_path / "part_1" / f"{name}.py").write_text(
+            f'"""What {name} does."""\nfrom report import finish\n{shots.MAIN}\n    print()\n')
+    caption = ("What train_a does.", "python part_1/train_a.py")
+    assert shots.caption_of(picture, tmp_path) == caption
+    assert shots.caption_of(tmp_path / "part_1_medium_curve.png", tmp_path) == caption
+
+
+def test_the_picture_of_a_longer_run_is_collected_beside_the_short_ones(tmp_path):
+    picture = b"\x89PNG" + b"IEND\xaeB`\x82"
+    for folder in ("part_1/out", "part_1/out/medium", "part_1/out/other"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "curve.png").write_bytes(picture)
+    found = collect(tmp_path, tmp_path / "screenshots")
+    assert [path.name for path in found] == ["part_1_curve.png", "part_1_medium_curve.png"]
 
 
 def test_a_picture_newer_than_its_code_is_not_drawn_again(house):

@@ -3,21 +3,27 @@
     python tests/zygote.py        reads one JSON request a line, answers one JSON line each
 
 A script run this way sees what `python script.py` shows it: its own folder first on sys.path, its
-arguments, its working folder, `__name__ == "__main__"`; only the seconds that importing torch and
-matplotlib takes are saved. The parent itself never computes, so that forking is safe.
+arguments, its working folder, `__name__ == "__main__"`; only the seconds that importing packages
+takes are saved. The parent itself never computes, so that forking is safe.
 """
 
 import atexit
+import gc
 import json
 import os
 import runpy
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 
-PRELOADED = ("numpy", "torch", "torch.utils.tensorboard", "torch.profiler", "matplotlib.pyplot",
-             "tiktoken", "tqdm")
+PRELOADED = ("numpy", "numpy.random", "numpy.fft", "torch", "torch.utils.tensorboard",
+             "torch.profiler", "torch.distributed.fsdp", "torch.distributed.tensor",
+             "torch._dynamo",  # what an optimizer imports at its first step: a second or more
+             "matplotlib.pyplot", "matplotlib.backends.backend_agg", "tiktoken", "regex", "tqdm",
+             "statistics")
 
 
 def run_here(request: dict) -> int:
@@ -70,16 +76,27 @@ def wait(child: int, seconds: float) -> int | None:
         pause = min(0.05, pause * 1.5)
 
 
-def main() -> None:
-    for name in PRELOADED:
-        __import__(name)
-    print(json.dumps({"ready": True}), flush=True)
+def serve() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()
         if child == 0:
             finish(run_here(request))
         print(json.dumps({"status": wait(child, request["timeout"])}), flush=True)
+
+
+def main() -> None:
+    for name in PRELOADED:
+        __import__(name)
+    gc.collect()
+    gc.freeze()  # what is here now stays: no child's collector walks through it and copies its pages
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = tempfile.mkdtemp()  # modules are compiled once, and not beside their source
+    print(json.dumps({"ready": True}), flush=True)
+    try:
+        serve()
+    finally:  # of the parent alone: a child never comes back
+        shutil.rmtree(sys.pycache_prefix, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,17 @@ def test_pairs_are_shown_and_written(run_script, tmp_path):
     assert len(lines) == 4 and set(json.loads(lines[0])) == {"chosen", "rejected"}
 
 
+def test_the_benchmark_reads_the_same_rows_both_ways(run_script, tmp_path):
+    run_script("part_7/benchmark_siblings.py", "--quick", "--amp", "float32", "--out", tmp_path)
+    found = json.loads((tmp_path / "benchmark_siblings.json").read_text())
+    for row in found.values():
+        assert row["tokens shared"] < row["tokens own rows"]
+        assert row["difference"] < 1e-4 and row["step shared"] > 0
+    assert (tmp_path / "benchmark.png").exists()
+
+
 @pytest.mark.parametrize("script, flags, message", [
+    ("benchmark_siblings", ("--rounds", 0), "--rounds 0"),
     ("train_reward", ("--sft", "nowhere.pt"), "make it with: python part_6/train_sft.py"),
     ("train_reward", ("--data", "nowhere.json"), "there is no such file"),
     ("train_reward", ("--start", "base", "--base", "nowhere.pt"), "python part_4/train.py"),

@@ -1,0 +1,129 @@
+"""What is it worth to read a prompt once for all its replies? The reward model, both ways.
+
+    python part_7/benchmark_siblings.py              2, 4 and 8 replies to a prompt
+    python part_7/benchmark_siblings.py --quick      few rows, one round
+
+    shared    replies to one prompt stand in one row behind it (siblings.py)
+    own rows  each reply has a row of its own, with the whole prompt, as is usual
+Both read the same 64 replies to random prompts with the same model, and take turns in every round,
+so that a busy machine slows both; read the ratios. "step" is forward and backward, "score" forward
+alone. They give the same scores: the largest difference stands in the table.
+"""
+
+from runtime import (
+    choose_runtime,
+    make_parser,
+    out_folder,
+    print_table,
+    run_main,
+    save_json,
+    seed_everything,
+)
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import statistics
+import time
+
+import plotting
+import torch
+from data import pad_rows
+from model import GPT, GPTConfig
+from reward_model import RewardModel, sharing
+
+ROWS = 64
+PROMPT, REPLY = (20, 46), (4, 20)  # tokens, from … to: 33 and 12 on average, as in the pairs
+REPLY_TOKEN = 1  # what ends a prompt
+
+
+def make_model() -> RewardModel:
+    """The size of part 6's model, random weights: time does not depend on what they know."""
+    body = GPT(GPTConfig(vocab_size=2563, block_size=288, n_layer=4, n_head=4, n_embd=256))
+    model = RewardModel(body, reply_token=REPLY_TOKEN)
+    for parameter in model.new_parameters():  # they start at 0, and would hide a difference
+        torch.nn.init.normal_(parameter, std=0.05)
+    return model
+
+
+def random_rows(replies: int, rows: int) -> list[tuple[int, ...]]:
+    """`rows` rows of ids, `replies` of them to each prompt."""
+    def words(lengths: tuple[int, int]) -> list[int]:
+        count = int(torch.randint(lengths[0], lengths[1] + 1, ()))
+        return torch.randint(REPLY_TOKEN + 1, 2563, (count,)).tolist()
+
+    prompts = [[*words(PROMPT), REPLY_TOKEN] for _ in range(rows // replies)]
+    return [tuple(prompt + words(REPLY)) for prompt in prompts for _ in range(replies)]
+
+
+def measure(model: RewardModel, rows: list, runtime, rounds: int) -> dict[str, float]:
+    """Both ways in turn -> seconds of a step and of scoring (medians), tokens, difference."""
+    last = torch.tensor([len(row) - 1 for row in rows], device=runtime.device)
+    ids = pad_rows(rows, 0).to(runtime.device)
+    ways = {"shared": lambda: sharing(model, rows, runtime.device), "own rows": lambda: None}
+    seconds: dict[str, list[float]] = {f"{what} {way}": [] for way in ways
+                                       for what in ("step", "score")}
+    scores = {}
+    for turn in range(rounds + 1):  # the first is warm-up
+        for way, layout in ways.items():
+            for what in ("step", "score"):
+                start = time.perf_counter()
+                with runtime.autocast(), torch.set_grad_enabled(what == "step"):
+                    found = model(ids, last, layout())
+                if what == "step":
+                    found.float().square().mean().backward()
+                    model.zero_grad(set_to_none=True)
+                scores[way] = found.detach().float().cpu()  # waits for a GPU, too
+                if turn:
+                    seconds[f"{what} {way}"].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()} | {
+        "tokens shared": sharing(model, rows).part.numel(), "tokens own rows": ids.numel(),
+        "difference": float((scores["shared"] - scores["own rows"]).abs().max())}
+
+
+def draw(found: dict[int, dict], path) -> None:
+    counts = list(found)
+    fig, ax = plotting.figure(
+        f"{counts[-1]} replies that share their prompt's row take "
+        f"{found[counts[-1]]['step shared'] / found[counts[-1]]['step own rows']:.2f} of the time",
+        "forward and backward of the reward model, 64 replies, against a row for each; medians")
+    for what, color in (("step", plotting.BLUE), ("score", plotting.ORANGE),
+                        ("tokens", plotting.GREY)):
+        ax.plot(counts, [row[f"{what} shared"] / row[f"{what} own rows"]
+                         for row in found.values()], color=color, marker="o", label=what)
+    ax.set(xlabel="replies to a prompt", ylabel="shared / own rows", ylim=(0, None), xticks=counts)
+    ax.legend(fontsize=8)
+    plotting.save(fig, path)
+
+
+def parse_args(argv=None):
+    parser = make_parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=9, help="measured rounds (default: 9)")
+    parser.add_argument("--quick", action="store_true",
+                        help="8 replies in all, one round (default: off)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    if args.rounds < 1:
+        raise ValueError(f"--rounds {args.rounds}: must be at least 1")
+    seed_everything(args.seed)
+    runtime = choose_runtime(args.device, args.amp)
+    rows, rounds = (8, 1) if args.quick else (ROWS, args.rounds)
+    model = make_model().to(runtime.device).eval()
+    found = {replies: measure(model, random_rows(replies, rows), runtime, rounds)
+             for replies in (2, 4, 8)}
+    print_table(["replies to a prompt", "tokens", "of own rows", "step, ms", "of own rows",
+                 "score, ms", "of own rows", "largest difference"],
+                [[replies, row["tokens shared"], row["tokens shared"] / row["tokens own rows"],
+                  1e3 * row["step shared"], row["step shared"] / row["step own rows"],
+                  1e3 * row["score shared"], row["score shared"] / row["score own rows"],
+                  row["difference"]] for replies, row in found.items()],
+                f"Shared rows, {rows} replies, {runtime.amp_name}: medians of {rounds} rounds")
+    out = out_folder(__file__, args.out)
+    save_json(out / "benchmark_siblings.json", found)
+    draw(found, out / "benchmark.png")
+
+
+if __name__ == "__main__":
+    run_main(main)
