@@ -68,7 +68,7 @@ STAGES = [
           script="part_9/cold_start.py",
           inputs={"--sft": "part_6/sft.pt"},
           seconds={"quick": 90, "full": 170, "gpu": 30},
-          flags={"quick": ("--steps", "280"), "full": (), "gpu": ()},
+          flags={"quick": ("--steps", "280", "--peak", "1e-3"), "full": (), "gpu": ()},
           summary="loss {loss:.3f} on both ways to answer"),
     Stage(name="grpo", title="GRPO: it solves problems, and right solutions get likelier",
           script="part_9/train_grpo.py", speaks="chat",

@@ -94,8 +94,8 @@ def parse_args(argv=None):
     parser.add_argument("--steps", type=int, default=600, help="optimizer steps (default: 600)")
     parser.add_argument("--rows", type=int, default=8,
                         help="packed rows in a step, some fifty examples (default: 8)")
-    parser.add_argument("--peak", type=float, default=1e-3,
-                        help="highest learning rate (default: 1e-3)")
+    parser.add_argument("--peak", type=float, default=5e-4,
+                        help="highest learning rate; a higher one costs old skills (default: 5e-4)")
     return parser.parse_args(argv)
 
 

@@ -5,7 +5,7 @@
     python part_9/evaluate_reasoning.py --data problems.jsonl             a file of GSM8K's form
 
 Math   form      share of replies in the form of rewards.py, ended by the model
-       true      share whose every step holds: 12 + 9 = 21
+       true      share whose every step holds: 12 + 9 = 21, and "Is it 16? No." behind it
        support   share whose steps are true, hang together and end in the answer
        follows   a step's result is changed in the model's own reply, and the model goes on from
                  there: how often does its answer change as arithmetic says it must?    (eq. 9.7)
@@ -35,7 +35,7 @@ from chat_format import encode_prompt
 from checkpoint import load_checkpoint
 from evaluate import Reply, continue_prompts, wilson
 from reasoning import LONGEST
-from rewards import Step, has_form, is_right, number_in, steps_of
+from rewards import Step, has_form, is_right, number_in, steps_hold, steps_of
 from skill_form import final_answer
 from tasks import TEST_SPLITS, Problem, problems, read_gsm8k
 
@@ -73,7 +73,7 @@ def hang_together(problem: Problem, steps: list[Step]) -> bool:
 def is_supported(problem: Problem, reply: str) -> bool:
     """Steps that are true, hang together, and end in the answer that is given."""
     steps = steps_of(reply)
-    if not steps or not all(step.holds for step in steps) or not hang_together(problem, steps):
+    if not steps_hold(reply) or not hang_together(problem, steps):
         return False
     end = problem.target if problem.target is not None else number_in(final_answer(reply))
     return steps[-1].result == int(end if end is not None else -1)
@@ -130,11 +130,10 @@ def judge_replies(asked: list[Problem], replies: list[Reply]) -> dict:
     """Shares over all replies."""
     n = len(asked)
     right = [is_right(p, r.text) for p, r in zip(asked, replies)]
-    steps = [steps_of(r.text) for r in replies]
     supported = [is_supported(p, r.text) for p, r in zip(asked, replies)]
     return {"accuracy": sum(right) / n, "interval": wilson(sum(right), n),
             "form": sum(has_form(r.text, r.ended) for r in replies) / n,
-            "true_steps": sum(bool(s) and all(x.holds for x in s) for s in steps) / n,
+            "true_steps": sum(steps_hold(r.text) for r in replies) / n,
             "supported": sum(supported) / n,
             "right_without_support": sum(a and not b for a, b in zip(right, supported)) / n,
             "end_rate": sum(r.ended for r in replies) / n, "n": n}

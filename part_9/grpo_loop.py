@@ -38,10 +38,16 @@ class GRPO:
     """The policy, its reference, and what moves between steps. `step` is the whole algorithm.
 
     `score(rollout, tasks)` gives rewards (N,); row i answers tasks[i // group].
+    `keep(step, rows)` gives ids, targets and segments (rows, T) of examples of what shall be kept.
     """
 
     def __init__(self, model: GPT, score: Callable[[Rollout, list], torch.Tensor],
-                 settings: GRPOSettings, *, end: int, pad: int, runtime: Runtime, seed: int = 0):
+                 settings: GRPOSettings, *, end: int, pad: int, runtime: Runtime, seed: int = 0,
+                 keep: Callable[[int, int], tuple] | None = None):
+        if settings.keep_rows and keep is None:
+            raise ValueError(f"keep_rows={settings.keep_rows}: there is nothing to be kept; give "
+                             "`keep`, or set keep_rows=0")
+        self.keep = keep if settings.keep_rows else None
         self.model = model.to(runtime.device).eval()  # eval: dropout would spoil the ratio
         self.reference = frozen_copy(model)
         self.score, self.settings, self.runtime, self.seed = score, settings, runtime, seed
@@ -131,6 +137,9 @@ class GRPO:
         for order in orders:
             for part in order:
                 found = self.gradient(batch, part)
+                if self.keep is not None:
+                    found["keep_loss"] = self.remember()
+                    found["loss"] += self.settings.keep_weight * found["keep_loss"]
                 if not math.isfinite(found["loss"]):
                     raise FloatingPointError(f"step {self.steps_done + 1}: the loss is "
                                              f"{found['loss']}; lower --peak")
@@ -163,6 +172,17 @@ class GRPO:
             for name in ("kl", "clip_fraction", "ratio"):
                 found[name] += held * getattr(result, name)
         return found
+
+    def remember(self) -> float:
+        """Add the gradient of some earlier examples -> their loss, a mean over labels (eq. 9.8).
+
+        RL sees a few kinds of questions; without this, what it does to all others nobody looks at.
+        """
+        ids, targets, parts = self.keep(self.steps_done, self.settings.keep_rows)
+        with self.runtime.autocast():
+            _, loss = self.model(ids, targets, segments=parts, loss_only=True)
+        self.scaler.scale(self.settings.keep_weight * loss).backward()
+        return float(loss.detach())
 
     def move(self) -> float:
         """Clip, step, forget the gradient -> its norm before clipping."""

@@ -52,6 +52,7 @@ def finish_checker(run) -> dict:
     """Measure on held-out problems, then write everything."""
     log = logged(run)
     metrics = common(run, log)
+    save_model(run, metrics)  # what was learnt is safe, whatever happens while it is measured
     if run.args.data is None:
         metrics |= reasoning_metrics(run.grpo.model, run.grpo.reference, run.tokenizer,
                                      run.runtime, n=run.args.eval_problems,
@@ -69,6 +70,7 @@ def finish_model(run) -> dict:
     """The same measures as part 8's of PPO: the judge on held-out prompts of the skills."""
     log = logged(run)
     metrics = common(run, log)
+    save_model(run, metrics)
     found, _, _ = compare(run.grpo.model, run.grpo.reference, run.source, run.tokenizer,
                           run.runtime, prompts=run.args.eval_problems, samples=4,
                           exact=run.args.eval_exact, seed=run.args.seed)
@@ -98,12 +100,18 @@ def common(run, log: list[dict]) -> dict:
             "seconds_by_beat": {name: round(x, 2) for name, x in run.laps.items()}}
 
 
+def save_model(run, metrics: dict) -> None:
+    """The checkpoint."""
+    model = run.grpo.model
+    save_checkpoint(run.out / f"{run.name}.pt", weights=model_state(model), config=model.config,
+                    tokenizer=run.tokenizer, step=run.grpo.steps_done, settings=run.described(),
+                    metrics=metrics)
+
+
 def write(run, metrics: dict) -> None:
     """The checkpoint, its JSON, and the table."""
     model, name = run.grpo.model, run.name
-    save_checkpoint(run.out / f"{name}.pt", weights=model_state(model), config=model.config,
-                    tokenizer=run.tokenizer, step=run.grpo.steps_done, settings=run.described(),
-                    metrics=metrics)
+    save_model(run, metrics)
     save_results(run.out / f"{name}.json", name=name, preset=run.args.preset, seed=run.args.seed,
                  runtime=run.runtime, seconds=run.seconds, tokens=run.tokens,
                  parameters=model.count_parameters(), metrics=metrics)

@@ -17,7 +17,7 @@ class GRPOSettings:
     steps: int = setting(80, "rollouts, each followed by an update")
     prompts: int = setting(32, "prompts in a rollout")
     group: int = setting(8, "replies drawn for each prompt")
-    max_new: int = setting(84, "most tokens of a reply")
+    max_new: int = setting(116, "most tokens of a reply")
     temperature: float = setting(1.0, "of sampling and of all log-probabilities")
     epochs: int = setting(1, "times that each rollout is learnt from")
     minibatch: int = setting(0, "rows in one optimizer step; 0: all that have a signal")
@@ -33,6 +33,8 @@ class GRPOSettings:
     scale: bool = setting(True, "advantages are divided by the group's standard deviation")
     drop_equal: bool = setting(True, "groups with equal rewards are left out of the update")
     soft_length: int = setting(0, "tokens before max_new from which length costs; 0: none")
+    keep_rows: int = setting(0, "packed rows of earlier examples read in each update; 0: none")
+    keep_weight: float = setting(0.5, "weight of their loss, eq. 9.8")
     max_norm: float = setting(1.0, "largest norm of the gradient; 0: no limit")
 
     def __post_init__(self):
@@ -45,7 +47,7 @@ class GRPOSettings:
         for name in ("temperature", "peak", "gain_rate", "eps"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must be above 0")
-        for name in ("beta", "max_norm", "minibatch", "soft_length"):
+        for name in ("beta", "max_norm", "minibatch", "soft_length", "keep_rows", "keep_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must not be below 0")
         if not 0 < self.clip_low < 1 or not self.clip_high > 0:
@@ -64,6 +66,6 @@ class GRPOSettings:
 
 
 PRESETS = {
-    "tiny": GRPOSettings(),
-    "gpu": GRPOSettings(steps=400, prompts=128, group=16, micro_rows=256, peak=3e-5),
+    "tiny": GRPOSettings(keep_rows=4),
+    "gpu": GRPOSettings(steps=400, prompts=128, group=16, micro_rows=256, peak=3e-5, keep_rows=8),
 }

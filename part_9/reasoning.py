@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 import torch
 from chat_format import decode_reply, encode_prompt
+from evaluate import room_for
 from rewards import is_right
 from rollout import roll_out
 from skill_form import ANSWER_MARK, final_answer
 from tasks import Problem
 from tokenizer import Tokenizer
 
-LONGEST = 150  # tokens of a reply; a search takes up to 14 sums
+LONGEST = 250  # tokens of a reply; a search of 14 sums and 8 comparisons takes 242
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,12 @@ class Samples:
 
 def draw_samples(model, tokenizer: Tokenizer, problems: list[Problem], runtime, *, k: int = 1,
                  temperature: float = 1.0, longest: int = LONGEST, seed: int = 0) -> Samples:
-    """k replies to each problem at a temperature above 0."""
-    rollout = roll_out(model, [encode_prompt(p.messages, tokenizer) for p in problems], longest,
-                       end=tokenizer.end, pad=tokenizer.pad, copies=k, temperature=temperature,
-                       generator=torch.Generator().manual_seed(seed), runtime=runtime)
+    """k replies to each problem at a temperature above 0, as long as the context has room."""
+    prompts = [encode_prompt(p.messages, tokenizer) for p in problems]
+    longest = room_for(model, max(prompts, key=len), longest)
+    rollout = roll_out(model, prompts, longest, end=tokenizer.end, pad=tokenizer.pad, copies=k,
+                       temperature=temperature, generator=torch.Generator().manual_seed(seed),
+                       runtime=runtime)
     texts = [decode_reply(ids, tokenizer) for ids in rollout.replies()]
     ended = rollout.ended.tolist()
     return Samples([texts[i:i + k] for i in range(0, len(texts), k)],

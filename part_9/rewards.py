@@ -1,7 +1,8 @@
 """Rewards that can be verified: is the answer right, and is the reply in the form that was asked?
 
 Form   "12 + 9 = 21. 21 - 4 = 17. The answer is 17." and an end token: at least one step, each of
-       them a sum, then the answer, and nothing else.
+       them a sum, then the answer, and nothing else. A sum may be compared with a target:
+       "21 + 5 = 26. Is it 16? No."
 Math   reward = right + w [form]                                                        (eq. 9.1)
        Whether the steps are *true* is not rewarded. It is measured (lesson 9.8): a model that is
        paid for answers may come to them by steps that do not hold.
@@ -20,7 +21,8 @@ from tokenizer import Tokenizer
 from tools import Refused, calculate
 
 STEP = re.compile(r"(\d+) ([+-]) (\d+) = (-?\d+)\.")
-FORM = re.compile(rf"({STEP.pattern} )+{ANSWER_MARK}[^.]+\.")
+COMPARED = re.compile(r"= (-?\d+)\. Is it (\d+)\? (Yes|No)\.")
+FORM = re.compile(rf"({STEP.pattern} (Is it \d+\? (Yes|No)\. )?)+{ANSWER_MARK}[^.]+\.")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,13 @@ class Step:
 def steps_of(reply: str) -> list[Step]:
     """"12 + 9 = 21. The answer is 21." -> [Step(12, "+", 9, 21)]"""
     return [Step(int(a), sign, int(b), int(c)) for a, sign, b, c in STEP.findall(reply)]
+
+
+def steps_hold(reply: str) -> bool:
+    """Are there steps, and is all that they say true: every sum and every comparison?"""
+    steps = steps_of(reply)
+    return bool(steps) and all(step.holds for step in steps) and all(
+        (result == target) == (said == "Yes") for result, target, said in COMPARED.findall(reply))
 
 
 def number_in(text: str) -> str | None:

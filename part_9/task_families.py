@@ -135,7 +135,8 @@ def together(rng, n_steps):
     """)
 def countdown(rng, n_steps):
     """A number and two smaller ones (three in longer problems): join them by + and -, each used
-    once. The steps are a search: what does not lead to the target is taken back."""
+    once. The steps are a search: all that was joined is compared with the target, and what is not
+    equal to it is taken back."""
     while True:
         numbers = rng.sample(range(1, 10), 3 if n_steps in LONGER_STEPS else 2)
         numbers.sort(reverse=True)
@@ -153,8 +154,10 @@ def countdown(rng, n_steps):
 
 def search(total: int, numbers: list[int], target: int, steps: list[str],
            signs: list[str]) -> bool:
-    """Depth first, + before -; writes down every sum it tries, and the signs of the solution."""
+    """Depth first, + before -; writes down every sum it tries, whether it is the target where no
+    number is left, and the signs of the solution."""
     if not numbers:
+        steps[-1] += f". Is it {target}? {'Yes' if total == target else 'No'}"
         return total == target
     for sign, result in (("+", total + numbers[0]), ("-", total - numbers[0])):
         if result < 0:

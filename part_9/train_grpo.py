@@ -6,7 +6,8 @@
     python part_9/train_grpo.py --data problems.jsonl      problems of your own, in GSM8K's format
 
 Each step: K replies to each prompt, a reward for each, advantages within the group, one update
-(grpo_loop.py). No value head. Held-out problems are only looked at.
+(grpo_loop.py). No value head. A few of part 6's examples are read beside it (--keep-rows), so that its
+skills are kept. Held-out problems are only looked at.
 Writes out/grpo.pt, grpo.json, grpo.png, log.jsonl; with --reward model the names begin grpo_model.
 """
 
@@ -28,6 +29,8 @@ from pathlib import Path
 
 from chat_format import encode_prompt, messages_of
 from checkpoint import load_checkpoint
+from cold_start import old_examples
+from data import segments
 from evaluate import is_chat_model
 from evaluate_reasoning import evaluate
 from grpo_loop import GRPO
@@ -39,6 +42,7 @@ from ppo_settings import add_flags, chosen
 from preferences import asked_items
 from rewards import Checker
 from scoring import load_source
+from sft_data import ExampleRows
 from task_families import FAMILIES
 from tasks import problems, read_gsm8k
 from tqdm import tqdm
@@ -50,9 +54,10 @@ SFT_WITH = "python part_6/train_sft.py (about 4 minutes)"
 REWARD = here(__file__).parent / "part_7" / "out" / "reward.pt"
 REWARD_WITH = "python part_7/train_reward.py (about 3 minutes)"
 WITHOUT = ("story questions",)  # as in part 8: long, and answered already
+EXAMPLES_A_ROW = 6  # of part 6's kind, about
 UNSEEN = 0.8  # as in part 8: the share of content that tuning kept aside
 MODEL_SETTINGS = {"prompts": 32, "group": 8, "max_new": 48, "beta": 0.05, "peak": 3e-5,
-                  "gain_rate": 300.0, "steps": 48}  # for --reward model, where no flag says otherwise
+                  "gain_rate": 300.0, "steps": 48, "keep_rows": 0}  # --reward model, where no flag says other
 
 
 class Run:
@@ -79,7 +84,8 @@ class Run:
         seed_everything(args.seed)
         self.tasks = self.make_tasks()
         self.grpo = GRPO(model, self.make_score(), self.settings, end=self.tokenizer.end,
-                         pad=self.tokenizer.pad, runtime=self.runtime, seed=args.seed)
+                         pad=self.tokenizer.pad, runtime=self.runtime, seed=args.seed,
+                         keep=self.make_keep())
         self.seconds, self.tokens, self.laps = 0.0, 0, {}
         (self.out / "log.jsonl").unlink(missing_ok=True)  # of another run: nothing is resumed
         self.logger = Logger(self.out, tensorboard=not args.no_tensorboard,
@@ -120,6 +126,21 @@ class Run:
                                   self.args.reward_model, self.tokenizer, self.runtime,
                                   REWARD_WITH)
         return lambda rollout, tasks: self.source(rollout)
+
+    def make_keep(self):
+        """function(step, rows) -> ids, targets, segments of examples of part 6; None: none are read."""
+        s = self.settings
+        if not s.keep_rows:
+            return None
+        examples = old_examples(EXAMPLES_A_ROW * s.keep_rows * s.steps, self.args.seed + 2000,
+                                self.tokenizer, self.context)
+        packed = ExampleRows([example for example in examples if example is not None], self.context,
+                             pad=self.tokenizer.pad, seed=self.args.seed)
+
+        def keep(step: int, rows: int):
+            ids, targets = (x.to(self.runtime.device) for x in packed.batch(step, rows))
+            return ids, targets, segments(ids, self.tokenizer.begin)
+        return keep
 
     def tasks_of_step(self, step: int) -> list:
         """A function of the step alone: pass by pass, each pass in an order of its own."""

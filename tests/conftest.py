@@ -6,6 +6,8 @@ shelved, so that `from model import GPT` means part N's. tests/part_N/test_isola
 """
 
 import importlib
+import importlib.machinery
+import inspect
 import json
 import os
 import re
@@ -15,7 +17,7 @@ import tempfile
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -92,6 +94,47 @@ def modules_of():
         with using(part):
             return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     return load
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """watch(module, "train") -> a list to which every call of that function adds its arguments."""
+    def watch(owner, name: str) -> list[SimpleNamespace]:
+        function, calls = getattr(owner, name), []
+
+        def passed_on(*args, **kwargs):
+            bound = inspect.signature(function).bind(*args, **kwargs)
+            bound.apply_defaults()
+            calls.append(SimpleNamespace(**bound.arguments))
+            return function(*args, **kwargs)
+        monkeypatch.setattr(owner, name, passed_on)
+        return calls
+    return watch
+
+
+@pytest.fixture
+def pretended_transformers(monkeypatch):
+    """A package `transformers` for --peer: its Llama is an embedding that is its own output layer.
+    -> the lengths that its `generate` was asked for."""
+    asked = []
+
+    class Llama(torch.nn.Module):
+        def __init__(self, config: dict):
+            super().__init__()
+            self.table = torch.nn.Embedding(config["vocab_size"], config["hidden_size"])
+            self.generation_config = SimpleNamespace()
+
+        def forward(self, ids, use_cache=False):
+            return SimpleNamespace(logits=self.table(ids) @ self.table.weight.T)
+
+        def generate(self, ids, max_new_tokens, **settings):
+            asked.append(max_new_tokens)
+
+    module = ModuleType("transformers")
+    module.__spec__ = importlib.machinery.ModuleSpec("transformers", None)
+    module.LlamaConfig, module.LlamaForCausalLM = dict, Llama
+    monkeypatch.setitem(sys.modules, "transformers", module)
+    return asked
 
 
 class Starter:

@@ -195,3 +195,36 @@ def test_no_path_of_somebodys_machine_is_committed():
     for path in [*SOURCES, *LESSONS]:
         text = path.read_text(encoding="utf-8")
         assert not home.search(text) or path.name == "test_house.py", path
+
+
+def flags_of(path: Path) -> set[str]:
+    """The flags that a file's functions add, by their names as written there."""
+    adding = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+              if isinstance(node, ast.FunctionDef) and "add_argument" in ast.unparse(node)]
+    return {node.value for function in adding for node in ast.walk(function)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            and re.fullmatch(r"--[a-z][a-z0-9-]*", node.value)}
+
+
+def words_of(path: Path) -> set[str]:
+    """The words of a file's code, flags with their dashes; comments are left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return set(re.findall(r"[\w-]+", ast.unparse(tree)))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_flag_of_a_script_is_used_in_a_test_that_names_the_script(part):
+    """In one file of the part's tests. Flags made from a dataclass's fields have no name here."""
+    tests = [words_of(path) for path in (ROOT / "tests" / part).glob("*.py")]
+    quick = words_of(ROOT / "tests" / "test_scripts.py")  # runs every demo of every part
+    unused = []
+    for path in sorted((ROOT / part).glob("*.py")):
+        if path.name == "runtime.py" and part != "part_0":
+            continue  # a copy
+        is_script = 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
+        names = {path.stem, path.stem.removeprefix("demo_")}
+        seen = set().union(*(words for words in tests if names & words or not is_script),
+                           quick if path.stem.startswith("demo_") else ())
+        unused += [f"{part}/{path.name} {flag}" for flag in sorted(flags_of(path))
+                   if not {flag, f"--no-{flag[2:]}"} & seen]
+    assert not unused, "no test uses: " + ", ".join(unused)

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MAIN = 'if __name__ == "__main__":'
 SCRIPTS = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.py"),
-                 *ROOT.glob("part_[0-9]/*.py"), ROOT / "tests" / "planted_bugs.py"]
+                 *ROOT.glob("part_[0-9]/*.py"), ROOT / "tests" / "planted_bugs.py",
+                 ROOT / "tests" / "long_and_rough.py"]
                  if MAIN in path.read_text(encoding="utf-8"))
 DEMOS = [script for script in SCRIPTS if "/demo_" in script]
 SLOW_DEMOS = {"part_0/demo_pipeline.py"}  # has tests of its own

@@ -128,6 +128,16 @@ def test_moe_runs_when_asked_for(main):
     assert main.counts() == [0, 1, 1]
 
 
+def test_the_tiny_gpt_runs_only_when_asked_for(main, monkeypatch):
+    gpt = main.stage("part_2", name="gpt", is_optional=True)
+    monkeypatch.setattr(demo_pipeline, "STAGES", [gpt, *demo_pipeline.STAGES])
+    there = main.out.parent / "part_2" / "gpt.pt"
+    main.run()
+    assert not there.exists()
+    main.run("--gpt")
+    assert there.exists() and main.counts() == [1, 0, 1]
+
+
 def test_report_trains_nothing(main):
     with pytest.raises(ValueError, match="there is nothing to report"):
         main.run("--report")

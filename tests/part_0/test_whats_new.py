@@ -126,3 +126,12 @@ def test_dropped_definitions_and_files_are_listed(tree):
 def test_a_part_that_is_not_there_is_refused_by_name(capsys):
     assert main(["77"]) == 2
     assert "part 77" in capsys.readouterr().err
+
+
+def test_brief_leaves_out_the_differences_and_nothing_else(capsys):
+    printed = []
+    for flags in ([], ["--brief"]):
+        main(["2", *flags])
+        printed.append(capsys.readouterr().out.splitlines())
+    listing = [line for line in printed[0] if not line.startswith(" " * 11)]
+    assert printed[1] == listing and len(listing) < len(printed[0])

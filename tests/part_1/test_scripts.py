@@ -49,3 +49,38 @@ def test_milestones_hold_for_three_seeds(seed, modules_of, tmp_path):
     right = demos.demo_positions.main(flags)
     assert right["learned"] > 0.95 and right["none"] < 0.5
     assert demos.demo_visualize_multi_head.main(flags)["right"] > 0.95
+
+
+@pytest.mark.scripts
+def test_heads_width_and_length_give_the_shapes_their_numbers(run_script, tmp_path):
+    done = run_script("part_1/demo_mha_shapes.py", "--heads", 3, "--width", 12, "--length", 5,
+                      "--out", tmp_path)
+    for shape in ("(2, 5, 12)", "(2, 5, 3, 4)", "(2, 3, 5, 4)", "(2, 3, 5, 5)"):
+        assert shape in done.stdout
+
+
+def test_the_words_backwards_are_trained_as_the_flags_say(modules_of, watch, tmp_path):
+    demo = modules_of("part_1", "demo_encoder_decoder").demo_encoder_decoder
+    trained, batches = watch(demo, "train"), watch(demo, "make_sources")
+    demo.main(["--steps", "2", "--batch", "5", "--lr", "0.001", "--post-norm", "--out",
+               str(tmp_path)])
+    [run] = trained
+    assert (run.steps, run.peak, run.model.config.norm_first) == (2, 0.001, False)
+    assert [call.count for call in batches][:2] == [5, 5]
+
+
+def test_the_toy_text_is_memorised_in_batches_of_the_asked_size(modules_of, watch, tmp_path):
+    demo = modules_of("part_1", "demo_overfit").demo_overfit
+    batches = watch(demo, "window_batch")
+    demo.main(["--steps", "2", "--batch", "3", "--out", str(tmp_path)])
+    assert [call.batch for call in batches] == [3, 3]
+
+
+def test_stacks_are_as_deep_and_learn_as_fast_as_asked(modules_of, watch, tmp_path):
+    demo = modules_of("part_1", "demo_residuals").demo_residuals
+    trained = watch(demo, "train")
+    found = demo.main(["--depth", "3", "--train-depth", "2", "--steps", "2", "--lr", "0.02",
+                       "--out", str(tmp_path)])
+    for wiring in demo.WIRINGS:
+        assert len(found["norms"][wiring]) == 3 and len(found["losses"][wiring]) == 2
+    assert {(run.depth, run.rate) for run in trained} == {(2, 0.02)}

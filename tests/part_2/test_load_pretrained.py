@@ -144,3 +144,15 @@ def test_the_script_tells_what_it_loaded_and_continues_a_prompt(tmp_path, run_sc
     assert done.stdout.split("float32\n")[1].startswith("the fox")
     bad = run_script("part_2/load_pretrained.py", tmp_path, check=False)
     assert bad.returncode == 2 and bad.stderr.startswith("error:")
+
+
+@pytest.mark.scripts
+def test_the_script_writes_the_weights_again_in_the_number_format_that_is_asked(tmp_path,
+                                                                                run_script):
+    done = run_script("part_2/load_pretrained.py", make_folder(tmp_path / "a", "gpt2"), "--dtype",
+                      "bfloat16", "--export", tmp_path / "b", "--device", "cpu")
+    assert "parameters, bfloat16" in done.stdout
+    assert json.loads((tmp_path / "b" / "config.json").read_text())["torch_dtype"] == "bfloat16"
+    rounded = load_pretrained(tmp_path / "a", torch.bfloat16).state_dict()
+    for name, weight in load_pretrained(tmp_path / "b").state_dict().items():
+        torch.testing.assert_close(weight, rounded[name].float(), rtol=0, atol=0)

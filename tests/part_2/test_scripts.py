@@ -214,6 +214,25 @@ def test_benchmark_refuses_bad_input(flags, says, run_script):
     assert says in error_of(done)
 
 
+def test_the_flags_of_training_reach_the_loop(trained, modules_of, watch, tmp_path):
+    train_gpt = modules_of("part_2", "train_gpt").train_gpt
+    rates, looks = watch(train_gpt, "learning_rate"), watch(train_gpt, "check_progress")
+    groups, runs = watch(train_gpt.GPT, "parameter_groups"), watch(train_gpt, "train")
+    text = trained / "text.txt"
+    flags = (*TINY, "--steps", 6, "--evaluations", 3, "--lr", 0.02, "--weight-decay", 0.5,
+             "--dropout", 0.25, "--data", text, "--out", tmp_path)
+    train_gpt.main([str(flag) for flag in flags])
+    assert {call.peak for call in rates} == {0.02} and len(rates) == 6 and len(looks) == 3
+    assert groups[0].weight_decay == 0.5 and runs[0].model.config.dropout == 0.25
+
+
+def test_a_trained_model_takes_the_place_of_the_demos_own(trained, modules_of, watch, tmp_path):
+    demo = modules_of("part_2", "demo_sampling").demo_sampling
+    training, written = watch(demo, "train_with_shift"), watch(demo, "write_rows")
+    demo.main(["--quick", "--checkpoint", str(trained / "out" / "gpt.pt"), "--out", str(tmp_path)])
+    assert training == [] and {call.model.config.n_embd for call in written} == {16}
+
+
 @pytest.mark.slow
 def test_the_compiled_model_trains_to_the_same_loss(trained, run_script):
     losses = []

@@ -118,3 +118,90 @@ def test_stretched_rope_keeps_the_weights_and_the_short_context():
     assert torch.allclose(plain(ids)[0], model(ids)[0], atol=1e-6)
     assert plain(torch.randint(0, 256, (1, 256)))[0].shape == (1, 256, 256)
     assert not torch.allclose(squeezed(ids)[0], model(ids)[0], atol=1e-4)
+
+
+def test_the_flags_of_training_reach_the_loop(modules_of, watch, tmp_path):
+    train_gpt = modules_of("part_3", "train_gpt").train_gpt
+    rates, looks = watch(train_gpt, "learning_rate"), watch(train_gpt, "check_progress")
+    groups, runs = watch(train_gpt.GPT, "parameter_groups"), watch(train_gpt, "train")
+    text = tmp_path / "text.txt"
+    text.write_text("the owl and the mouse\n" * 100, encoding="utf-8")
+    flags = (*SMALL, "--steps", 6, "--evaluations", 3, "--lr", 0.02, "--weight-decay", 0.5,
+             "--dropout", 0.25, "--data", text, "--out", tmp_path)
+    train_gpt.main([str(flag) for flag in flags])
+    assert {call.peak for call in rates} == {0.02} and len(rates) == 6 and len(looks) == 3
+    assert groups[0].weight_decay == 0.5 and runs[0].model.config.dropout == 0.25
+
+
+def test_minutes_end_a_run_of_any_number_of_steps(run_script, tmp_path):
+    (tmp_path / "text.txt").write_text("the owl and the mouse\n" * 100, encoding="utf-8")
+    run_script("part_3/train_gpt.py", *SMALL, "--steps", 10**7, "--minutes", 0.004, "--data",
+               tmp_path / "text.txt", "--out", tmp_path)
+    results = json.loads((tmp_path / "gpt.json").read_text("utf-8"))
+    assert 0.2 < results["seconds"] < 5 and results["tokens"] < 10**7
+
+
+@pytest.mark.slow
+def test_the_compiled_model_trains_to_the_same_loss(run_script, tmp_path):
+    (tmp_path / "text.txt").write_text("the owl and the mouse\n" * 100, encoding="utf-8")
+    losses = []
+    for name, flags in (("plain", ()), ("compiled", ("--compile",))):
+        run_script("part_3/train_gpt.py", *SMALL, *flags, "--steps", 20, "--dropout", 0, "--data",
+                   tmp_path / "text.txt", "--out", tmp_path / name)
+        results = json.loads((tmp_path / name / "gpt.json").read_text("utf-8"))
+        losses.append(results["metrics"]["val_loss"])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+
+
+def test_samples_are_drawn_as_the_flags_say(trained, run_script, tmp_path):
+    def texts(*flags):
+        done = run_script("part_3/sample.py", "--checkpoint", trained[0] / "gpt.pt", "--prompt",
+                          "the owl", "--length", 24, "--samples", 2, "--out", tmp_path, *flags)
+        pieces = (tmp_path / "samples.txt").read_bytes().split(b"--- seed ")[1:]
+        return [piece.split(b"\n", 1)[1].strip() for piece in pieces], done.stdout
+
+    greedy, said = texts("--temperature", 0, "--copied", tmp_path / "text.txt")
+    assert greedy[0] == greedy[1] and greedy[0].startswith(b"the owl")
+    assert said.count("the longest run copied from text.txt") == 2
+    for flags in (("--top-k", 1), ("--top-p", 1e-6)):
+        assert texts("--temperature", 2, *flags)[0] == greedy, "only the likeliest is left"
+    one, other = texts("--temperature", 2)[0]
+    assert one != other
+
+
+def test_a_peer_is_measured_beside_ours_as_often_and_as_long(pretended_transformers, modules_of,
+                                                             watch, tmp_path):
+    speed = modules_of("part_3", "benchmark_speed").benchmark_speed
+    made = watch(speed, "make_ours")
+
+    def rows(*flags):
+        speed.main([*map(str, flags), "--peer", "--device", "cpu", "--out", str(tmp_path)])
+        return json.loads((tmp_path / "speed.json").read_text("utf-8"))["rows"]
+
+    small = ("--layers", 1, "--heads", 2, "--width", 16, "--vocab", 40, "--context", 64,
+             "--batch-size", 2, "--new", 5, "--repeats", 2)
+    found = rows(*small, "--only", "decoding")
+    assert {row[0] for row in found} == {"decoding, 1 row", "decoding, 32 rows"}
+    assert {row[2] for row in found} == {"ours", "ours, no cache", "transformers",
+                                         "transformers, static cache"}
+    # two forms, two sizes, two formats; two rounds and a warm-up
+    assert pretended_transformers == [5] * (2 * 2 * 2 * 3)
+    assert {call.args.vocab for call in made} == {40}
+    found = rows(*small, "--only", "training")
+    assert [row[0::2] for row in found] == [["training, 2 rows", "ours"],
+                                            ["training, 2 rows", "transformers"]] * 2
+
+
+def test_the_table_of_upgrades_has_the_rows_and_seeds_that_are_asked(modules_of, watch, tmp_path):
+    table = modules_of("part_3", "benchmark_upgrades").benchmark_upgrades
+    trained, judged = watch(table, "train"), watch(table, "evaluate")
+    flags = ("--only", "part 2, RoPE, all together", "--seconds", 0.05, "--seeds", 2, "--lr", 0.01,
+             "--eval-bytes", 500, "--layers", 1, "--width", 32, "--context", 64, "--device", "cpu",
+             "--amp", "float32", "--seed", 3, "--out", tmp_path)
+    table.main([str(flag) for flag in flags])
+    found = json.loads((tmp_path / "upgrades.json").read_text("utf-8"))
+    assert list(found["rows"]) == ["part 2", "RoPE", "all together"]
+    assert all(len(row["losses"]) == 2 for row in found["rows"].values())
+    assert found["budget"] == "0.05 s" and {call.seed for call in trained} == {3, 4}
+    assert {(call.peak, call.steps, call.seconds) for call in trained} == {(0.01, None, 0.05)}
+    assert {len(call.data) for call in judged} == {500}

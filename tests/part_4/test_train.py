@@ -266,3 +266,12 @@ def test_a_run_of_given_length_ends_in_time_and_at_the_lowest_rate(out):
     assert time.time() - start < 1.2 + 15
     rates = [line["rate"] for line in log_of(folder) if "rate" in line]
     assert max(rates) > 0.0025 and rates[-1] < 0.0005 and len(rates) > 12
+
+
+@pytest.mark.slow
+def test_the_compiled_model_learns_the_same(run_script, out):
+    plain, compiled = out("plain"), out("compiled")
+    run_script(TRAIN, *arguments(plain))
+    run_script(TRAIN, *arguments(compiled, "--compile"))
+    assert len(losses(plain)) == 12
+    assert losses(compiled) == pytest.approx(losses(plain), abs=1e-3)

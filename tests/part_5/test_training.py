@@ -1,8 +1,15 @@
 """The training script's files and messages, and the arithmetic of the comparison."""
 
 import json
+import random
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
+import benchmark_moe
+import compare_moe
+import demo_expert_parallel
+import demo_moe
 import pytest
 import torch
 from compare_moe import Job, build, is_done, jobs_of, name_of, open_comparison, summary
@@ -10,9 +17,10 @@ from hybrid import HybridGPT
 from learning import learn
 from model import GPTConfig
 from moe import MoEConfig
-from moe_checkpoint import load_moe
+from moe_checkpoint import load_moe, save_moe
 from runtime import Runtime
 from schedule import Schedule
+from tokenizer import Tokenizer
 
 SMALL = ("--steps", 2, "--world-megabytes", 0.1, "--amp", "float32", "--device", "cpu")
 
@@ -108,3 +116,97 @@ def test_runs_with_other_settings_are_not_mixed(tmp_path):
 
 def test_names_of_data_make_names_of_files():
     assert name_of("../my text.txt") == "my_text" and name_of("world+stdlib") == "world_stdlib"
+
+
+# ---------------------------------------------------------------- what the flags change
+
+@pytest.fixture(scope="module")
+def quaggas(tmp_path_factory):
+    """A text of one's own, whose words are few: enough of it for rows to learn and to judge."""
+    rng = random.Random(0)
+    words = ["quagga", *("".join(rng.choices("abcdefghijklmnop", k=6)) for _ in range(200))]
+    path = tmp_path_factory.mktemp("own") / "quaggas.txt"
+    path.write_text("\n".join(" ".join(rng.choices(words, k=12)) + " quagga."
+                              for _ in range(4500)))
+    return path
+
+
+def test_the_flags_make_the_experts_and_choose_the_text(quaggas, run_script, tmp_path):
+    run_script("part_5/train_moe.py", *SMALL, "--data", quaggas, "--n-expert", 2, "--n-active", 1,
+               "--n-shared", 1, "--scale", 1.5, "--gate", "sigmoid", "--balance-weight", 0.5,
+               "--out", tmp_path)
+    model, tokenizer, _ = load_moe(tmp_path / "moe.pt")
+    assert model.moe_config == MoEConfig(n_expert=2, n_active=1, n_shared=1, scale=1.5,
+                                         gate="sigmoid", balance_weight=0.5)
+    assert len(tokenizer.encode(" quagga")) == 1, "the text that was asked for was read"
+
+
+def test_the_demo_shows_the_experts_of_a_given_model(monkeypatch, tmp_path, capsys):
+    tokenizer = Tokenizer.from_merges([])
+    config = GPTConfig(vocab_size=tokenizer.vocab_size, block_size=128, n_layer=1, n_head=2,
+                       n_embd=16)
+    model = HybridGPT(config, MoEConfig(n_expert=2, n_active=1))
+    save_moe(tmp_path / "moe.pt", model, tokenizer, step=0, settings={}, metrics={})
+    train = demo_moe.train
+    monkeypatch.setattr(demo_moe, "train", lambda balance, texts, runtime, steps, seed: train(
+        balance, texts, runtime, 2, seed))
+    demo_moe.main(["--quick", "--checkpoint", str(tmp_path / "moe.pt"), "--device", "cpu", "--out",
+                   str(tmp_path)])
+    shown = re.findall(r"\[(\d)\]", capsys.readouterr().out)
+    assert len(shown) > 10 and set(shown) <= {"0", "1"}, "the demo's own model has 8 experts"
+
+
+def test_a_comparison_grows_kind_by_kind_and_is_drawn_without_training(quaggas, monkeypatch, watch,
+                                                                       tmp_path):
+    monkeypatch.setattr(compare_moe, "time_steps", lambda *rest: dict.fromkeys(
+        compare_moe.KINDS, 0.1))
+    jobs = watch(compare_moe, "run_job")
+    common = ["--data", str(quaggas), "--out", str(tmp_path)]
+    flags = [*common, *SMALL[4:], "--steps", "6", "--seeds", "2", "--n-embd", "16"]
+    with pytest.raises(ValueError, match="no runs of both dense and experts"):
+        compare_moe.main([*flags, "--only", "dense"])
+    compare_moe.main([*flags, "--only", "experts"])
+    assert [call.job for call in jobs] == [Job("dense", 0, 6), Job("dense", 1, 6),
+                                           Job("experts", 0, 6), Job("experts", 1, 6)]
+    found = json.loads((tmp_path / "compare_quaggas.json").read_text())
+    size = build("dense", 16, jobs[0].texts.tokenizer.vocab_size).count_parameters()
+    assert [run["parameters"] for run in found["runs"][:2]] == [size] * 2
+    picture = tmp_path / "compare_quaggas.png"
+    picture.unlink()
+    compare_moe.main([*common, "--draw"])
+    assert picture.is_file() and len(jobs) == 4, "nothing was trained again"
+
+
+def test_the_benchmark_times_layers_of_the_asked_sizes(watch, tmp_path):
+    measured, clocks = watch(benchmark_moe, "measure"), watch(benchmark_moe, "synchronize")
+    flags = ("--tokens", 32, "--n-embd", 16, "--n-hidden", 24, "--n-expert", 4, "--n-active", 3,
+             "--rounds", 2, "--device", "cpu", "--out", tmp_path)
+    benchmark_moe.main([str(flag) for flag in flags])
+    for call in measured:
+        ours, dense = call.layers["sorted (ours, CPU)"], call.layers["dense"]
+        assert ours.experts.gate_up.shape == (4, 2 * 24, 16) and ours.config.n_active == 3
+        assert sum(p.numel() for p in dense.parameters()) == 3 * 16 * (3 * 24)
+        assert call.args.tokens == 32
+    # two formats, two rounds of warm-up and two that count, before and after each of six layers
+    assert len(clocks) == 2 * (2 + 2) * 2 * 6
+
+
+def test_routers_that_do_not_lean_leave_no_expert_with_all_tokens(run_script, tmp_path):
+    done = run_script("part_5/demo_collapse.py", "--steps", 1, "--lean", 0, "--device", "cpu",
+                      "--out", tmp_path)
+    assert "\n1 steps, 8 experts" in done.stdout
+    first = re.search(r"^no balancing +([\d.]+) ", done.stdout, re.MULTILINE)[1]
+    assert float(first) < 5, "8 would be all of them, as with the default"
+
+
+def test_processes_are_timed_for_as_many_rounds_as_asked(monkeypatch, tmp_path):
+    asked = []
+
+    def launch(function, world, sizes, rounds, seed, path):
+        asked.append((world, rounds))
+        Path(path).write_text(json.dumps([
+            {"processes": world, "tokens": tokens, "compute": 1.0, "communication": 1.0,
+             "megabytes": 1.0, "difference": 0.0} for tokens in sizes]))
+    monkeypatch.setattr(demo_expert_parallel, "launch", launch)
+    demo_expert_parallel.main(["--rounds", "3", "--out", str(tmp_path)])
+    assert asked == [(1, 3), (2, 3), (4, 3)]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from checkpoint import load_checkpoint
+from checkpoint import load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.scripts
 SMALL = ("--examples", 80, "--steps", 6, "--rows", 4, "--eval-every", 3, "--amp", "float32",
@@ -93,3 +93,69 @@ def test_demos_run_and_draw(run_script, tiny_base, tmp_path, demo, flags):
     extra = ("--base", tiny_base, "--amp", "float32") if flags else ()
     run_script(f"part_6/{demo}.py", "--quick", *extra, "--out", tmp_path)
     assert (tmp_path / f"{demo.removeprefix('demo_')}.png").exists()
+
+
+# ---------------------------------------------------------------- what the flags change
+
+@pytest.fixture
+def tiny_chat(loaded, tmp_path):
+    """A chat model that has learnt nothing."""
+    model, tokenizer = loaded
+    save_checkpoint(tmp_path / "chat.pt", weights=model.state_dict(), config=model.config,
+                    tokenizer=tokenizer, step=0, settings={}, metrics={})
+    return tmp_path / "chat.pt"
+
+
+def test_one_question_is_answered_at_the_asked_temperature(run_script, tiny_chat):
+    def said(*flags, input="Hello.\n"):
+        return run_script("part_6/chat.py", "--checkpoint", tiny_chat, "--longest", 8, *flags,
+                          input=input).stdout
+
+    greedy = said()
+    assert greedy == said("--temperature", 0, "--seed", 3)
+    assert greedy == said("--prompt", "Hello.", input="What is 3 + 4?\n"), "then the chat leaves"
+    warm = said("--temperature", 1.5, "--seed", 3)
+    assert warm == said("--temperature", 1.5, "--seed", 3) != greedy
+    assert warm != said("--temperature", 1.5, "--seed", 4)
+
+
+def test_the_system_line_opens_the_conversation(run_script, tiny_chat, tmp_path):
+    run_script("part_6/chat.py", "--checkpoint", tiny_chat, "--longest", 8, "--system", "Be brief.",
+               "--temperature", 1.5, input="Hello.\n/save kept.jsonl\n")
+    kept = json.loads((tmp_path / "kept.jsonl").read_text())["messages"]
+    assert [m["content"] for m in kept][:2] == ["Be brief.", "Hello."]
+    assert [m["role"] for m in kept] == ["system", "user", "assistant"]
+
+
+def test_as_many_items_are_asked_and_mistakes_shown_as_the_flags_say(run_script, tiny_chat,
+                                                                     tmp_path):
+    common = ("part_6/evaluate.py", "--checkpoint", tiny_chat, "--amp", "float32")
+    done = run_script(*common, "--items", 5, "--show", 2, "--out", tmp_path)
+    assert "5 questions a split" in done.stdout
+    assert done.stdout.count("\nwrong   ") == 3 * 2, "two of each split: it has learnt nothing"
+    chats = [{"instruction": f"What is {n} + 1?", "input": "", "output": str(n + 1)}
+             for n in range(3)]
+    (tmp_path / "chats.json").write_text(json.dumps(chats))
+    done = run_script(*common, "--data", tmp_path / "chats.json", "--show", 1)
+    assert done.stdout.count("\nasked   ") == 1 and "conversations" in done.stdout
+
+
+def test_a_run_from_scratch_forgets_the_base(run_script, tiny_base, tmp_path):
+    base = weights(tiny_base)["blocks.0.attention.qkv.weight"]
+    for name, flags in (("tuned", ()), ("scratch", ("--from-scratch",))):
+        run_script("part_6/train_sft.py", *SMALL, *flags, "--steps", 1, "--peak", 1e-12, "--muon",
+                   0, "--base", tiny_base, "--eval-items", 0, "--out", tmp_path / name)
+    tuned, scratch = (weights(tmp_path / name / "sft.pt")["blocks.0.attention.qkv.weight"]
+                      for name in ("tuned", "scratch"))
+    torch.testing.assert_close(tuned, base)
+    assert (scratch - base).abs().max() > 0.01
+
+
+def test_orders_are_compared_over_the_asked_seeds_and_questions(run_script, tiny_base, tmp_path):
+    done = run_script("part_6/demo_curriculum.py", "--steps", 1, "--examples", 30, "--seeds", 2,
+                      "--questions", 6, "--lora", 0, "--base", tiny_base, "--amp", "float32",
+                      "--out", tmp_path)
+    found = json.loads((tmp_path / "curriculum.json").read_text())
+    assert {name: len(runs) for name, runs in found.items()} == {
+        "mixed": 2, "by_difficulty": 2, "by_length": 2, "anti": 2}, "no LoRA"
+    assert "1 steps, 2 seed(s), 6 new items" in done.stdout

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import pytest
 from reward_checkpoint import load_reward
@@ -127,3 +128,65 @@ def test_mistakes_end_in_one_line(run_script, tiny_base, tmp_path, script, flags
     out = () if script == "score" else ("--out", tmp_path)
     done = run_script(f"part_7/{script}.py", *extra, *flags, *out, check=False)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+# ---------------------------------------------------------------- what the flags change
+
+
+def test_as_many_items_are_asked_and_mistakes_shown_as_the_flags_say(run_script, tiny_base,
+                                                                     tmp_path):
+    common = ("part_7/evaluate.py", "--checkpoint", tiny_base, "--amp", "float32")
+    done = run_script(*common, "--items", 5, "--show", 2, "--out", tmp_path)
+    assert "5 questions a split" in done.stdout
+    assert done.stdout.count("\nwrong   ") == 3 * 2, "two of each split: it has learnt nothing"
+    chats = [{"instruction": f"What is {n} + 1?", "input": "", "output": str(n + 1)}
+             for n in range(3)]
+    (tmp_path / "chats.json").write_text(json.dumps(chats))
+    done = run_script(*common, "--data", tmp_path / "chats.json", "--show", 1)
+    assert done.stdout.count("\nasked   ") == 1 and "conversations" in done.stdout
+
+
+def test_pairs_are_of_the_asked_split_and_as_many(run_script, tmp_path):
+    from preferences import asked_items
+
+    run_script("part_7/preferences.py", "--show", 3, "--split", "validation", "--write",
+               tmp_path / "p.jsonl")
+    pairs = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    prompts = {item.prompt for item in asked_items(3, "validation", 0)}
+    assert len(pairs) == 3 and {pair["chosen"][-2]["content"] for pair in pairs} <= prompts
+
+
+def test_one_of_as_many_replies_is_picked_as_asked(trained, tiny_base, watch, tmp_path):
+    import evaluate_reward
+
+    drawn = watch(evaluate_reward, "draw_replies")
+    for pick in ("3", "0"):
+        evaluate_reward.main(["--checkpoint", str(trained), "--sft", str(tiny_base), "--items", "6",
+                              "--pick", pick, "--amp", "float32", "--out", str(tmp_path)])
+        metrics = json.loads((tmp_path / "evaluate_reward.json").read_text())
+        assert ("quality_of_the_one_picked" in metrics) == (pick == "3")
+    assert [call.each for call in drawn] == [3]
+
+
+def test_a_system_line_is_part_of_what_is_scored(run_script, trained):
+    def table(*flags):
+        return run_script("part_7/score.py", "--checkpoint", trained, "--prompt", "What is 3 + 4?",
+                          "--reply", "7", *flags).stdout
+
+    assert table() == table("--system", "") != table("--system", "Answer in capital letters.")
+
+
+def test_labels_are_flipped_or_shuffled_as_asked(run_script, tiny_base, watch, tmp_path, capsys):
+    import reward_sources
+    import train_reward
+
+    def flipped(*flags):
+        train_reward.main([*map(str, SMALL), "--sft", str(tiny_base), "--out", str(tmp_path),
+                           "--no-tensorboard", *flags])
+        return float(re.search(r"([\d.]+)% flipped", capsys.readouterr().out)[1])
+
+    drawn = watch(reward_sources, "draw_replies")
+    assert flipped("--flipped", "0", "--drawn", "3") == 0
+    assert [call.each for call in drawn] == [2, 3], "held out, then to learn from"
+    assert 30 < flipped("--flipped", "0", "--shuffle-labels") < 70
+    assert (tmp_path / "log.jsonl").exists() and not (tmp_path / "tensorboard").exists()

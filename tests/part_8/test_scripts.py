@@ -107,3 +107,65 @@ def test_demos_run_and_draw(run_script, tmp_path, name):
     run_script(f"part_8/{name}.py", "--quick", "--out", tmp_path)
     picture = name if name == "demo_ppo" else name.removeprefix("demo_")
     assert (tmp_path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+
+# ---------------------------------------------------------------- what the flags change
+
+
+def test_as_many_items_are_asked_and_mistakes_shown_as_the_flags_say(run_script, tiny_sft,
+                                                                     tmp_path):
+    common = ("part_8/evaluate.py", "--checkpoint", tiny_sft, "--amp", "float32")
+    done = run_script(*common, "--items", 5, "--show", 2, "--out", tmp_path)
+    assert "5 questions a split" in done.stdout
+    assert done.stdout.count("\nwrong   ") == 3 * 2, "two of each split: it has learnt nothing"
+    chats = [{"instruction": f"What is {n} + 1?", "input": "", "output": str(n + 1)}
+             for n in range(3)]
+    (tmp_path / "chats.json").write_text(json.dumps(chats))
+    done = run_script(*common, "--data", tmp_path / "chats.json", "--show", 1)
+    assert done.stdout.count("\nasked   ") == 1 and "conversations" in done.stdout
+
+
+def test_pairs_are_of_the_asked_split_and_as_many(run_script, tmp_path):
+    from preferences import asked_items
+
+    run_script("part_8/preferences.py", "--show", 3, "--split", "validation", "--write",
+               tmp_path / "p.jsonl")
+    pairs = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    prompts = {item.prompt for item in asked_items(3, "validation", 0)}
+    assert len(pairs) == 3 and {pair["chosen"][-2]["content"] for pair in pairs} <= prompts
+
+
+def test_every_safeguard_is_taken_away_with_every_seed(monkeypatch, tmp_path):
+    import ablation
+
+    runs = []
+    monkeypatch.setattr(ablation, "tuned_model", lambda seed: None)
+    monkeypatch.setattr(ablation, "learn_score", lambda tuned, seed: None)
+    monkeypatch.setattr(ablation, "one_run", lambda name, seed, steps, tuned, score: runs.append(
+        (name, seed, steps)) or dict.fromkeys(ablation.COLUMNS, 0.5))
+    ablation.main(["--steps", "7", "--seeds", "2", "--seed", "4", "--out", str(tmp_path)])
+    assert runs == [(name, seed, 7) for seed in (4, 5) for name in ablation.WITHOUT]
+
+
+def test_rollouts_are_timed_for_the_asked_prompts_and_rounds(monkeypatch, watch, tmp_path):
+    import benchmark_rollout
+
+    monkeypatch.setattr(benchmark_rollout, "SIZES", {"r1": (1, 64), "r2": (1, 64)})
+    calls = watch(benchmark_rollout, "roll_out")
+    benchmark_rollout.main(["--prompts", "2", "--rounds", "2", "--alone", "3", "--out",
+                            str(tmp_path)])
+    alone = [call for call in calls if call.size == 1]
+    together = [call for call in calls if call.size == 2 * benchmark_rollout.COPIES]
+    # two sizes, two formats, two rounds and a warm-up
+    assert len(alone) == 2 * 2 * (2 + 1) * 3 and len(together) == 2 * 2 * (2 + 1) * 2
+    assert {len(call.prompts) for call in together} == {2, 2 * benchmark_rollout.COPIES}
+
+
+def test_with_lambda_0_an_advantage_is_its_own_step_alone(run_script, tmp_path):
+    def columns(*flags):
+        done = run_script("part_8/demo_gae.py", *flags, "--out", tmp_path)
+        table = done.stdout.split("largest difference")[0].splitlines()[-5:]
+        return [line.split()[-4:-2] for line in table]  # delta, advantage
+
+    assert all(delta == advantage for delta, advantage in columns("--lam", 0))
+    assert any(delta != advantage for delta, advantage in columns("--lam", 0.5))

@@ -33,6 +33,8 @@ BOTH = Problem("together", "Anna has 5 cakes. Emil has 3 more than Anna.", "13",
     (BOTH, "5 + 3 = 8. 5 + 8 = 13. The answer is 13.", True),
     (BOTH, "5 + 3 = 8. 6 + 7 = 13. The answer is 13.", False),
     (GAME, "10 + 4 = 14. 14 + 3 = 17. 14 - 3 = 11. The answer is 10 + 4 - 3.", True),
+    (GAME, "10 + 4 = 14. 14 - 3 = 11. Is it 11? Yes. The answer is 10 + 4 - 3.", True),
+    (GAME, "10 + 4 = 14. 14 - 3 = 11. Is it 11? No. The answer is 10 + 4 - 3.", False),
     (GAME, "10 + 4 = 14. 14 - 3 = 12. The answer is 10 + 4 - 3.", False),
     (GAME, "10 + 1 = 11. The answer is 10 + 4 - 3.", False)])
 def test_support_asks_for_true_steps_that_hang_together_and_end_in_the_answer(problem, reply,

@@ -51,6 +51,41 @@ def test_the_first_ratio_is_exactly_1_and_nothing_is_clipped(start, runtime, min
     assert found["signal"] > 0 and found["gradient_norm"] > 0
 
 
+def examples(step, rows):
+    """What shall be kept: some numbers in order, then the end."""
+    ids = (torch.arange(6) + step + torch.arange(rows)[:, None]) % 5
+    return ids, torch.cat([ids[:, 1:], torch.full((rows, 1), END)], 1), torch.zeros_like(ids)
+
+
+def test_earlier_examples_add_the_gradient_of_their_loss(start, runtime):
+    """eq. 9.8, against autograd on a cross-entropy written out."""
+    grpo = make(start, runtime, replace(SMALL, keep_rows=3, keep_weight=0.25), keep=examples)
+    loss = grpo.remember()
+    ids, targets, _ = examples(0, 3)
+    plain = copy.deepcopy(start).eval()
+    logp = plain(ids)[0].float().log_softmax(-1)
+    gold = -logp.gather(2, targets[..., None]).mean()
+    (0.25 * gold).backward()
+    assert loss == pytest.approx(gold.item(), rel=1e-5)
+    for ours, theirs in zip(grpo.model.parameters(), plain.parameters()):
+        assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
+
+
+def test_what_is_read_beside_the_replies_is_kept(start, runtime):
+    """Examples that the start does not know become likelier, step by step, as RL goes on."""
+    settings = replace(SMALL, steps=12, keep_rows=4, keep_weight=2.0, peak=3e-3)
+    grpo = make(start, runtime, settings, keep=lambda step, rows: examples(0, rows))
+    found = [grpo.step(TRAINED[:6], TRAINED[:6]) for _ in range(12)]
+    kept = [x["keep_loss"] for x in found if "keep_loss" in x]
+    assert len(kept) > 6 and kept[-1] < 0.5 * kept[0]
+    assert "keep_loss" not in make(start, runtime).step(TRAINED[:6], TRAINED[:6])
+
+
+def test_rows_to_be_kept_must_come_from_somewhere(start, runtime):
+    with pytest.raises(ValueError, match="keep_rows=2: there is nothing to be kept"):
+        make(start, runtime, replace(SMALL, keep_rows=2))
+
+
 def test_later_updates_see_that_the_policy_has_moved_since_the_rollout(start, runtime):
     grpo = make(start, runtime, replace(SMALL, epochs=3, peak=1e-2, warmup=0.0))
     found = grpo.step(TRAINED[:6], TRAINED[:6])
@@ -177,7 +212,7 @@ def test_a_toy_learns_from_right_and_wrong_alone(start, runtime):
     ({"group": 1}, "--group 1: must be at least 2"), ({"steps": 0}, "--steps 0"),
     ({"temperature": 0.0}, "--temperature 0.0"), ({"beta": -1.0}, "--beta -1.0"),
     ({"clip_low": 1.5}, "--clip-low 1.5"), ({"normaliser": "mean"}, "--normaliser mean"),
-    ({"soft_length": 99}, "--soft-length 99")])
+    ({"soft_length": 199}, "--soft-length 199")])
 def test_settings_that_do_not_fit_are_refused(change, says):
     with pytest.raises(ValueError, match=says):
         GRPOSettings(**change)

@@ -69,3 +69,10 @@ def test_samples_are_k_for_each_problem_and_the_seed_decides(loaded, runtime):
     assert 0 < one.tokens <= 4 * 6
     other = draw_samples(model, tokenizer, asked, runtime, k=4, longest=6, seed=2)
     assert other.texts != one.texts
+
+
+def test_samples_are_as_long_as_the_context_has_room_for(loaded, runtime):
+    model, tokenizer = loaded
+    asked = problems(2, "new_operands", 0)
+    samples = draw_samples(model, tokenizer, asked, runtime, longest=10 * model.config.block_size)
+    assert len(samples.texts) == 2 and samples.tokens <= model.config.block_size

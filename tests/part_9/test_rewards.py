@@ -3,7 +3,7 @@
 import pytest
 import torch
 from policy import Rows
-from rewards import Checker, Step, has_form, is_right, number_in, steps_of
+from rewards import Checker, Step, has_form, is_right, number_in, steps_hold, steps_of
 from rollout import Rollout
 from tasks import Problem
 from tiny_chat import tiny_tokenizer
@@ -34,7 +34,10 @@ def test_countdown_takes_every_solution_that_uses_each_number_once(answer, right
     (GOOD, True, True), (GOOD, False, False), ("The answer is 17.", True, False),
     (GOOD + " And more.", True, False), ("Well. " + GOOD, True, False),
     (GOOD.removesuffix("."), True, False), ("12 + 9 = 20. The answer is 3.", True, True),
-    ("12 + 9 = 21. 17", True, False)])
+    ("12 + 9 = 21. 17", True, False),
+    ("10 + 4 = 14. Is it 11? No. 10 - 4 = 6. The answer is 6.", True, True),
+    ("Is it 11? No. 10 - 4 = 6. The answer is 6.", True, False),
+    ("10 + 4 = 14. Is it 11? Perhaps. The answer is 6.", True, False)])
 def test_the_form_is_steps_then_the_answer_then_the_end(reply, ended, form):
     assert has_form(reply, ended) == form
 
@@ -44,6 +47,15 @@ def test_steps_are_read_and_checked():
     assert steps == [Step(12, "+", 9, 21), Step(21, "-", 4, 16)]
     assert [step.holds for step in steps] == [True, False]
     assert Step(3, "-", 5, -2).holds and steps_of("nothing") == []
+
+
+@pytest.mark.parametrize("reply, hold", [
+    (GOOD, True), ("12 + 9 = 20. The answer is 20.", False), ("The answer is 17.", False),
+    ("10 + 1 = 11. Is it 11? Yes. The answer is 10 + 1.", True),
+    ("10 + 1 = 11. Is it 12? No. 10 - 1 = 9. Is it 9? No.", False),
+    ("10 + 1 = 11. Is it 12? Yes.", False), ("10 + 1 = 12. Is it 12? Yes.", False)])
+def test_what_steps_say_is_checked_sums_and_comparisons(reply, hold):
+    assert steps_hold(reply) == hold
 
 
 def test_the_last_number_of_a_text():

@@ -1,10 +1,11 @@
 """The scripts as a person runs them: a whole tiny chain, its files, and mistakes."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
-from checkpoint import load_checkpoint
+from checkpoint import load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.scripts
 FAST = ("--device", "cpu", "--amp", "float32")
@@ -57,6 +58,18 @@ def test_a_run_with_the_checker_leaves_a_model_results_and_curves(chain, run_scr
     assert all(line["first_ratio"] == pytest.approx(1) for line in lines if "reward" in line)
     assert "Held-out problems, greedy" in done.stdout
     load_checkpoint(tmp_path / "grpo.pt")
+
+
+def test_what_was_learnt_is_safe_when_measuring_fails(chain, tmp_path, monkeypatch):
+    import grpo_report
+    import train_grpo
+
+    def fail(*_, **__):
+        raise OSError("no more memory")
+    monkeypatch.setattr(grpo_report, "reasoning_metrics", fail)
+    with pytest.raises(OSError, match="no more memory"):
+        train_grpo.main([*map(str, STEP), "--model", str(chain / "cold.pt"), "--out", str(tmp_path)])
+    assert load_checkpoint(tmp_path / "grpo.pt")[2]["step"] == 2
 
 
 def test_a_run_with_a_reward_model_reports_true_quality(tiny_sft, run_script, tmp_path):
@@ -123,3 +136,138 @@ def test_the_benchmark_compares_and_splits_the_time(run_script, tmp_path):
     done = run_script("part_9/benchmark_grpo.py", *FAST, "--quick", "--out", tmp_path)
     found = json.loads((tmp_path / "benchmark_grpo.json").read_text())
     assert {"update", "rollout", "split"} <= set(found) and "sequences/s" in done.stdout
+
+
+# ---------------------------------------------------------------- what the flags change
+
+
+def test_one_question_is_answered_at_the_asked_temperature(run_script, tiny_sft):
+    def said(*flags, input="Hello.\n"):
+        return run_script("part_9/chat.py", "--checkpoint", tiny_sft, "--longest", 8, *flags,
+                          input=input).stdout
+
+    greedy = said()
+    assert greedy == said("--temperature", 0, "--seed", 3)
+    assert greedy == said("--prompt", "Hello.", input="What is 3 + 4?\n"), "then the chat leaves"
+    warm = said("--temperature", 1.5, "--seed", 3)
+    assert warm == said("--temperature", 1.5, "--seed", 3) != greedy
+    assert warm != said("--temperature", 1.5, "--seed", 4)
+
+
+def test_the_system_line_opens_the_conversation(run_script, tiny_sft, tmp_path):
+    run_script("part_9/chat.py", "--checkpoint", tiny_sft, "--longest", 8, "--system", "Be brief.",
+               "--temperature", 1.5, input="Hello.\n/save kept.jsonl\n")
+    kept = json.loads((tmp_path / "kept.jsonl").read_text())["messages"]
+    assert [m["content"] for m in kept][:2] == ["Be brief.", "Hello."]
+    assert [m["role"] for m in kept] == ["system", "user", "assistant"]
+
+
+def test_as_many_items_are_asked_and_mistakes_shown_as_the_flags_say(run_script, tiny_sft,
+                                                                     tmp_path):
+    common = ("part_9/evaluate.py", "--checkpoint", tiny_sft, "--amp", "float32")
+    done = run_script(*common, "--items", 5, "--show", 2, "--out", tmp_path)
+    assert "5 questions a split" in done.stdout
+    assert done.stdout.count("\nwrong   ") == 3 * 2, "two of each split: it has learnt nothing"
+    chats = [{"instruction": f"What is {n} + 1?", "input": "", "output": str(n + 1)}
+             for n in range(3)]
+    (tmp_path / "chats.json").write_text(json.dumps(chats))
+    done = run_script(*common, "--data", tmp_path / "chats.json", "--show", 1)
+    assert done.stdout.count("\nasked   ") == 1 and "conversations" in done.stdout
+
+
+def test_pairs_are_of_the_asked_split_and_as_many(run_script, tmp_path):
+    from preferences import asked_items
+
+    run_script("part_9/preferences.py", "--show", 3, "--split", "validation", "--write",
+               tmp_path / "p.jsonl")
+    pairs = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    prompts = {item.prompt for item in asked_items(3, "validation", 0)}
+    assert len(pairs) == 3 and {pair["chosen"][-2]["content"] for pair in pairs} <= prompts
+
+
+def test_at_a_peak_of_nothing_nothing_is_learnt(chain, tiny_sft, run_script, tmp_path):
+    few = (*FAST, "--peak", 1e-12, "--examples", 16, "--steps", 1, "--rows", 2, "--out", tmp_path)
+    run_script("part_9/cold_start.py", *few, "--sft", tiny_sft)
+    run_script("part_9/train_tools.py", *few, "--model", tiny_sft)
+    before = weights(tiny_sft)
+    for name in ("cold.pt", "tools.pt"):
+        after = weights(tmp_path / name)
+        for key, value in before.items():  # the tools' tokens are new rows
+            torch.testing.assert_close(after[key][:len(value)], value, rtol=0, atol=1e-6)
+    assert differ(weights(chain / "cold.pt"), before)
+
+
+def test_problems_are_of_the_asked_families_and_form_earns_its_weight(chain, tmp_path):
+    import train_grpo
+    from tasks import problems
+
+    run = train_grpo.Run(train_grpo.parse_args(
+        [*map(str, STEP), "--model", str(chain / "cold.pt"), "--families", "chain", "--form-weight",
+         "0.5", "--out", str(tmp_path)]))
+    assert {problem.family for problem in run.tasks} == {"chain"}
+    [problem] = problems(1, "train", 0, ("chain",))
+    assert run.make_score().reward(problem, problem.gold, True) == pytest.approx(1.5)
+
+
+def test_problems_of_the_asked_split_are_shown(run_script):
+    from task_families import FAMILIES
+    from tasks import problems
+
+    done = run_script("part_9/tasks.py", "--split", "longer", "--show", 3)
+    for problem in problems(3 * len(FAMILIES), "longer", 0):
+        assert problem.question in done.stdout and problem.gold in done.stdout
+
+
+def test_as_many_problems_are_answered_and_mistakes_shown_as_asked(chain, run_script, tmp_path):
+    done = run_script("part_9/evaluate_reasoning.py", *FAST, "--checkpoint", chain / "cold.pt",
+                      "--problems", 4, "--show", 2, "--out", tmp_path)
+    found = json.loads((tmp_path / "evaluate_reasoning.json").read_text())
+    assert {split["n"] for split in found.values()} == {4} and len(found) == 3
+    assert done.stdout.count("\nasked ") == 2
+
+
+def test_demos_ask_a_given_model_as_often_as_the_flags_say(loaded, run_script, tmp_path):
+    model, tokenizer = loaded
+    config = replace(model.config, block_size=448)  # a token a letter: long questions, long replies
+    save_checkpoint(tmp_path / "roomy.pt", weights=model.state_dict(), config=config,
+                    tokenizer=tokenizer, step=0, settings={}, metrics={})
+    run_script("part_9/demo_self_consistency.py", *FAST, "--checkpoint", tmp_path / "roomy.pt",
+               "--problems", 2, "--out", tmp_path)
+    assert json.loads((tmp_path / "self_consistency.json").read_text())["n"] == 2
+    run_script("part_9/train_tools.py", *FAST, "--model", tmp_path / "roomy.pt", "--examples", 8,
+               "--steps", 1, "--rows", 2, "--out", tmp_path)
+    run_script("part_9/demo_tool_use.py", *FAST, "--checkpoint", tmp_path / "tools.pt", "--sums", 1,
+               "--out", tmp_path)
+    assert json.loads((tmp_path / "tool_use.json").read_text())["n"] == 1
+
+
+def test_demos_draw_as_many_rollouts_samples_and_seeds_as_asked(monkeypatch, watch, tmp_path):
+    import demo_group_baseline
+    import demo_kl_estimators
+    import demo_ppo_vs_grpo
+
+    out = ["--out", str(tmp_path)]
+    gradients = watch(demo_group_baseline, "gradients")
+    demo_group_baseline.main(["--rollouts", "2", *out])
+    assert [call.seed for call in gradients] == [0, 1]
+    numbers = watch(demo_kl_estimators, "as_number")
+    demo_kl_estimators.main(["--quick", "--samples", "3000", *out])
+    assert {call.n for call in numbers} == {300}, "a tenth"
+    runs = []
+    monkeypatch.setattr(demo_ppo_vs_grpo, "learn", lambda name, steps, seed: runs.append(
+        (name, seed)) or {"curve": [(0, 0.1), (8, 0.2)], "score": 0.2, "seconds": 1.0,
+                          "kilobytes": 1.0})
+    demo_ppo_vs_grpo.main(["--seeds", "2", *out])
+    assert runs == [(name, seed) for name in ("PPO", "GRPO") for seed in (0, 1)]
+
+
+def test_the_benchmark_takes_as_many_rounds_and_prompts_as_asked(monkeypatch, watch, tmp_path):
+    import benchmark_grpo
+
+    monkeypatch.setattr(benchmark_grpo, "SIZES", {"r1": (1, 64), "r2": (1, 64)})
+    steps = watch(benchmark_grpo.GRPO, "step")
+    updates = watch(benchmark_grpo.GRPO, "update")
+    benchmark_grpo.main([*FAST, "--prompts", "2", "--rounds", "2", "--out", str(tmp_path)])
+    # two sizes, two rounds and a warm-up: a step, its update, and the update alone
+    assert len(steps) == 2 * (2 + 1) and len(updates) == 2 * 2 * (2 + 1)
+    assert {len(call.batch.rows) for call in updates} == {2 * benchmark_grpo.GROUP}

@@ -70,6 +70,16 @@ def test_countdown_has_a_solution_that_a_full_search_finds_too(drawn):
             assert problem.numbers[0] >= max(problem.numbers[1:])
 
 
+def test_a_search_compares_all_that_is_joined_and_stops_at_the_target(drawn):
+    for problem in drawn["train"] + drawn["longer"]:
+        if problem.family == "countdown":
+            verdicts = re.findall(r"= (\d+)\. Is it (\d+)\? (Yes|No)\.", problem.gold)
+            assert len(verdicts) == problem.gold.count("?") >= 1
+            assert [said for *_, said in verdicts] == ["No"] * (len(verdicts) - 1) + ["Yes"]
+            assert all((int(result) == problem.target) == (said == "Yes")
+                       and int(target) == problem.target for result, target, said in verdicts)
+
+
 def test_operands_are_trained_on_or_held_out_never_both(drawn):
     trained = {(p.family, tuple(sorted(p.numbers))) for p in drawn["train"]}
     for split in TEST_SPLITS:
