@@ -46,7 +46,7 @@ def parse_args(argv=None):
     parser = make_parser(__doc__, seed=4)
     parser.add_argument("--checkpoint", type=Path, default=here(__file__) / "out" / "tools.pt",
                         help="the model (default: out/tools.pt beside the script)")
-    parser.add_argument("--sums", type=int, default=60, help="sums of each length (default: 60)")
+    parser.add_argument("--sums", type=int, default=100, help="sums of each length (default: 100)")
     parser.add_argument("--quick", action="store_true",
                         help="a tiny model that has learnt for seconds, 4 sums (default: off)")
     return parser.parse_args(argv)

@@ -45,7 +45,8 @@ def tool_examples(n: int, seed: int, tokenizer: Tokenizer, context: int) -> list
     """n examples in random order: half of them calls, the others what the model can do already."""
     rng = random.Random(f"tools {seed}")
     calls = [draw_look(rng) if rng.random() < LOOKED_UP else
-             draw_sum(rng, rng.randint(1, MOST_STEPS)) for _ in range(n // 2)]
+             draw_sum(rng, max(rng.randint(1, MOST_STEPS) for _ in range(2)))  # long ones more often
+             for _ in range(n // 2)]
     found = [encode_call(call, tokenizer) for call in calls]
     worked = problems(n // 4, "train", seed + 50)
     found += [encode_example([*p.messages, Message("assistant", p.gold)], tokenizer, context)[0]
@@ -71,7 +72,7 @@ def parse_args(argv=None):
                         help="where to begin (default: out/grpo.pt)")
     parser.add_argument("--examples", type=int, default=6000,
                         help="different examples, half of them calls (default: 6000)")
-    parser.add_argument("--steps", type=int, default=160, help="optimizer steps (default: 160)")
+    parser.add_argument("--steps", type=int, default=240, help="optimizer steps (default: 240)")
     parser.add_argument("--rows", type=int, default=8,
                         help="packed rows in a step, some fifty examples (default: 8)")
     parser.add_argument("--peak", type=float, default=1e-3,
