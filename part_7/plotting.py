@@ -60,8 +60,7 @@ def heat_map(ax, values, *, rows=None, columns=None, vmin=0.0, vmax=1.0, is_visi
     """A matrix in viridis colours, row 0 on top. Cells where `is_visible` is False are grey."""
     values = np.asarray(values, dtype=float)
     shown = values if is_visible is None else np.where(is_visible, values, np.nan)
-    cmap = matplotlib.colormaps["viridis"].copy()
-    cmap.set_bad("#D9D9D9")
+    cmap = matplotlib.colormaps["viridis"].with_extremes(bad="#D9D9D9")
     image = ax.imshow(shown, cmap=cmap, vmin=vmin, vmax=vmax, aspect="equal")
     ax.grid(False)
     if rows is not None:

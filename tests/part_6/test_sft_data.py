@@ -84,7 +84,7 @@ def test_a_row_without_labels_gives_no_nan(loaded):
     model, tokenizer = loaded
     ids = torch.full((1, 8), tokenizer.begin)
     _, loss = model(ids, torch.full((1, 8), IGNORED), loss_only=True)
-    assert float(loss) == 0.0
+    assert loss.item() == 0.0
 
 
 def test_packing_keeps_every_example_whole_and_once():
