@@ -36,7 +36,7 @@ from tokenizer import Tokenizer
 from tool_use import Call, draw_look, draw_sum, encode_call, reply_with_tools, tool_tokenizer
 
 GRPO_PT = here(__file__) / "out" / "grpo.pt"
-GRPO_WITH = "python part_9/train_grpo.py (about 3 minutes)"
+GRPO_WITH = "python part_9/train_grpo.py (about 5 minutes)"
 MOST_STEPS = 6  # a trained call has up to this many signs: 7 numbers
 LOOKED_UP = 0.4  # of the calls
 
