@@ -1,6 +1,6 @@
 """The chain: every stage from an empty folder to a model that reasons, in order.
 
-Presets   quick   at most 15 minutes on two cores, all stages together
+Presets   quick   about 15 minutes on two cores, all stages together
           full    each stage as its own lesson runs it
           gpu     the sizes that a GPU can train
 Seconds   on the machine that the lessons name (machine.py), data and measuring included
@@ -73,7 +73,7 @@ STAGES = [
     Stage(name="grpo", title="GRPO: it solves problems, and right solutions get likelier",
           script="part_9/train_grpo.py", speaks="chat",
           inputs={"--model": "part_9/cold.pt"},
-          seconds={"quick": 145, "full": 420, "gpu": 400},
+          seconds={"quick": 145, "full": 300, "gpu": 400},
           flags={"quick": ("--preset", "tiny", "--steps", "24", "--eval-problems", "100",
                            "--eval-exact", "105", "--look-every", "0"),
                  "full": ("--preset", "tiny"), "gpu": ("--preset", "gpu")},

@@ -295,3 +295,10 @@ def test_the_toy_quality_by_hand():
 def test_settings_without_a_meaning_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         replace(SMALL, **change)
+
+
+@pytest.mark.parametrize("rows, size, copies", [(12, 4, 2), (12, 4, 3), (10, 5, 4), (8, 8, 8)])
+def test_every_row_comes_once_also_where_copies_do_not_divide_a_minibatch(rows, size, copies):
+    parts = minibatches(rows, size, torch.Generator().manual_seed(0), copies)
+    assert [len(part) for part in parts] == [size] * (rows // size)
+    assert torch.cat(parts).sort().values.tolist() == list(range(rows))
