@@ -32,12 +32,19 @@ def train_command(out: Path, steps: int, *more: str) -> list[str]:
 
 
 def start(command: list[str]) -> subprocess.Popen:
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    """A run whose words go to a file: a pipe that nobody reads would fill, and stop it."""
+    words = tempfile.TemporaryFile()  # closed, and so deleted, with the process object
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=words)
+    process.words = words
+    return process
 
 
 def end_well(process: subprocess.Popen) -> None:
     """Wait until it has ended. Raises ValueError with its last words where it did not end well."""
-    words = process.communicate()[1].decode(errors="replace")
+    process.wait()
+    process.words.seek(0)
+    words = process.words.read().decode(errors="replace")
+    process.words.close()
     if process.returncode:
         raise ValueError(f"train.py ended with {process.returncode}:\n{words[-1500:]}")
 
@@ -65,7 +72,8 @@ def run_with_kills(out: Path, steps: int, every: float) -> int:
             return kills
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
+            process.wait()
+            process.words.close()
             kills += 1
             if kills > 10_000:
                 raise ValueError(f"{kills} kills, and no end: {every} s is too short for a step to "

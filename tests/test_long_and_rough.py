@@ -78,6 +78,17 @@ def test_a_run_that_fails_is_no_success(monkeypatch, tmp_path):
         rough.run_with_kills(tmp_path, 100, 60.0)
 
 
+def test_a_run_that_says_much_is_not_stopped_by_it():
+    """Far more than a pipe holds, as the progress bar of an hour is."""
+    code = "import sys; sys.stderr.write('x' * 1_000_000)"
+    process = rough.start([sys.executable, "-S", "-c", code])
+    try:
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+    rough.end_well(process)
+
+
 @pytest.mark.slow
 def test_three_minutes_of_kills_lose_nothing_and_memory_is_flat(run_script, tmp_path):
     done = run_script("tests/long_and_rough.py", "--minutes", 3, "--every", 10, timeout=3000)
