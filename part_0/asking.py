@@ -19,6 +19,7 @@ from pipeline import ROOT, Chain, Stage, fingerprint, load_json, note_of, write_
 CHAT, WRITE, EVALUATE = "part_6/chat.py", "part_4/sample.py", "part_6/evaluate.py"
 LONGEST_OF_BASE = 60  # tokens: a base model does not know where its answer ends
 ITEMS = {"quick": 105, "full": 420, "gpu": 420}  # questions of each split for the skills
+SPLITS = {"quick": ("new_items",)}  # the other presets: all of part 6's
 ASK_SECONDS = 9  # for one model, on the machine that the lessons name, with the quick number
 MARK = "The answer is "  # part 6's models put it before the answer of a worked solution
 
@@ -95,11 +96,12 @@ def base_answers(model: Path, common: tuple[str, ...]) -> list[str]:
         return list(pool.map(ask, QUESTIONS))
 
 
-def skills_of(model: Path, items: int, common: tuple[str, ...]) -> dict:
+def skills_of(model: Path, preset: str, common: tuple[str, ...]) -> dict:
     """Split -> {exact_match, interval, end_rate, f1, by_skill}, by part 6's checkers."""
+    splits = ("--splits", *SPLITS[preset]) if preset in SPLITS else ()
     with tempfile.TemporaryDirectory() as folder:
-        run_quietly(EVALUATE, "--checkpoint", str(model), "--items", str(items), "--show", "0",
-                    "--out", folder, *common)
+        run_quietly(EVALUATE, "--checkpoint", str(model), "--items", str(ITEMS[preset]), *splits,
+                    "--show", "0", "--out", folder, *common)
         found = load_json(Path(folder) / "evaluate.json")
     if not found:
         raise ValueError(f"{EVALUATE} left no evaluate.json for {model}")
@@ -108,7 +110,8 @@ def skills_of(model: Path, items: int, common: tuple[str, ...]) -> dict:
 
 def key_of_asking(stage: Stage, chain: Chain) -> str:
     """Changes with the model, the scripts that ask, and the questions."""
-    settings = [[question.text for question in QUESTIONS], ITEMS[chain.preset], chain.common]
+    settings = [[question.text for question in QUESTIONS], ITEMS[chain.preset],
+                SPLITS.get(chain.preset), chain.common]
     return fingerprint(settings, [WRITE if stage.speaks == "text" else CHAT, EVALUATE],
                        [chain.file(stage.checkpoint)])
 
@@ -127,8 +130,11 @@ def ask(stage: Stage, chain: Chain) -> dict:
     note = note_of(stage, chain)
     if not is_asked(stage, chain):
         model = chain.file(stage.checkpoint)
-        answers = (base_answers if stage.speaks == "text" else chat_answers)(model, chain.common)
-        skills = skills_of(model, ITEMS[chain.preset], chain.common)
-        note["asked"] = {"key": key_of_asking(stage, chain), "answers": answers, "skills": skills}
+        speak = base_answers if stage.speaks == "text" else chat_answers
+        with ThreadPoolExecutor(2) as pool:  # two processes: each spends much time on starting
+            answers = pool.submit(speak, model, chain.common)
+            skills = pool.submit(skills_of, model, chain.preset, chain.common)
+            note["asked"] = {"key": key_of_asking(stage, chain), "answers": answers.result(),
+                             "skills": skills.result()}
         write_note(stage, chain, note)
     return note["asked"]

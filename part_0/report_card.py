@@ -232,6 +232,8 @@ def skill_table(report: dict) -> Table | None:
                       for found in asked.values())] for skill in sorted(names)]
     for label, split in (("all, new items", "new_items"), ("all, new wordings", "new_wordings"),
                          ("all, new combinations", "new_combinations")):
+        if not all(split in one for found in asked.values() for one in found):
+            continue  # a quick preset asks for new items only
         rows.append([label, *(cell([one[split]["exact_match"] for one in found], "share")
                               for found in asked.values())])
         if len(report["seeds"]) == 1:

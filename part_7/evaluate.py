@@ -206,6 +206,8 @@ def parse_args(argv=None):
                         help="the model (default: out/sft.pt beside the script)")
     parser.add_argument("--items", type=int, default=400,
                         help="questions of each split (default: 400)")
+    parser.add_argument("--splits", nargs="+", choices=TEST_SPLITS, default=TEST_SPLITS,
+                        help="what is new in the questions (default: all three, one at a time)")
     parser.add_argument("--data", type=Path, default=None,
                         help="Alpaca or chat records instead (default: the world's skills)")
     parser.add_argument("--show", type=int, default=5,
@@ -227,7 +229,7 @@ def main(argv=None):
         on_conversations(model, tokenizer, runtime, args.data, args.show)
         return
     scores, wrong = {}, []
-    for split in TEST_SPLITS:
+    for split in args.splits:
         asked = items(args.items, split, seed=args.seed)
         replies = answer_items(model, tokenizer, asked, runtime)
         scores[split] = score_items(asked, replies)

@@ -112,6 +112,19 @@ def test_a_model_is_asked_once_until_it_or_the_script_changes(house, stages):
     assert pipeline.is_done(stages[1], chain)  # what it was trained with is the same
 
 
+def test_a_quick_chain_asks_for_new_items_alone_and_its_report_says_nothing_of_others(
+        house, stages, monkeypatch):
+    labels = ("all, new items", "all, new wordings", "all, new combinations")
+    for splits, there in ((asking.SPLITS, 1), ({}, 3)):
+        monkeypatch.setattr(asking, "SPLITS", splits)
+        report, _ = report_of(house, stages)  # what was asked of other splits is asked again
+        assert [len(one["skills"]) for found in report["asked"].values() for one in found] == \
+            [there] * 3
+        shown = [row[0] for row in table(report, "Skills, stage by stage").rows]
+        assert [label for label in labels if label in shown] == list(labels[:there])
+    assert set(asking.SPLITS) <= set(asking.ITEMS)
+
+
 def test_a_script_that_fails_is_named_with_its_last_line(house):
     (house.root / "part_6" / "chat.py").write_text("raise SystemExit('error: no such model')")
     with pytest.raises(ValueError, match="part_6/chat.py failed: error: no such model"):
