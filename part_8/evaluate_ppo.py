@@ -6,6 +6,7 @@
 Quality is the judge's, of replies drawn at temperature 1 to prompts of content that nobody was
 trained on; the gain and its interval are over the same prompts (eq. 8.14). "best of N" is the tuned
 model, and of N replies the one that the reward model likes best: its worth without any training.
+"at T" is the tuned model drawn from at a low temperature: what being surer is worth, untrained.
 """
 
 from runtime import (
@@ -111,6 +112,8 @@ def parse_args(argv=None):
                         help="questions for greedy exact match, 0: none (default: 420)")
     parser.add_argument("--best-of", type=int, default=8,
                         help="replies that the best is taken of, 0: none (default: 8)")
+    parser.add_argument("--cool", type=float, default=0.2,
+                        help="a temperature to draw from the tuned model at, 0: none (default: 0.2)")
     parser.add_argument("--show", type=int, default=3, help="questions to show (default: 3)")
     return parser.parse_args(argv)
 
@@ -119,6 +122,8 @@ def main(argv=None):
     args = parse_args(argv)
     if args.prompts < 1 or args.samples < 1:
         raise ValueError("--prompts and --samples must be at least 1")
+    if args.cool < 0:
+        raise ValueError(f"--cool {args.cool}: a temperature is above 0 (0: no such row)")
     sft, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
     runtime = choose_runtime(args.device, args.amp, width=sft.config.n_embd)
     source = load_source(args.reward, tokenizer, runtime, REWARD_WITH)
@@ -141,6 +146,12 @@ def main(argv=None):
                                args.seed + 1).exact_match if args.exact else None
         rows.append({"name": name, **found[name].means(), "gain": gain[0], "low": gain[1],
                      "high": gain[2], "exact": exact, "seconds": cost[name]})
+    if args.cool:
+        cool = sampled_quality(sft, sft, source, asked, tokenizer, runtime, samples=args.samples,
+                               seed=args.seed, temperature=args.cool)
+        gain, low, high = gain_interval(cool.quality, found["tuned"].quality, args.seed)
+        rows.append({"name": f"tuned at {args.cool:g}", **cool.means(), "gain": gain, "low": low,
+                     "high": high})
     if args.best_of:
         marks = best_of(sft, source, asked, tokenizer, runtime, args.best_of, args.seed)
         gain, low, high = gain_interval(marks, found["tuned"].quality, args.seed)
@@ -158,7 +169,7 @@ def main(argv=None):
     out = out_folder(__file__, args.out)
     save_json(out / "evaluate_ppo.json", {"best": best, "rows": rows})
     draw(rows, best, out / "evaluate_ppo.png",
-         f"{args.prompts} held-out prompts, {args.samples} replies to each at temperature 1; bars: "
+         f"{args.prompts} held-out prompts, {args.samples} replies to each at temperature 1 where no other is named; bars: "
          f"95% of the gain; dashed: gold replies; seed {args.seed}")
 
 

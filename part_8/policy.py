@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 from model import GPT
+from sharpness import Sharpness
 from siblings import share_prompts
 from torch import nn
 
@@ -110,6 +111,7 @@ class Policy(nn.Module):
         self.value_head = nn.Linear(body.config.n_embd, 1)
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
+        self.sharpness = Sharpness(body)
 
     @property
     def config(self):

@@ -15,7 +15,7 @@ from runtime import print_table, save_results
 CURVES = {"score": "score (standard deviations)", "kl": "KL to the reference (nats)",
           "entropy": "entropy (nats a token)", "clip_fraction": "share of tokens clipped",
           "explained_variance": "variance explained by values", "length": "tokens in a reply",
-          "end_rate": "share that ended"}
+          "end_rate": "share that ended", "sharpness": "factor on the logits"}
 
 
 def finish(run) -> dict:
@@ -44,7 +44,7 @@ def finish(run) -> dict:
 
 
 def draw_curves(log: list[dict], metrics: dict, run) -> None:
-    """Seven small curves."""
+    """Eight small curves."""
     title = f"PPO: score {log[0]['score']:.2f} to {log[-1]['score']:.2f}, KL {log[-1]['kl']:.1f}"
     if "quality_after" in metrics:
         title += (f"; true quality on held-out prompts {metrics['quality_before']:.3f} to "
@@ -60,10 +60,11 @@ def draw_grid(log: list[dict], title: str, setup: str, path: Path, target_kl: fl
     axes.remove()
     grid = fig.add_gridspec(2, 4)
     steps = [line["step"] for line in log]
-    for place, (name, label) in enumerate(CURVES.items()):
+    moving = [name for name in CURVES if name != "sharpness" or log[0][name] != log[-1][name]]
+    for place, name in enumerate(moving):
         ax = fig.add_subplot(grid[place // 4, place % 4])
         ax.plot(steps, [line[name] for line in log], color=plotting.BLUE, lw=1.2)
-        ax.set_title(label, fontsize=7.5, loc="left")
+        ax.set_title(CURVES[name], fontsize=7.5, loc="left")
         ax.tick_params(labelsize=7)
         if name == "kl":
             ax.axhline(target_kl, color=plotting.GREY, lw=0.8, ls="--")

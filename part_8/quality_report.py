@@ -39,23 +39,26 @@ class Quality:
 
 
 @torch.inference_mode()
-def rollout_kl(body, reference, rollout: Rollout, runtime, size: int = 64) -> torch.Tensor:
-    """(B,): log π − log π_ref summed over each reply, in batches of like length."""
+def rollout_kl(body, reference, rollout: Rollout, runtime, size: int = 64, *,
+               temperature: float = 1.0) -> torch.Tensor:
+    """(B,): log π − log π_ref summed over each reply, in batches of like length. `temperature` is
+    that of π; the reference's is 1."""
     found = torch.zeros(len(rollout.rows))
     for part in rollout.rows.lengths.argsort().split(size):
         few = rollout.rows.pick(part)
         with runtime.autocast():
-            difference = response_logp(body, few) - response_logp(reference, few)
+            difference = response_logp(body, few, temperature=temperature) \
+                - response_logp(reference, few)
         found[part.cpu()] = difference.sum(1).cpu()
     return found
 
 
 def sampled_quality(body, reference, source, asked: list, tokenizer, runtime, *,
-                    samples: int = 4, seed: int = 0) -> Quality:
-    """Draw `samples` replies at temperature 1 to each item and measure them."""
+                    samples: int = 4, seed: int = 0, temperature: float = 1.0) -> Quality:
+    """Draw `samples` replies to each item and measure them."""
     prompts = [encode_prompt(messages_of(item), tokenizer) for item in asked]
     rollout = roll_out(body, prompts, LONGEST, end=tokenizer.end, pad=tokenizer.pad,
-                       copies=samples, runtime=runtime,
+                       copies=samples, runtime=runtime, temperature=temperature,
                        generator=torch.Generator().manual_seed(seed))
     items = [item for item in asked for _ in range(samples)]
     rewards = source.raw(rollout)
@@ -64,7 +67,8 @@ def sampled_quality(body, reference, source, asked: list, tokenizer, runtime, *,
         return np.asarray(values, dtype=float).reshape(len(asked), samples).mean(1)
 
     return Quality(by_prompt(true_qualities(items, rollout, tokenizer)), by_prompt(rewards),
-                   by_prompt(rollout_kl(body, reference, rollout, runtime)),
+                   by_prompt(rollout_kl(body, reference, rollout, runtime,
+                                        temperature=temperature)),
                    by_prompt(rollout.rows.is_response.sum(1).cpu()),
                    by_prompt(rollout.ended.float().cpu()), float(rewards.std()))
 

@@ -41,6 +41,7 @@ from reward_sources import training_pairs
 from rollout import as_rollout
 from schedule import Schedule
 from scoring import load_source
+from sharpness import Sharpness
 from torch import nn
 from tqdm import tqdm
 
@@ -61,6 +62,8 @@ class DPOSettings:
     pairs_a_step: int = setting(32, "pairs in one optimizer step")
     peak: float = setting(3e-5, "highest learning rate")
     gain_rate: float = setting(300.0, "the rate of the norms' gains, as a multiple")
+    sharpness_rate: float = setting(700.0, "the rate of the log of a factor on all logits, as a "
+                                    "multiple; 0: it stays 1")
     beta: float = setting(0.1, "how dear it is to leave the reference")
     smoothing: float = setting(0.1, "share of labels believed to be wrong")
     gold_weight: float = setting(0.2, "weight of the chosen reply's own loss, eq. 8.13")
@@ -77,8 +80,9 @@ class DPOSettings:
         for name in ("smoothing", "flipped"):
             if not 0 <= getattr(self, name) < 0.5:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: at least 0, below 0.5")
-        if self.gold_weight < 0:
-            raise ValueError(f"--gold-weight {self.gold_weight}: must not be below 0")
+        for name in ("gold_weight", "sharpness_rate"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must not be below 0")
 
 
 def world_training_pairs(settings: DPOSettings, model, tokenizer, runtime, seed: int) -> list:
@@ -136,8 +140,11 @@ def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, see
     """One pass over the pairs -> the log, a dictionary a step."""
     batches = batches_of(pairs, settings.pairs_a_step, seed)
     schedule = Schedule("linear", settings.peak, 0.0, 0.1)
-    optimizer = torch.optim.AdamW(two_rates(body, settings.gain_rate), lr=settings.peak,
-                                  betas=(0.9, 0.99), eps=1e-5, weight_decay=0.0, fused=True)
+    sharpness = Sharpness(body).to(runtime.device)
+    optimizer = torch.optim.AdamW(
+        [*two_rates(body, settings.gain_rate),
+         {"params": [sharpness.log_scale], "scale": settings.sharpness_rate}],
+        lr=settings.peak, betas=(0.9, 0.99), eps=1e-5, weight_decay=0.0, fused=True)
     scaler, log = runtime.grad_scaler(), []
     for step, batch in enumerate(tqdm(batches, desc="dpo", mininterval=1.0), 1):
         for group in optimizer.param_groups:
@@ -157,11 +164,14 @@ def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, see
         scaler.scale(loss).backward()
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(body.parameters(), settings.max_norm)
+        sharpness.gather()
         scaler.step(optimizer)
+        sharpness.apply()
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
         log.append({"step": step, "loss": float(found.loss.detach()), "accuracy": found.accuracy,
                     "chosen": found.chosen, "rejected": found.rejected,
+                    "sharpness": sharpness.factor,
                     "chosen_change": float((one.detach() - ref_logp[::2]).mean())})
     return log
 

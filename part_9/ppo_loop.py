@@ -90,8 +90,10 @@ class PPO:
                                     least=min(4, settings.max_new))
         self.optimizer = torch.optim.AdamW(
             [*two_rates(body, settings.gain_rate),
-             {"params": list(self.policy.value_head.parameters()), "scale": settings.value_rate}],
-            lr=settings.peak, betas=(0.9, 0.99), eps=settings.eps, weight_decay=0.0, fused=True)
+             {"params": list(self.policy.value_head.parameters()), "scale": settings.value_rate},
+             {"params": [self.policy.sharpness.log_scale], "scale": settings.sharpness_rate}],
+            lr=settings.peak, betas=(settings.momentum, 0.99), eps=settings.eps, weight_decay=0.0,
+            fused=True)
         self.scaler = runtime.grad_scaler()
         self.policy_loss = policy_loss  # demo_wrong_on_purpose.py puts wrong ones here
         self.steps_done = 0
@@ -199,7 +201,9 @@ class PPO:
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.policy.parameters(),
                                         self.settings.max_norm or math.inf)
+        self.policy.sharpness.gather()
         self.scaler.step(self.optimizer)
+        self.policy.sharpness.apply()
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return float(norm)
@@ -212,6 +216,7 @@ class PPO:
                  "reward": float(e.scores.mean()) - self.kl.beta * kl,
                  "length": float(is_response.sum() / rows), "longest": self.length.length,
                  "end_rate": float(e.rollout.ended.float().mean()),
+                 "sharpness": self.policy.sharpness.factor,
                  "explained_variance": explained_variance(e.values, e.returns, is_response),
                  "sampler_gap": float((e.logp - e.rollout.logp).abs().max()), **learnt}
         if self.settings.adaptive:

@@ -9,6 +9,8 @@ TRAIN_PPO, TRAIN_DPO, REPORT = ("part_8/train_ppo.py", "part_8/train_dpo.py",
 TEST_PPO, TEST_LOOP = "tests/part_8/test_ppo.py", "tests/part_8/test_ppo_loop.py"
 TEST_POLICY, TEST_ROLLOUT = "tests/part_8/test_policy.py", "tests/part_8/test_rollout.py"
 TEST_DPO, TEST_SCORING = "tests/part_8/test_dpo.py", "tests/part_8/test_scoring.py"
+SHARPNESS, TEST_SHARPNESS = "part_8/sharpness.py", "tests/part_8/test_sharpness.py"
+SIGNAL, TEST_SIGNAL = "part_8/demo_signal.py", "tests/part_8/test_signal.py"
 
 BUGS = [
     Bug("advantages with the wrong sign", PPO, "plain = -advantages * ratio",
@@ -194,6 +196,28 @@ BUGS = [
         'return [{"params": matrices, "scale": 1.0}, {"params": gains, "scale": gain_rate}]',
         'return [{"params": matrices, "scale": 1.0}, {"params": gains[:2], "scale": gain_rate}]',
         "tests/part_8/test_policy.py"),
+    Bug("the factor goes in again at every step", SHARPNESS,
+        "        self.applied.copy_(self.log_scale)\n", "", TEST_SHARPNESS),
+    Bug("the gain's gradient is only added up", SHARPNESS, "(gain.detach() * gain.grad).sum()",
+        "gain.grad.sum()", TEST_SHARPNESS),
+    Bug("the factor is not exponentiated", SHARPNESS,
+        "gain.mul_((self.log_scale - self.applied).exp())",
+        "gain.mul_(1 + self.log_scale - self.applied)", TEST_SHARPNESS),
+    Bug("the gain is a copy", SHARPNESS, "self.gain = (body.norm.weight,)",
+        "self.gain = (body.norm.weight.clone(),)", TEST_SHARPNESS),
+    Bug("sharpness is never applied", LOOP, "        self.policy.sharpness.apply()\n", "",
+        TEST_SHARPNESS),
+    Bug("sharpness gets no gradient", LOOP, "        self.policy.sharpness.gather()\n", "",
+        TEST_SHARPNESS),
+    Bug("DPO's sharpness is never applied", TRAIN_DPO, "        sharpness.apply()\n", "", TEST_DPO),
+    Bug("noise counts as signal", SIGNAL,
+        "(float(total.square().sum()) - squares) / (n - 1) / max(squares, 1e-30)",
+        "float(total.square().sum()) / n / max(squares, 1e-30)", TEST_SIGNAL),
+    Bug("wrong replies set against right ones", SIGNAL, "right[:, :, None] & ~right[:, None]",
+        "~right[:, :, None] & right[:, None]", TEST_SIGNAL),
+    Bug("the KL of a cool policy is taken at temperature 1", REPORT,
+        "response_logp(body, few, temperature=temperature)", "response_logp(body, few)",
+        TEST_SCORING),
     Bug("nothing said becomes a blank in DPO", "part_8/train_dpo.py",
         '(tokenizer.encode(f" {reply.text}") if reply.text else [])',
         'tokenizer.encode(f" {reply.text}")', "tests/part_8/test_dpo.py"),

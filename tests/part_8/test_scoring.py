@@ -162,6 +162,11 @@ def test_the_kl_of_a_rollout_is_the_difference_of_the_log_probabilities(loaded, 
                     for m in (model, other)]
         assert found[i].item() == pytest.approx((sums[0] - sums[1]).item(), abs=1e-4)
     assert rollout_kl(model, model, rollout, runtime).abs().max() == 0
+    cool = rollout_kl(model, model, rollout, runtime, temperature=0.5)
+    ids, n = torch.tensor([rollout.token_rows()[0]]), len(rollout.replies()[0])
+    logits = model(ids)[0][0][-n - 1:-1].detach()
+    sums = [x.log_softmax(-1).gather(1, ids[0, -n:, None]).sum() for x in (logits / 0.5, logits)]
+    assert cool[0].item() == pytest.approx((sums[0] - sums[1]).item(), abs=1e-4)
 
 
 def test_a_policy_that_did_not_move_has_gained_nothing(loaded, runtime, source):

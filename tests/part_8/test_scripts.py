@@ -46,7 +46,7 @@ def test_runs_leave_models_results_and_pictures_and_are_compared(run_script, mod
                       "--show", 1, "--amp", "float32", "--out", tmp_path / "e")
     assert "best of 2" in done.stdout and (tmp_path / "e" / "evaluate_ppo.png").exists()
     rows = json.loads((tmp_path / "e" / "evaluate_ppo.json").read_text())["rows"]
-    assert [row["name"] for row in rows] == ["tuned", "ppo", "dpo", "best of 2"]
+    assert [row["name"] for row in rows] == ["tuned", "ppo", "dpo", "tuned at 0.2", "best of 2"]
 
 
 def test_a_stopped_run_goes_on_to_the_very_same_weights(run_script, models, tmp_path):
@@ -107,6 +107,32 @@ def test_demos_run_and_draw(run_script, tmp_path, name):
     run_script(f"part_8/{name}.py", "--quick", "--out", tmp_path)
     picture = name if name == "demo_ppo" else name.removeprefix("demo_")
     assert (tmp_path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_signal_demo_runs_and_draws(run_script, models, tmp_path):
+    done = run_script("part_8/demo_signal.py", *models, "--batches", 2, "--prompts", 3, "--asked", 4,
+                      "--copies", 2, "--amp", "float32", "--out", tmp_path)
+    assert "2 rollouts of 12 replies" in done.stdout and "4 prompts x 2 replies" in done.stdout
+    found = json.loads((tmp_path / "signal.json").read_text())
+    assert set(found["signal"]) == {"sharpness", "last", "gains", "attention", "mlp", "embedding"}
+    assert all(-1.001 <= share <= 1.001 for share in found["signal"].values())
+    assert (tmp_path / "signal.png").read_bytes().startswith(b"\x89PNG")
+    refused = run_script("part_8/demo_signal.py", *models, "--batches", 1, check=False)
+    assert refused.returncode == 2 and "--batches 1" in refused.stderr
+
+
+def test_drawn_cooler_the_tuned_model_is_surer_and_0_leaves_it_out(run_script, models, tiny_sft,
+                                                                  tmp_path):
+    common = ("part_8/evaluate_ppo.py", *models, "--policy", tiny_sft, "--prompts", 4, "--samples",
+              2, "--exact", 0, "--best-of", 0, "--show", 0, "--amp", "float32", "--out", tmp_path)
+    names = {}
+    for cool in (0, 0.3):
+        run_script(*common, "--cool", cool)
+        rows = json.loads((tmp_path / "evaluate_ppo.json").read_text())["rows"]
+        names[cool] = [row["name"] for row in rows]
+    assert names == {0: ["tuned", "sft"], 0.3: ["tuned", "sft", "tuned at 0.3"]}
+    assert rows[0]["kl"] == rows[1]["kl"] == 0 and rows[2]["kl"] > 0.5
+    assert "a temperature is above 0" in run_script(*common, "--cool", -1, check=False).stderr
 
 
 # ---------------------------------------------------------------- what the flags change
