@@ -146,11 +146,11 @@ def parse_args(argv=None):
                         help="the tuned model (default: part_6/out/sft.pt)")
     parser.add_argument("--reward", type=Path, default=REWARD,
                         help="the reward model (default: part_7/out/reward.pt)")
-    parser.add_argument("--batches", type=int, default=16,
-                        help="rollouts, at least 2 (default: 16)")
+    parser.add_argument("--batches", type=int, default=12,
+                        help="rollouts, at least 2 (default: 12)")
     parser.add_argument("--prompts", type=int, default=64, help="in each of them (default: 64)")
-    parser.add_argument("--asked", type=int, default=800,
-                        help="prompts of each kind on the right (default: 800)")
+    parser.add_argument("--asked", type=int, default=500,
+                        help="prompts of each kind on the right (default: 500)")
     parser.add_argument("--copies", type=int, default=6, help="replies to each (default: 6)")
     return parser.parse_args(argv)
 

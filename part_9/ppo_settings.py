@@ -19,8 +19,8 @@ def setting(default, note: str):
 class PPOSettings:
     """One run. Every field is also a flag of train_ppo.py: `stop_kl` is --stop-kl."""
 
-    steps: int = setting(44, "rollouts, each followed by an update")
-    pool: int = setting(2816, "prompts to choose from")
+    steps: int = setting(36, "rollouts, each followed by an update")
+    pool: int = setting(2304, "prompts to choose from")
     unseen: float = setting(0.8, "share of them of content that tuning kept aside")
     kept: float = setting(1.0, "share to keep: those whose replies differ most in score; 1: all")
     prompts: int = setting(64, "prompts in a rollout")
@@ -30,9 +30,12 @@ class PPOSettings:
     epochs: int = setting(2, "times that each rollout is learnt from")
     minibatch: int = setting(128, "rows in one optimizer step")
     micro_rows: int = setting(32, "rows in one forward pass")
-    peak: float = setting(1e-6, "highest learning rate")
-    gain_rate: float = setting(8000.0, "the rate of the norms' gains, as a multiple")
-    value_rate: float = setting(100.0, "the value head's rate, as a multiple")
+    peak: float = setting(1e-5, "highest learning rate")
+    gain_rate: float = setting(100.0, "the rate of the norms' gains, as a multiple")
+    sharpness_rate: float = setting(4300.0, "the rate of the log of a factor on all logits, as a "
+                                    "multiple; 0: it stays 1")
+    value_rate: float = setting(10.0, "the value head's rate, as a multiple")
+    momentum: float = setting(0.97, "of AdamW: 0.97 averages gradients over some 30 minibatches")
     eps: float = setting(1e-5, "of AdamW: gradients far below it hardly move their weights")
     warmup: float = setting(0.05, "share of the run in which the rate climbs; then down to 0")
     gamma: float = setting(1.0, "discount of later rewards")
@@ -62,10 +65,12 @@ class PPOSettings:
         for name in ("temperature", "gain_rate", "value_rate", "eps", "target_kl"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must be above 0")
-        for name in ("value_clip", "value_weight", "entropy_weight", "beta", "max_norm", "stop_kl",
-                     "no_end_penalty"):
+        for name in ("sharpness_rate", "value_clip", "value_weight", "entropy_weight", "beta",
+                     "max_norm", "stop_kl", "no_end_penalty"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must not be below 0")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"--momentum {self.momentum}: must be from 0 to below 1")
         for name in ("gamma", "lam", "unseen"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must be from 0 to 1")
@@ -101,7 +106,8 @@ def flag_of(name: str) -> str:
 PRESETS = {
     "tiny": PPOSettings(),
     "gpu": PPOSettings(steps=400, pool=20_000, prompts=128, copies=4, minibatch=128, micro_rows=128,
-                       peak=1e-5, gain_rate=1000.0, value_rate=10.0, save_every=50),
+                       peak=1e-5, gain_rate=1000.0, sharpness_rate=400.0, value_rate=10.0,
+                       save_every=50),
 }
 
 

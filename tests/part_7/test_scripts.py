@@ -139,6 +139,8 @@ def test_as_many_items_are_asked_and_mistakes_shown_as_the_flags_say(run_script,
     done = run_script(*common, "--items", 5, "--show", 2, "--out", tmp_path)
     assert "5 questions a split" in done.stdout
     assert done.stdout.count("\nwrong   ") == 3 * 2, "two of each split: it has learnt nothing"
+    done = run_script(*common, "--items", 5, "--splits", "new_wordings", "--out", tmp_path)
+    assert list(json.loads((tmp_path / "evaluate.json").read_text())) == ["new_wordings"]
     chats = [{"instruction": f"What is {n} + 1?", "input": "", "output": str(n + 1)}
              for n in range(3)]
     (tmp_path / "chats.json").write_text(json.dumps(chats))
