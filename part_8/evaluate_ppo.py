@@ -76,12 +76,16 @@ def show_replies(models: dict, asked: list, tokenizer, runtime) -> None:
             print(f"{name:14s} {decode_reply(found.replies()[0], tokenizer)[:90]}")
 
 
-def draw(rows: list[dict], best: float, path: Path, setup: str) -> None:
+def draw(rows: list[dict], trained: int, best: float, path: Path, setup: str) -> None:
+    """A bar for each row; the first is the tuned model, the `trained` after it are policies."""
     before = rows[0]["quality"]
-    top = max(rows[1:], key=lambda row: row["quality"])
-    fig, ax = plotting.figure(
-        f"{top['name']}: true quality {before:.3f} to {top['quality']:.3f} of {best:.2f}, "
-        f"{(top['quality'] - before) / max(best - before, 1e-9):.0%} of the way", setup)
+    top = max(rows[1:1 + trained], key=lambda row: row["quality"])
+    title = (f"{top['name']}: true quality {before:.3f} to {top['quality']:.3f} of {best:.2f}, "
+             f"{(top['quality'] - before) / max(best - before, 1e-9):.0%} of the way")
+    if rows[1 + trained:]:
+        other = max(rows[1 + trained:], key=lambda row: row["quality"])
+        title += f"; without training, {other['name']}: {other['quality']:.3f}"
+    fig, ax = plotting.figure(title, setup)
     for place, row in enumerate(rows):
         color = plotting.GREY if place == 0 else plotting.CYCLE[(place - 1) % 6]
         ax.bar(place, row["quality"], 0.6, color=color)
@@ -168,9 +172,9 @@ def main(argv=None):
     show_replies(models, asked[:args.show], tokenizer, runtime)
     out = out_folder(__file__, args.out)
     save_json(out / "evaluate_ppo.json", {"best": best, "rows": rows})
-    draw(rows, best, out / "evaluate_ppo.png",
-         f"{args.prompts} held-out prompts, {args.samples} replies to each at temperature 1 where no other is named; bars: "
-         f"95% of the gain; dashed: gold replies; seed {args.seed}")
+    draw(rows, len(models) - 1, best, out / "evaluate_ppo.png",
+         f"{args.prompts} held-out prompts × {args.samples} replies, temperature 1 or as named; "
+         f"bars: 95% of the gain; dashed: gold; seed {args.seed}")
 
 
 if __name__ == "__main__":

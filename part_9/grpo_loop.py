@@ -21,6 +21,7 @@ from policy import Rows, frozen_copy, response_logp, two_rates
 from ppo_loop import Clock, pieces
 from rollout import Rollout, roll_out
 from runtime import Runtime
+from sharpness import Sharpness
 from torch import nn
 
 
@@ -54,9 +55,11 @@ class GRPO:
         self.end, self.pad = end, pad
         # eps: rows of the embedding that no reply uses have gradients near 0; without it Adam would
         # blow those up to full steps, and every step would be mostly noise
-        self.optimizer = torch.optim.AdamW(two_rates(model, settings.gain_rate), lr=settings.peak,
-                                           betas=(0.9, 0.98), eps=settings.eps, weight_decay=0.0,
-                                           fused=True)
+        self.sharpness = Sharpness(model).to(runtime.device)  # eq. 8.17
+        self.optimizer = torch.optim.AdamW(
+            [*two_rates(model, settings.gain_rate),
+             {"params": [self.sharpness.log_scale], "scale": settings.sharpness_rate}],
+            lr=settings.peak, betas=(0.9, 0.98), eps=settings.eps, weight_decay=0.0, fused=True)
         self.scaler = runtime.grad_scaler()
         self.steps_done = 0
 
@@ -90,7 +93,7 @@ class GRPO:
         lengths = rollout.rows.is_response.sum(1).float()
         return {"reward": float(rewards.mean()), "signal": len(kept) / len(rewards),
                 "length": float(lengths.mean()), "end_rate": float(rollout.ended.float().mean()),
-                **learnt, "seconds": clock.seconds}
+                "sharpness": self.sharpness.factor, **learnt, "seconds": clock.seconds}
 
     def advantage(self, rollout: Rollout, rewards: torch.Tensor):
         """-> advantages (N,) and the rows to learn from (M,), both on the CPU."""
@@ -189,7 +192,9 @@ class GRPO:
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(),
                                         self.settings.max_norm or math.inf)
+        self.sharpness.gather()
         self.scaler.step(self.optimizer)
+        self.sharpness.apply()
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return float(norm)

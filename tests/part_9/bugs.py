@@ -125,6 +125,7 @@ BUGS = [
     Bug("earlier examples are read and not learnt from", "part_9/grpo_loop.py",
         "        self.scaler.scale(self.settings.keep_weight * loss).backward()\n", "",
         "tests/part_9/test_grpo_loop.py"),
+    Bug("GRPO's sharpness is never applied", LOOP, "        self.sharpness.apply()\n", "", T_LOOP),
     Bug("earlier examples count in full, whatever their weight", "part_9/grpo_loop.py",
         "self.scaler.scale(self.settings.keep_weight * loss)", "self.scaler.scale(loss)",
         "tests/part_9/test_grpo_loop.py"),
