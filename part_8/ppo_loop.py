@@ -35,6 +35,8 @@ from rollout import Rollout, roll_out
 from runtime import Runtime, synchronize
 from torch import nn
 
+SURE_STEPS = 3  # one rollout may happen to hold easy prompts only
+
 
 @dataclass
 class Experience:
@@ -98,6 +100,7 @@ class PPO:
         self.policy_loss = policy_loss  # demo_wrong_on_purpose.py puts wrong ones here
         self.steps_done = 0
         self.first_entropy: float | None = None
+        self.sure_steps = 0  # how many steps in a row had hardly any entropy
 
     # ---- the five beats
 
@@ -239,9 +242,12 @@ class PPO:
             return (f"the KL of {found['kl']:.1f} is above 10 times its target "
                     f"({self.settings.target_kl}): the policy has left the reference; raise "
                     "--beta or lower --peak")
-        if found["entropy"] < 0.01 * self.first_entropy:
+        is_sure = found["entropy"] < 0.01 * self.first_entropy
+        self.sure_steps = self.sure_steps + 1 if is_sure else 0
+        if self.sure_steps == SURE_STEPS:
             return (f"the entropy fell from {self.first_entropy:.3f} to {found['entropy']:.4f}: "
-                    "the policy says one thing only; raise --beta or --entropy-weight")
+                    "the policy says one thing only; raise --beta or --entropy-weight, or lower "
+                    "--sharpness-rate")
         return ""
 
     # ---- stop and go on
@@ -249,11 +255,13 @@ class PPO:
     def state(self) -> dict:
         """All that moves, but for the weights and the optimizer's tensors."""
         return {"steps_done": self.steps_done, "beta": self.kl.beta, "length": self.length.length,
-                "first_entropy": self.first_entropy, "scaler": self.scaler.state_dict()}
+                "first_entropy": self.first_entropy, "sure_steps": self.sure_steps,
+                "scaler": self.scaler.state_dict()}
 
     def load_state(self, state: dict) -> None:
         self.steps_done, self.first_entropy = state["steps_done"], state["first_entropy"]
         self.kl.beta, self.length.length = state["beta"], state["length"]
+        self.sure_steps = state["sure_steps"]
         self.scaler.load_state_dict(state["scaler"])
 
 

@@ -155,6 +155,10 @@ BUGS = [
         "            advantages = whiten(advantages, rows.is_response)\n",
         "            advantages = whiten(advantages, rows.is_response)\n"
         "            returns = advantages + values\n", TEST_LOOP),
+    Bug("one rollout of easy prompts stops a run", LOOP, "SURE_STEPS = 3", "SURE_STEPS = 1",
+        TEST_LOOP),
+    Bug("easy prompts now and then add up", LOOP, "self.sure_steps + 1 if is_sure else 0",
+        "self.sure_steps + is_sure", TEST_LOOP),
     Bug("the entropy is punished", LOOP, "- s.entropy_weight * spread_out",
         "+ s.entropy_weight * spread_out", TEST_LOOP),
     Bug("the gradient of a stopped update is kept", LOOP,
