@@ -13,7 +13,7 @@ from toy_task import quality as toy_quality
 
 CPU = Runtime(torch.device("cpu"), None, "", "")
 SMALL = PPOSettings(steps=4, prompts=4, copies=2, max_new=6, epochs=2, minibatch=4, micro_rows=2,
-                    peak=1e-2, gain_rate=30.0, stop_kl=0.0, save_every=2)
+                    peak=1e-2, gain_rate=30.0, sharpness_rate=1.0, stop_kl=0.0, save_every=2)
 ASKED = [[1, 2, 3], [4], [5, 6, 7], [8]]
 
 
@@ -23,6 +23,11 @@ def some_score(rollout):
 
 def ppo_of(model, score=some_score, seed=0, **changes) -> PPO:
     return PPO(model, score, replace(SMALL, **changes), end=10, pad=11, runtime=CPU, seed=seed)
+
+
+def weights_of(ppo) -> list:
+    """All that has a gradient of its own; that of sharpness is gathered from the last norm's."""
+    return [p for name, p in ppo.policy.named_parameters() if "sharpness" not in name]
 
 
 def experience_of(ppo, seed=3):
@@ -135,7 +140,7 @@ def test_the_gradient_in_pieces_is_that_of_the_whole_minibatch(tiny):
         assert len(set(e.rollout.rows.is_response.sum(1).tolist())) > 1, "pieces weigh differently"
         ppo.policy.zero_grad()
         ppo.gradient(e, order[0])
-        grads.append(torch.cat([p.grad.flatten() for p in ppo.policy.parameters()]))
+        grads.append(torch.cat([p.grad.flatten() for p in weights_of(ppo)]))
     torch.testing.assert_close(*grads, atol=1e-6, rtol=1e-4)
 
 
@@ -145,7 +150,7 @@ def test_the_gradient_equals_that_of_the_losses_written_out(tiny):
     part = order[0]
     ppo.policy.zero_grad()
     ppo.gradient(e, part)
-    found = [p.grad.clone() for p in ppo.policy.parameters()]
+    found = [p.grad.clone() for p in weights_of(ppo)]
     ppo.policy.zero_grad()
     rows, terms = e.rollout.rows, []
     logp, entropy, values = ppo.policy(rows)
@@ -159,7 +164,7 @@ def test_the_gradient_equals_that_of_the_losses_written_out(tiny):
                                   (near - e.returns[b, t]) ** 2)
             terms.append(loss + 0.7 * 0.5 * error - 0.3 * entropy[b, t])
     torch.stack(terms).mean().backward()
-    for p, grad in zip(ppo.policy.parameters(), found):
+    for p, grad in zip(weights_of(ppo), found):
         torch.testing.assert_close(p.grad, grad, atol=1e-5, rtol=1e-3)
 
 
@@ -206,7 +211,7 @@ def test_the_gradient_is_clipped_and_its_norm_told_before(tiny):
     ppo.gradient(e, order[0])
     seen = []
     ppo.optimizer.step = lambda *_, **__: seen.append(torch.stack(
-        [p.grad.norm() for p in ppo.policy.parameters()]).norm().item())
+        [p.grad.norm() for p in weights_of(ppo)]).norm().item())
     assert ppo.move() > 0.5 and seen[0] == pytest.approx(0.5, rel=1e-3)
 
 
@@ -261,7 +266,7 @@ def test_easy_prompts_now_and_then_are_no_collapse(tiny):
 
 
 def test_a_run_with_a_rate_far_too_high_is_stopped(tiny):
-    ppo = ppo_of(tiny, peak=3.0, max_norm=0.0, target_kl=0.5, warmup=0.0)
+    ppo = ppo_of(tiny, peak=3.0, max_norm=0.0, target_kl=0.5, warmup=0.0, sharpness_rate=0.0)
     with pytest.raises(FloatingPointError, match="step"):
         for _ in range(4):
             ppo.step(ASKED)

@@ -81,8 +81,8 @@ def test_files_of_ones_own_are_learnt_from(run_script, models, tmp_path):
 
 def test_a_collapsing_run_is_stopped_and_named(run_script, models, tmp_path):
     done = run_script("part_8/train_ppo.py", *SMALL, *models, "--peak", 3, "--max-norm", 0,
-                      "--stop-kl", 0, "--target-kl", 0.1, "--warmup", 0, "--out", tmp_path / "o",
-                      check=False)
+                      "--stop-kl", 0, "--target-kl", 0.1, "--warmup", 0, "--sharpness-rate", 0,
+                      "--out", tmp_path / "o", check=False)
     assert done.returncode == 2 and "collapsed and was stopped: step" in done.stderr
     assert not (tmp_path / "o" / "ppo.pt").exists()
 
