@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ shelf: dict[str, dict] = {name: {} for name in PARTS}  # part -> its imported mo
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # for `from planted import Bug`
 sys.dont_write_bytecode = True
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background: tests send Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(min(2, torch.get_num_threads()))  # OMP_NUM_THREADS=1 is heeded
 
 
