@@ -131,7 +131,7 @@ def draw_curves(run, log: list[dict], metrics: dict) -> Path:
                  f"{metrics[f'pass_at_{K}_before']:.0%}")
     elif "quality_after" in metrics:
         title = (f"GRPO on part 7's reward: true quality {metrics['quality_before']:.3f} to "
-                 f"{metrics['quality_after']:.3f} on held-out prompts in {run.seconds:.0f} s")
+                 f"{metrics['quality_after']:.3f} in {run.seconds:.0f} s")
     else:
         title = (f"GRPO on {run.args.data.name}: reward {metrics['reward_first']:.2f} to "
                  f"{metrics['reward_last']:.2f}")

@@ -10,7 +10,7 @@ TEST_PPO, TEST_LOOP = "tests/part_8/test_ppo.py", "tests/part_8/test_ppo_loop.py
 TEST_POLICY, TEST_ROLLOUT = "tests/part_8/test_policy.py", "tests/part_8/test_rollout.py"
 TEST_DPO, TEST_SCORING = "tests/part_8/test_dpo.py", "tests/part_8/test_scoring.py"
 SHARPNESS, TEST_SHARPNESS = "part_8/sharpness.py", "tests/part_8/test_sharpness.py"
-SIGNAL, TEST_SIGNAL = "part_8/demo_signal.py", "tests/part_8/test_signal.py"
+SIGNAL, TEST_SIGNAL = "part_8/measure_signal.py", "tests/part_8/test_signal.py"
 
 BUGS = [
     Bug("advantages with the wrong sign", PPO, "plain = -advantages * ratio",

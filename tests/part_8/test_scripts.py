@@ -109,15 +109,15 @@ def test_demos_run_and_draw(run_script, tmp_path, name):
     assert (tmp_path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_signal_demo_runs_and_draws(run_script, models, tmp_path):
-    done = run_script("part_8/demo_signal.py", *models, "--batches", 2, "--prompts", 3, "--asked", 4,
-                      "--copies", 2, "--amp", "float32", "--out", tmp_path)
+def test_the_signal_is_measured_and_drawn(run_script, models, tmp_path):
+    done = run_script("part_8/measure_signal.py", *models, "--batches", 2, "--prompts", 3,
+                      "--asked", 4, "--copies", 2, "--amp", "float32", "--out", tmp_path)
     assert "2 rollouts of 12 replies" in done.stdout and "4 prompts x 2 replies" in done.stdout
     found = json.loads((tmp_path / "signal.json").read_text())
     assert set(found["signal"]) == {"sharpness", "last", "gains", "attention", "mlp", "embedding"}
     assert all(-1.001 <= share <= 1.001 for share in found["signal"].values())
     assert (tmp_path / "signal.png").read_bytes().startswith(b"\x89PNG")
-    refused = run_script("part_8/demo_signal.py", *models, "--batches", 1, check=False)
+    refused = run_script("part_8/measure_signal.py", *models, "--batches", 1, check=False)
     assert refused.returncode == 2 and "--batches 1" in refused.stderr
 
 

@@ -1,8 +1,8 @@
-"""The signal demo: shares of a gradient that are signal, and who knows which reply is right."""
+"""Where the signal is: shares of a gradient that are signal, and who knows which reply is right."""
 
 import pytest
 import torch
-from demo_signal import KINDS, kind_of, knowledge, signal_share
+from measure_signal import KINDS, kind_of, knowledge, signal_share
 from policy import Policy
 from preferences import asked_items
 from runtime import choose_runtime
@@ -36,7 +36,7 @@ def test_every_parameter_but_the_value_heads_is_of_one_kind(tiny):
 
 def test_right_replies_are_set_against_wrong_ones_to_the_same_prompt(loaded, monkeypatch):
     """Scores that know everything, and scores that know the opposite; replies written by hand."""
-    import demo_signal
+    import measure_signal
 
     model, tokenizer = loaded
     asked = asked_items(3, "new_items", 1)
@@ -48,7 +48,7 @@ def test_right_replies_are_set_against_wrong_ones_to_the_same_prompt(loaded, mon
         return as_rollout([p for p in prompts for _ in range(copies)], rows,
                           [[0.0] * len(row) for row in rows], end, pad, copies=copies)
 
-    monkeypatch.setattr(demo_signal, "roll_out", by_hand)
+    monkeypatch.setattr(measure_signal, "roll_out", by_hand)
     runtime = choose_runtime("cpu", "float32", quiet=True)
     for sign, share in ((1.0, 1.0), (-1.0, 0.0)):
         found = knowledge(model, lambda rollout: sign * torch.tensor([1.0, 0.0] * 3), asked,

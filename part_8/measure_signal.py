@@ -1,7 +1,7 @@
 """What can PPO learn here? How much of a gradient is signal, and who knows which reply is right.
 
-    python part_8/demo_signal.py
-    python part_8/demo_signal.py --batches 24      the shares more exactly
+    python part_8/measure_signal.py
+    python part_8/measure_signal.py --batches 24      the shares more exactly
 
 Left: gradients of several rollouts of the tuned model, none followed by an update. What they have in
 common is signal, the rest is noise (eq. 8.18). Right: replies to one prompt, one right and one
