@@ -5,9 +5,9 @@ Math   π(a_t | s_t) = softmax(e^z E h_t).  e^z is kept inside the gain g of the
                                                                                        (eq. 8.17)
 Idea   All replies together know little about each of 3.9 million weights, but every one of them
        knows something about this number: a fifth of the gradient of the last norm's gain is signal,
-       of the other weights' about a twenty-fifth. Left to the 256 gains it would be 256 noisy ones.
+       of the other weights' about a thirtieth. Left to the 256 gains it would be 256 noisy ones.
        The model itself stays as it is: any part can read it.
-Used   policy.py, train_dpo.py
+Used   policy.py, train_dpo.py, and part 9's grpo_loop.py
 Source Radford et al. 2021 (a learnt factor on the logits, as its log)
 """
 
