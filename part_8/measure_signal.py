@@ -31,11 +31,10 @@ import torch
 from chat_format import decode_reply, encode_prompt, messages_of
 from checkpoint import load_checkpoint
 from judge import judge_reply
-from policy import response_logp
 from ppo_loop import PPO
 from ppo_settings import PPOSettings
 from preferences import asked_items
-from quality_report import LONGEST
+from quality_report import LONGEST, reply_logp
 from rollout import roll_out
 from scoring import load_source
 from train_ppo import REWARD, REWARD_WITH, SFT, SFT_WITH, WITHOUT, world_prompts
@@ -95,11 +94,7 @@ def knowledge(model, source, asked: list, tokenizer, runtime, *, copies: int, se
     prompts = [encode_prompt(messages_of(item), tokenizer) for item in asked]
     rollout = roll_out(model, prompts, LONGEST, end=tokenizer.end, pad=tokenizer.pad, copies=copies,
                        runtime=runtime, generator=torch.Generator().manual_seed(seed))
-    likely = torch.zeros(len(rollout.rows))
-    for part in rollout.rows.lengths.argsort().split(64):
-        with runtime.autocast():
-            likely[part.cpu()] = response_logp(model, rollout.rows.pick(part)).float().sum(1).cpu()
-    scores = source(rollout).float()
+    likely, scores = reply_logp(model, rollout, runtime), source(rollout).float()
     texts = [decode_reply(reply, tokenizer) for reply in rollout.replies()]
     right = torch.tensor([judge_reply(asked[i // copies], text).right
                           for i, text in enumerate(texts)])

@@ -244,7 +244,7 @@ class PPO:
                     "--beta or lower --peak")
         is_sure = found["entropy"] < 0.01 * self.first_entropy
         self.sure_steps = self.sure_steps + 1 if is_sure else 0
-        if self.sure_steps == SURE_STEPS:
+        if self.sure_steps >= SURE_STEPS:
             return (f"the entropy fell from {self.first_entropy:.3f} to {found['entropy']:.4f}: "
                     "the policy says one thing only; raise --beta or --entropy-weight, or lower "
                     "--sharpness-rate")

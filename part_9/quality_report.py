@@ -39,18 +39,22 @@ class Quality:
 
 
 @torch.inference_mode()
-def rollout_kl(body, reference, rollout: Rollout, runtime, size: int = 64, *,
-               temperature: float = 1.0) -> torch.Tensor:
-    """(B,): log π − log π_ref summed over each reply, in batches of like length. `temperature` is
-    that of π; the reference's is 1."""
+def reply_logp(model, rollout: Rollout, runtime, *, temperature: float = 1.0,
+               size: int = 64) -> torch.Tensor:
+    """(B,): the log-probability of each whole reply, in batches of like length."""
     found = torch.zeros(len(rollout.rows))
     for part in rollout.rows.lengths.argsort().split(size):
-        few = rollout.rows.pick(part)
         with runtime.autocast():
-            difference = response_logp(body, few, temperature=temperature) \
-                - response_logp(reference, few)
-        found[part.cpu()] = difference.sum(1).cpu()
+            logp = response_logp(model, rollout.rows.pick(part), temperature=temperature)
+        found[part.cpu()] = logp.sum(1).cpu()
     return found
+
+
+def rollout_kl(body, reference, rollout: Rollout, runtime, *,
+               temperature: float = 1.0) -> torch.Tensor:
+    """(B,): log π − log π_ref of each reply. `temperature` is that of π; the reference's is 1."""
+    return reply_logp(body, rollout, runtime, temperature=temperature) \
+        - reply_logp(reference, rollout, runtime)
 
 
 def sampled_quality(body, reference, source, asked: list, tokenizer, runtime, *,
