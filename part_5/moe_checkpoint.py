@@ -3,12 +3,11 @@
 Used   train_moe.py writes, demo_moe.py reads   (lesson 5.4)
 """
 
-import pickle
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from checkpoint import verify
+from checkpoint import read_archive, restored
 from hybrid import HybridGPT
 from model import GPTConfig
 from moe import MoEConfig
@@ -40,24 +39,14 @@ def save_moe(path: Path, model: HybridGPT, tokenizer: Tokenizer, *, step: int, s
 def load_moe(path: Path, device="cpu") -> tuple[HybridGPT, Tokenizer, dict]:
     """A checkpoint -> (model in eval mode, tokenizer, all its fields); ValueError if it is none."""
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such checkpoint; {MAKE_WITH}")
-    verify(path, MAKE_WITH)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError) as error:
-        raise ValueError(f"{path}: not a checkpoint ({str(error)[:90]}); {MAKE_WITH}") from None
-    kind = content.get("kind") if isinstance(content, dict) else None
-    if kind != MOE_KIND or content.get("format") != MOE_FORMAT:
-        raise ValueError(f"{path}: holds {kind!r}, not a {MOE_KIND!r} of format {MOE_FORMAT}; "
-                         f"{MAKE_WITH}")
+    content = read_archive(path, "checkpoint", MAKE_WITH)
+    found = (f"{content.get('kind')!r} of format {content.get('format')}"
+             if isinstance(content, dict) else type(content).__name__)
+    if found != (wanted := f"{MOE_KIND!r} of format {MOE_FORMAT}"):
+        raise ValueError(f"{path}: holds {found[:90]}, not {wanted}; {MAKE_WITH}")
     if missing := [name for name in MOE_FIELDS if name not in content]:
         raise ValueError(f"{path}: the checkpoint lacks {', '.join(missing)}; {MAKE_WITH}")
-    try:
-        model = HybridGPT(GPTConfig(**content["config"]), MoEConfig(**content["moe"]))
-        model.load_state_dict(content["weights"])
-    except (TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise ValueError(f"{path}: its weights do not fit its settings ({reason})") from None
+    model = restored(path, content["config"], content["weights"], lambda: HybridGPT(
+        GPTConfig(**content["config"]), MoEConfig(**content["moe"])))
     tokenizer = Tokenizer.from_dict(content["tokenizer"], str(path))
     return model.to(device).eval(), tokenizer, content

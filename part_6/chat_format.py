@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from model import GPT
+from records import read_records
 from runtime import replacing
 from tokenizer import Tokenizer
 
@@ -148,6 +149,8 @@ def alpaca_messages(record: dict) -> list[Message]:
     if missing:
         raise ValueError(f"the record has no text {' and no '.join(missing)}")
     extra = record.get("input") or ""
+    if not isinstance(extra, str):
+        raise ValueError("the record's input is no text")
     question = f"{record['instruction']}\n{extra}" if extra.strip() else record["instruction"]
     return [Message("user", question), Message("assistant", record["output"])]
 
@@ -173,37 +176,15 @@ def chat_messages(record: dict) -> list[Message]:
     return [Message(entry["role"], entry["content"]) for entry in entries]
 
 
-def read_records(path: Path) -> list[tuple[int, dict]]:
-    """A .json file (a list) or a .jsonl file -> [(number of the line or the record, record)]."""
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file")
-    text = path.read_text(encoding="utf-8")
-    try:
-        if path.suffix == ".jsonl":
-            number, found = 0, []
-            for number, line in enumerate(text.splitlines(), 1):
-                if line.strip():
-                    found.append((number, json.loads(line)))
-            return found
-        number, data = 1, json.loads(text)
-    except json.JSONDecodeError as error:
-        line = number if path.suffix == ".jsonl" else error.lineno
-        raise ValueError(f"{path}, line {line}: not JSON ({error.msg})") from None
-    if type(data) is not list:
-        raise ValueError(f"{path}: expected a list of records; one record a line is .jsonl")
-    return list(enumerate(data, 1))
-
-
 def read_conversations(path: Path) -> tuple[list[list[Message]], list[str]]:
-    """Alpaca records or chat messages, .json or .jsonl -> (conversations, what was skipped, why).
+    """Alpaca records or chat messages, .json or .jsonl (.gz) -> (conversations, what was skipped, why).
 
     A record without the right fields is an error that names file and line; a record that is
     well formed but has an empty text is skipped, and said so.
     """
     conversations, skipped = [], []
     for number, record in read_records(path):
-        where = f"{path}, {'line' if str(path).endswith('.jsonl') else 'record'} {number}"
+        where = f"{path}, {'line' if '.jsonl' in str(path) else 'record'} {number}"
         try:
             is_chat = isinstance(record, dict) and "messages" in record
             messages = chat_messages(record) if is_chat else alpaca_messages(record)

@@ -10,10 +10,11 @@ torch.load does not notice a flipped bit: it returns a wrong number (a test show
 a zip archive, and zip keeps a checksum of every record; `verify` has Python compare them.
 """
 
-import pickle
 import zipfile
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import torch
 from model import GPT, GPTConfig
@@ -27,6 +28,9 @@ KIND = "gpt of part 4"
 # CHANGED in part 4: what a resume needs
 FIELDS = ("format", "kind", "config", "weights", "tokenizer", "step", "settings", "metrics",
           "training")
+
+
+LONGEST_CONTEXT = 2**24  # tokens; a file that claims more wants to fill the memory
 
 
 # CHANGED in part 4: weights gathered from all processes, a tokenizer, the state of training
@@ -61,29 +65,67 @@ def verify(path: Path, remedy: str) -> None:
         raise ValueError(f"{path}: damaged, the checksum of {damaged} is wrong; {remedy}")
 
 
+# NEW in part 4
+def read_archive(path: Path, what: str, remedy: str):
+    """What torch.save has written; nothing in the file is run. ValueError for any other file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such {what}; {remedy}")
+    verify(path, remedy)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file that somebody made up can fail in any way
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path}: not a {what}, or cut short ({reason[:90]}); "
+                         f"{remedy}") from None
+
+
+def restored(path: Path, config: dict, weights: dict, make: Callable[[], torch.nn.Module]):
+    """make(), with the file's weights. ValueError where settings and weights do not fit.
+
+    Sizes are compared first, with a model on the "meta" device, which takes no memory: a file may
+    claim a width of a billion.
+    """
+    try:
+        if not isinstance(config, dict) or not isinstance(weights, dict):
+            raise ValueError("they are no tables")
+        for name, kind in get_type_hints(GPTConfig).items():
+            kinds = get_args(kind) or ((int, float) if kind is float else (kind,))
+            if type(config[name]) not in kinds:
+                raise ValueError(f"{name} is {config[name]!r}")
+        if config["block_size"] > LONGEST_CONTEXT or config["n_layer"] > len(weights):
+            raise ValueError(f"{config['n_layer']} layers with {len(weights)} weights, a context "
+                             f"of {config['block_size']}")
+        for name, value in weights.items():
+            if not (value.is_floating_point() and value.isfinite().all()):
+                raise ValueError(f"{name} holds something else than finite numbers")
+        with torch.device("meta"):
+            make().load_state_dict({name: value.to("meta") for name, value in weights.items()})
+        model = make()
+        model.load_state_dict(weights)
+    except Exception as error:  # settings that somebody made up can fail in any way
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path}: its weights do not fit its settings ({reason[:120]})") from None
+    return model
+
+
 # CHANGED in part 4: checksums are compared first
 def read_checkpoint(path: Path, *, make_with: str = "python part_4/train.py") -> dict:
     """Read a checkpoint file and check that it is one of ours, and whole."""
-    path = Path(path).expanduser()
-    remedy = f"make it with: {make_with}"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such checkpoint; {remedy}")
-    verify(path, remedy)
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path}: not a checkpoint, or cut short ({reason[:90]}); "
-                         f"{remedy}") from None
+    path, remedy = Path(path).expanduser(), f"make it with: {make_with}"
+    checkpoint = read_archive(path, "checkpoint", remedy)
     if not isinstance(checkpoint, dict) or "format" not in checkpoint:
         raise ValueError(f"{path}: a PyTorch file, but no checkpoint of this part; {remedy}")
-    if checkpoint["format"] != FORMAT or checkpoint.get("kind") != KIND:
-        raise ValueError(f"{path}: holds format {checkpoint['format']}, kind "
-                         f"{checkpoint.get('kind')!r}; this part reads format {FORMAT}, "
-                         f"kind {KIND!r}; {remedy}")
+    found = f"format {checkpoint['format']}, kind {checkpoint.get('kind')!r}"
+    if found != (wanted := f"format {FORMAT}, kind {KIND!r}"):
+        raise ValueError(f"{path}: holds {found[:90]}; this part reads {wanted}; {remedy}")
     missing = [name for name in FIELDS if name not in checkpoint]
     if missing:
         raise ValueError(f"{path}: the checkpoint lacks {', '.join(missing)}; {remedy}")
+    odd = [name for name in ("config", "weights", "settings", "metrics")
+           if not isinstance(checkpoint[name], dict)]
+    if odd or type(checkpoint["step"]) is not int:
+        raise ValueError(f"{path}: damaged, {', '.join(odd or ['step'])} is of another kind than "
+                         f"it was saved as; {remedy}")
     return checkpoint
 
 
@@ -92,17 +134,12 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu", *,
                     make_with: str = "python part_4/train.py") -> tuple[GPT, Tokenizer, dict]:
     """A checkpoint file -> (the model on `device`, in eval mode; the tokenizer; all its fields)."""
     checkpoint = read_checkpoint(path, make_with=make_with)
-    known = {field.name for field in fields(GPTConfig)}
-    if set(checkpoint["config"]) != known:
-        odd = ", ".join(sorted(set(checkpoint["config"]) ^ known))
+    config, known = checkpoint["config"], {field.name for field in fields(GPTConfig)}
+    if set(config) != known:
+        odd = ", ".join(sorted(map(str, set(config) ^ known)))
         raise ValueError(f"{path}: its model settings do not fit this part's GPTConfig ({odd}); "
                          f"make it with: {make_with}")
-    model = GPT(GPTConfig(**checkpoint["config"]))
-    try:
-        model.load_state_dict(checkpoint["weights"])
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise ValueError(f"{path}: its weights do not fit its settings ({reason[:120]})") from None
+    model = restored(path, config, checkpoint["weights"], lambda: GPT(GPTConfig(**config)))
     tokenizer = Tokenizer.from_dict(checkpoint["tokenizer"], str(path))
     return model.to(device).eval(), tokenizer, checkpoint
 

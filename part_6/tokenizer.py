@@ -176,9 +176,9 @@ class Tokenizer:
     @classmethod
     def from_dict(cls, data, source="this data"):
         """What to_dict gave -> the tokenizer; anything else is refused with the reason."""
-        require(isinstance(data, dict) and data.get("format") == FORMAT,
+        require(isinstance(data, dict) and repr(data.get("format")) == repr(FORMAT),
                 f"{source} is no tokenizer of this repository")
-        require(data.get("version") == VERSION,
+        require(repr(data.get("version")) == repr(VERSION),  # it may be anything, a tensor too
                 f"{source} has version {data.get('version')!r}, not {VERSION}")
         tokens, special = data.get("tokens"), data.get("special")
         require(isinstance(tokens, dict) and isinstance(special, dict)

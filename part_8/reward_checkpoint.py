@@ -3,12 +3,12 @@
 Used   train_reward.py writes; evaluate_reward.py, score.py and the parts after this one read
 """
 
-import pickle
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 
 import torch
-from checkpoint import verify
+from checkpoint import read_archive, restored
 from model import GPT, GPTConfig
 from reward_model import RewardModel
 from runtime import replacing
@@ -35,18 +35,15 @@ def save_reward(path: Path, model: RewardModel, tokenizer: Tokenizer, *, mean: f
 def load_reward(path: Path, make_with: str) -> tuple[RewardModel, Tokenizer, dict]:
     """-> (model in eval mode, tokenizer, the whole content). Errors name the way out."""
     path, remedy = Path(path).expanduser(), f"make it with: {make_with}"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no reward model; {remedy}")
-    verify(path, remedy)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path}: not a reward model ({str(error).splitlines()[0]}); {remedy}"
-                         ) from None
-    if not isinstance(content, dict) or content.get("kind") != KIND \
-            or content.get("format") != FORMAT or set(content) != set(FIELDS):
+    content = read_archive(path, "reward model", remedy)
+    is_ours = isinstance(content, dict) and set(content) == set(FIELDS)
+    if not is_ours or f"{content['kind']} {content['format']}" != f"{KIND} {FORMAT}":
         raise ValueError(f"{path}: not a {KIND}, format {FORMAT}; {remedy}")
-    model = RewardModel(GPT(GPTConfig(**content["config"])), content["bidirectional"],
-                        content["reply_token"])
-    model.load_state_dict(content["weights"])
-    return model.eval(), Tokenizer.from_dict(content["tokenizer"]), content
+    numbers = [content["mean"], content["std"]]
+    numbers += [] if content["reply_token"] is None else [content["reply_token"]]
+    if not all(type(number) in (int, float) and isfinite(number) for number in numbers) \
+            or content["std"] <= 0:
+        raise ValueError(f"{path}: damaged, its mean, std and reply_token are {numbers}; {remedy}")
+    model = restored(path, content["config"], content["weights"], lambda: RewardModel(
+        GPT(GPTConfig(**content["config"])), content["bidirectional"], content["reply_token"]))
+    return model.eval(), Tokenizer.from_dict(content["tokenizer"], str(path)), content

@@ -19,6 +19,7 @@ from pathlib import Path
 from chat_format import Message, check_messages, messages_of
 from faults import HELD_OUT, TRAINED, Reply, spoil, wrong_answer
 from judge import quality
+from records import read_records
 from runtime import make_parser, print_table, replacing, run_main
 from skills import Item, items
 
@@ -97,13 +98,6 @@ def asked_items(n: int, split: str, seed: int) -> list[Item]:
 
 # ---------------------------------------------------------------- files
 
-def opened(path: Path, mode: str):
-    """A .jsonl or .jsonl.gz file as text."""
-    if str(path).endswith(".gz"):
-        return gzip.open(path, mode + "t", encoding="utf-8")
-    return open(path, mode, encoding="utf-8")
-
-
 def side_of(record: dict, name: str) -> tuple[list[Message], str]:
     """One side of a record -> (the conversation before the reply, the reply)."""
     value = record.get(name)
@@ -112,6 +106,8 @@ def side_of(record: dict, name: str) -> tuple[list[Message], str]:
         if not isinstance(prompt, str) or not prompt.strip():
             raise ValueError(f'"{name}" is a text, and there is no "prompt" beside it')
         extra = record.get("input") or ""
+        if not isinstance(extra, str):
+            raise ValueError('"input" is no text')
         return [Message("user", f"{prompt}\n{extra}" if extra.strip() else prompt)], value
     if isinstance(value, list) and value and all(
             isinstance(m, dict) and {"role", "content"} <= set(m) for m in value):
@@ -125,16 +121,15 @@ def side_of(record: dict, name: str) -> tuple[list[Message], str]:
 def read_pairs(path: Path) -> tuple[list[Pair], list[str]]:
     """Records with `chosen` and `rejected`, .json, .jsonl or .jsonl.gz -> (pairs, what was left
     out and why). A record without the right fields is an error that names file and line."""
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file")
     pairs, left_out = [], []
-    for number, record in read_lines(path):
+    for number, record in read_records(path):
         where = f"{path}, record {number}"
         try:
+            if not isinstance(record, dict):
+                raise ValueError('expected {"chosen": …, "rejected": …}')
             before, chosen = side_of(record, "chosen")
             also, rejected = side_of(record, "rejected")
-        except (ValueError, AttributeError) as error:
+        except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
         if before != also:
             raise ValueError(f"{where}: the two sides answer different conversations")
@@ -147,26 +142,6 @@ def read_pairs(path: Path) -> tuple[list[Pair], list[str]]:
     if not pairs:
         raise ValueError(f"{path}: no pair to learn from ({len(left_out)} were left out)")
     return pairs, left_out
-
-
-def read_lines(path: Path) -> list[tuple[int, dict]]:
-    """A list of records (.json) or one record a line -> [(number, record)]."""
-    try:
-        with opened(path, "r") as file:
-            text = file.read()
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise ValueError(f"{path}: cannot be read ({error})") from None
-    number = 0
-    try:
-        if ".jsonl" not in path.name:
-            return list(enumerate(json.loads(text), 1))
-        found = []
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip():
-                found.append((number, json.loads(line)))
-        return found
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {number or error.lineno}: not JSON ({error.msg})") from None
 
 
 def write_pairs(path: Path, pairs: list[Pair]) -> None:

@@ -19,7 +19,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from chat_format import Message, read_records
+from chat_format import Message
+from records import read_records
 from runtime import make_parser, print_table, replacing, run_main
 from skill_form import ANSWER_MARK
 from skills import DIRECT_ASKED, hash_of

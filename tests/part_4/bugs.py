@@ -8,6 +8,7 @@ SOURCES = "tests/part_4/test_sources.py"
 LOOP = "tests/part_4/test_loop.py"
 MODEL = "tests/part_4/test_model.py"
 CHECKPOINT = "tests/part_4/test_checkpoint.py"
+HOSTILE = "tests/test_hostile_checkpoints.py"
 TRAIN = "tests/part_4/test_train.py"
 MEASURE = "tests/part_4/test_measure.py"
 
@@ -100,6 +101,17 @@ BUGS = [
         old="*([self.path(best_step)] if best_step else [])", new="", test=CHECKPOINT),
     Bug("checksums of a checkpoint are not compared", "part_4/checkpoint.py",
         old="    if damaged:", new="    if not path:", test=CHECKPOINT),
+    Bug("weights that are no numbers are loaded", "part_4/checkpoint.py",
+        old="value.is_floating_point() and value.isfinite().all()", new="value.is_floating_point()",
+        test=HOSTILE),
+    Bug("a made-up width of half a word is loaded", "part_4/checkpoint.py",
+        old="            if type(config[name]) not in kinds:", new="            if False:",
+        test=HOSTILE),
+    Bug("a context beyond all memory is loaded", "part_4/checkpoint.py",
+        old='config["block_size"] > LONGEST_CONTEXT or ', new="", test=HOSTILE),
+    Bug("only some errors of a made-up file are answered", "part_4/checkpoint.py",
+        old="    except Exception as error:  # a file that",
+        new="    except RuntimeError as error:  # a file that", test=HOSTILE),
     Bug("the log keeps what came after the checkpoint", "part_4/logger.py",
         old="file.truncate(size)", new="file.truncate(found)", test=TRAIN),
     Bug("a resume with other settings is taken silently", "part_4/run.py",

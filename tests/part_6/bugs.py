@@ -4,11 +4,22 @@ from planted import Bug
 
 FORMAT, DATA = "part_6/chat_format.py", "part_6/sft_data.py"
 TEST_FORMAT, TEST_DATA = "tests/part_6/test_chat_format.py", "tests/part_6/test_sft_data.py"
+RECORDS, TEST_RECORDS = "part_6/records.py", "tests/part_6/test_records.py"
 TEST_SKILLS = "tests/part_6/test_skills.py"
 TEST_SCORES = "tests/part_6/test_evaluate_lora.py"
 TEST_CHAT, TEST_SCRIPTS = "tests/part_6/test_chat.py", "tests/part_6/test_scripts.py"
 
 BUGS = [
+    Bug("a line separator inside a text ends the line", RECORDS, "text.split(\"\\n\")",
+        "text.splitlines()", TEST_RECORDS),
+    Bug("half of a sign is taken for a text", RECORDS, "if \"\\\\ud\" in text.lower():",
+        "if \"\\\\ux\" in text.lower():", TEST_RECORDS),
+    Bug("a file nested without end ends in a traceback", RECORDS, "except RecursionError:",
+        "except MemoryError:", TEST_RECORDS),
+    Bug("the mark in front of a file is taken for text", RECORDS, "utf-8-sig", "utf-8",
+        TEST_RECORDS),
+    Bug("blank lines are not counted", RECORDS, "            if line.strip():\n",
+        "            number = len(found) + 1\n            if line.strip():\n", TEST_RECORDS),
     Bug("the role token is a label too", FORMAT,
         "is_label += [False] + [message.role == \"assistant\"] * (len(turn) - 1)",
         "is_label += [message.role == \"assistant\"] * len(turn)", TEST_FORMAT),
@@ -30,8 +41,8 @@ BUGS = [
         "question = f\"{record['instruction']}\\n{extra}\" if extra.strip() else "
         "record[\"instruction\"]",
         "question = record[\"instruction\"]", TEST_FORMAT),
-    Bug("lines are counted from 0", FORMAT, "enumerate(text.splitlines(), 1):",
-        "enumerate(text.splitlines()):", TEST_FORMAT),
+    Bug("lines are counted from 0", RECORDS, "text.split(\"\\n\"), 1)", "text.split(\"\\n\"))",
+        TEST_RECORDS),
     Bug("empty answers are left out without a word", FORMAT,
         "            skipped.append(f\"{where}: an empty text\")\n", "", TEST_FORMAT),
     Bug("new tokens start at random, far away", FORMAT, "old.mean(0) + 0.1 * spread * noise",
