@@ -13,6 +13,7 @@ run, and the exit status is 1. A picture that is there is only replaced by a com
 import argparse
 import ast
 import html
+import json
 import os
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ SCREENSHOTS = ROOT / "screenshots"
 MAIN = 'if __name__ == "__main__":'
 TIMEOUT = 1800  # seconds for one demo; the quickest machine we know needs under 60
 NOT_BY_ITSELF = {"demo_pipeline.py"}  # runs for minutes; with --all or by name only
+MADE_BY = {"demo_tool_use.py": ("tools.pt", "train_tools.py")}  # a model that the chain lacks
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,35 @@ def is_stale(demo: Path) -> bool:
     return min(path.stat().st_mtime for path in pictures) < newest_code
 
 
+def flags_of(demo: Path) -> list[str]:
+    """None, but for the main job: where a chain has left results, its picture is drawn of those."""
+    report = demo.parent / "out" / "report.json"
+    if demo.name not in NOT_BY_ITSELF or not report.is_file():
+        return []
+    preset = json.loads(report.read_text(encoding="utf-8")).get("preset", "mixed")
+    return ["--report"] if preset == "mixed" else ["--report", "--preset", preset]
+
+
+def scripts_of(demo: Path) -> list[Path]:
+    """The demo, and before it the script that makes its model, where that is missing."""
+    model, maker = MADE_BY.get(demo.name, ("", ""))
+    is_missing = maker and not (demo.parent / "out" / model).is_file()
+    return [demo.with_name(maker), demo] if is_missing else [demo]
+
+
 def run_demo(demo: Path, timeout: float = TIMEOUT) -> Failure | None:
     """Run one demo in a process of its own -> None, or what went wrong."""
-    try:
-        done = subprocess.run([sys.executable, str(demo)], cwd=demo.parent, capture_output=True,
-                              text=True, timeout=timeout, check=False)
-    except subprocess.TimeoutExpired:
-        return Failure(demo, f"ran past {timeout:.0f} s", "")
-    if done.returncode == 0:
-        return None
-    lines = (done.stdout + done.stderr).strip().splitlines()[-12:]
-    return Failure(demo, f"exit status {done.returncode}", "\n".join(lines))
+    for script in scripts_of(demo):
+        try:
+            done = subprocess.run([sys.executable, str(script), *flags_of(script)],
+                                  cwd=demo.parent, capture_output=True, text=True,
+                                  timeout=timeout, check=False)
+        except subprocess.TimeoutExpired:
+            return Failure(demo, f"{script.name} ran past {timeout:.0f} s", "")
+        if done.returncode != 0:
+            lines = (done.stdout + done.stderr).strip().splitlines()[-12:]
+            return Failure(demo, f"exit status {done.returncode}", "\n".join(lines))
+    return None
 
 
 def replace_with_copy(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ Used    demo_pipeline.py
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ CHAT, WRITE, EVALUATE = "part_6/chat.py", "part_4/sample.py", "part_6/evaluate.p
 LONGEST_OF_BASE = 60  # tokens: a base model does not know where its answer ends
 ITEMS = {"quick": 105, "full": 420, "gpu": 420}  # questions of each split for the skills
 SPLITS = {"quick": ("new_items",)}  # the other presets: all of part 6's
-ASK_SECONDS = 9  # for one model, on the machine that the lessons name, with the quick number
+ASK_SECONDS = 6  # for one model, on the machine that the lessons name, with the quick number
 MARK = "The answer is "  # part 6's models put it before the answer of a worked solution
 
 
@@ -61,9 +62,14 @@ def is_right(question: Question, reply: str) -> bool | None:
 
 
 def run_quietly(script: str, *flags: str, text: str = "") -> str:
-    """Run a script of a part on its own -> what it printed. Raises ValueError when it fails."""
+    """Run a script of a part on its own -> what it printed. Raises ValueError when it fails.
+
+    It has half of the processor: two of them run at once, and would wait for each other's threads.
+    """
+    threads = str(max(1, (os.cpu_count() or 1) // 2))
     done = subprocess.run([sys.executable, str(ROOT / script), *flags], input=text,
-                          capture_output=True, text=True, check=False)
+                          capture_output=True, text=True, check=False,
+                          env={"OMP_NUM_THREADS": threads, **os.environ})
     if done.returncode in (130, -2):
         raise KeyboardInterrupt
     if done.returncode:
@@ -85,15 +91,15 @@ def chat_answers(model: Path, common: tuple[str, ...]) -> list[str]:
 
 def base_answers(model: Path, common: tuple[str, ...]) -> list[str]:
     """What a base model writes after each question, up to the end of the line."""
-    def ask(question: Question) -> str:
-        printed = run_quietly(WRITE, "--checkpoint", str(model), "--prompt", question.text,
-                              "--samples", "1", "--temperature", "0", "--count",
-                              str(LONGEST_OF_BASE), *common)
-        after = printed.partition(question.text)[2].strip()
-        return after.splitlines()[0] if after else ""
-
-    with ThreadPoolExecutor(2) as pool:  # a process spends most of its time on starting
-        return list(pool.map(ask, QUESTIONS))
+    prompts = [text for question in QUESTIONS for text in ("--prompt", question.text)]
+    left = run_quietly(WRITE, "--checkpoint", str(model), *prompts, "--samples", "1",
+                       "--temperature", "0", "--count", str(LONGEST_OF_BASE), *common)
+    answers = []
+    for question, following in zip(QUESTIONS, [*QUESTIONS[1:], None]):  # printed in this order
+        left = left.partition(question.text)[2]
+        own = left.partition(following.text)[0] if following else left
+        answers.append(next(iter(own.strip().splitlines()), ""))
+    return answers
 
 
 def skills_of(model: Path, preset: str, common: tuple[str, ...]) -> dict:

@@ -1,6 +1,6 @@
 """The chain: every stage from an empty folder to a model that reasons, in order.
 
-Presets   quick   15 to 18 minutes on two cores, all stages together
+Presets   quick   13 minutes on two cores with nothing else running, all stages together
           full    each stage as its own lesson runs it
           gpu     the sizes that a GPU can train
 Seconds   on the machine that the lessons name (machine.py), data and measuring included
@@ -20,7 +20,7 @@ STAGES = [
     Stage(name="base", title="tokenizer and pretraining on the little world",
           script="part_4/train.py", speaks="text",
           resume=("--resume",), fresh=("--fresh",),
-          seconds={"quick": 230, "full": 345, "gpu": 900},
+          seconds={"quick": 210, "full": 315, "gpu": 900},
           flags={"quick": ("--preset", "tiny", "--steps", "720"), "full": ("--preset", "tiny"),
                  "gpu": ("--preset", "30m", "--data", "world")},
           summary="{bits_per_byte:.3f} bits a byte on held-out text, where no model can be below "
@@ -35,7 +35,7 @@ STAGES = [
     Stage(name="sft", title="instruction tuning: it learns to answer, and to stop",
           script="part_6/train_sft.py", speaks="chat",
           resume=("--resume",), inputs={"--base": "part_4/base.pt"},
-          seconds={"quick": 160, "full": 300, "gpu": 600},
+          seconds={"quick": 145, "full": 225, "gpu": 600},
           flags={"quick": ("--preset", "tiny", "--steps", "540", "--eval-items", "105"),
                  "full": ("--preset", "tiny"), "gpu": ("--preset", "gpu")},
           summary="{exact_match[new_items]:.0%} of new questions right; the base model had "
@@ -43,7 +43,7 @@ STAGES = [
     Stage(name="reward", title="a reward model learns which of two replies is better",
           script="part_7/train_reward.py",
           inputs={"--sft": "part_6/sft.pt"},
-          seconds={"quick": 65, "full": 170, "gpu": 150},
+          seconds={"quick": 60, "full": 155, "gpu": 150},
           flags={"quick": ("--items", "900", "--held-out-items", "150"), "full": (), "gpu": ()},
           summary="{accuracy:.1%} of held-out pairs as people order them, of {accuracy_ceiling:.1%}"
                   " that can be had"),
@@ -51,7 +51,7 @@ STAGES = [
           script="part_8/train_ppo.py", speaks="chat",
           resume=("--resume",),
           inputs={"--sft": "part_6/sft.pt", "--reward": "part_7/reward.pt"},
-          seconds={"quick": 60, "full": 230, "gpu": 300},
+          seconds={"quick": 60, "full": 160, "gpu": 300},
           flags={"quick": ("--preset", "tiny", "--steps", "9", "--eval-prompts", "150",
                            "--eval-exact", "0"),  # asking.py asks the same questions
                  "full": ("--preset", "tiny"), "gpu": ("--preset", "gpu")},
@@ -59,7 +59,7 @@ STAGES = [
     Stage(name="dpo", title="DPO: the same from pairs, without a reward model",
           script="part_8/train_dpo.py", speaks="chat",
           inputs={"--sft": "part_6/sft.pt", "--reward": "part_7/reward.pt"},
-          seconds={"quick": 40, "full": 100, "gpu": 100},
+          seconds={"quick": 36, "full": 95, "gpu": 100},
           flags={"quick": ("--items", "500", "--pairs", "1200", "--eval-prompts", "150",
                             "--eval-exact", "0"),
                  "full": (), "gpu": ()},
@@ -67,13 +67,13 @@ STAGES = [
     Stage(name="cold", title="solutions to read: some at once, some step by step",
           script="part_9/cold_start.py",
           inputs={"--sft": "part_6/sft.pt"},
-          seconds={"quick": 60, "full": 190, "gpu": 30},
+          seconds={"quick": 58, "full": 115, "gpu": 30},
           flags={"quick": ("--steps", "250", "--peak", "1e-3"), "full": (), "gpu": ()},
           summary="loss {loss:.3f} on both ways to answer"),
     Stage(name="grpo", title="GRPO: it solves problems, and right solutions get likelier",
           script="part_9/train_grpo.py", speaks="chat",
           inputs={"--model": "part_9/cold.pt"},
-          seconds={"quick": 130, "full": 300, "gpu": 400},
+          seconds={"quick": 120, "full": 215, "gpu": 400},
           flags={"quick": ("--preset", "tiny", "--steps", "24", "--eval-problems", "100",
                            "--eval-exact", "0", "--look-every", "0"),
                  "full": ("--preset", "tiny"), "gpu": ("--preset", "gpu")},

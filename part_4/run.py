@@ -22,6 +22,7 @@ from optim import (
 )
 from runtime import choose_runtime, out_folder, seed_everything
 from settings import chosen, differences
+from sources import stamp_of
 
 
 class Run:
@@ -96,6 +97,9 @@ class Run:
         self.config = s.model_config(self.tokenizer.vocab_size)
         model = GPT(self.config).to(self.runtime.device)
         self.parameters = model.count_parameters()
+        if saved and saved["tokenizer"] != self.tokenizer.to_dict():
+            raise ValueError("the checkpoint's model was trained with another tokenizer: the texts "
+                             "have changed; start again with --fresh")
         if saved and saved["config"] != asdict(self.config):
             raise ValueError("the checkpoint's model has other sizes; start again with --fresh")
         self.model = wrap(model, self.args.parallel, self.processes, self.runtime.device)
@@ -156,8 +160,9 @@ class Run:
         self.processes.wait()
 
     def described(self) -> dict:
-        """The settings that a resume must share."""
-        return {**asdict(self.settings), "seed": self.args.seed, "amp": self.runtime.amp_name}
+        """The settings that a resume must share, and the state of the texts."""
+        return {**asdict(self.settings), "seed": self.args.seed, "amp": self.runtime.amp_name,
+                "texts": stamp_of(self.settings.data)}
 
     def last_good(self) -> str:
         """The newest checkpoint on disk, in words."""

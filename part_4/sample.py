@@ -2,6 +2,7 @@
 
     python part_4/sample.py
     python part_4/sample.py --prompt "One morning Mia" --temperature 0.7 --samples 3
+    python part_4/sample.py --prompt "Two and two" --prompt "The owl"       one after the other
 """
 
 from pathlib import Path
@@ -17,8 +18,10 @@ def parse_args(argv=None):
     parser = make_parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, default=here(__file__) / "out" / "base.pt",
                         help="the model (default: out/base.pt beside the script)")
-    parser.add_argument("--prompt", default="", help="how the text begins (default: not at all)")
-    parser.add_argument("--samples", type=int, default=3, help="how many texts (default: 3)")
+    parser.add_argument("--prompt", action="append", metavar="TEXT",
+                        help="how the text begins; may be given again (default: not at all)")
+    parser.add_argument("--samples", type=int, default=3,
+                        help="how many texts for each prompt (default: 3)")
     parser.add_argument("--count", type=int, default=200,
                         help="the most new tokens of each (default: 200)")
     parser.add_argument("--temperature", type=float, default=0.8,
@@ -39,18 +42,20 @@ def main(argv=None):
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
     model.to(runtime.device)
     print(f"model   {args.checkpoint}, step {checkpoint['step']:,}\n")
-    ids = [tokenizer.begin, *tokenizer.encode(args.prompt)]
-    room = model.config.block_size + 1 - len(ids)
+    prompts = args.prompt or [""]
+    ids = [[tokenizer.begin, *tokenizer.encode(prompt)] for prompt in prompts]
+    room = model.config.block_size + 1 - max(map(len, ids))
     if room < 1:
-        raise ValueError(f"--prompt has {len(ids)} tokens, the model's context is "
+        raise ValueError(f"--prompt has {max(map(len, ids))} tokens, the model's context is "
                          f"{model.config.block_size}; give a shorter one")
-    with runtime.autocast():
-        texts = generate(model, [ids] * args.samples, min(args.count, room),
-                         temperature=args.temperature, top_k=args.top_k, top_p=args.top_p,
-                         stop=(tokenizer.end,),
-                         generator=torch.Generator().manual_seed(args.seed))
-    for text in texts:
-        print(args.prompt + tokenizer.decode([i for i in text if i != tokenizer.end]) + "\n")
+    generator = torch.Generator().manual_seed(args.seed)
+    for prompt, begun in zip(prompts, ids):
+        with runtime.autocast():
+            texts = generate(model, [begun] * args.samples, min(args.count, room),
+                             temperature=args.temperature, top_k=args.top_k, top_p=args.top_p,
+                             stop=(tokenizer.end,), generator=generator)
+        for text in texts:
+            print(prompt + tokenizer.decode([i for i in text if i != tokenizer.end]) + "\n")
 
 
 if __name__ == "__main__":

@@ -55,15 +55,40 @@ def read_source(spec: str, split: str, *, seed: int, world_bytes: int, cache: Pa
     for name in spec.split("+"):
         if name == "world":
             yield from read_world(split, seed, world_bytes)
-        elif name == "stdlib":
-            yield from read_files(stdlib_files(), split)
         elif name in NAMED_SETS:
             yield from read_files([fetch(name, cache)], split)
-        elif Path(name).expanduser().exists():
-            yield from read_files(find_texts(Path(name).expanduser()), split)
         else:
-            raise ValueError(f"--data {name}: no such file or folder, and not one of "
-                             f"world, stdlib, {', '.join(NAMED_SETS)}")
+            yield from read_files(files_of(name), split)
+
+
+def files_of(name: str) -> list[Path]:
+    """The files of "stdlib" or of a path."""
+    if name == "stdlib":
+        return stdlib_files()
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise ValueError(f"--data {name}: no such file or folder, and not one of "
+                         f"world, stdlib, {', '.join(NAMED_SETS)}")
+    return find_texts(path)
+
+
+def stamp_of(spec: str) -> str:
+    """16 hex digits that change when the texts of a source have: prepared data is then made anew.
+
+    Of the world its code counts, of files their sizes and times.
+    """
+    digest = hashlib.sha256()
+    for name in spec.split("+"):
+        if name == "world":
+            for path in sorted(Path(__file__).parent.glob("world*.py")):
+                digest.update(path.read_bytes())
+        elif name in NAMED_SETS:
+            digest.update(NAMED_SETS[name].sha256.encode())
+        else:
+            for path in files_of(name):
+                about = path.stat()
+                digest.update(f"{path.name} {about.st_size} {about.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def read_world(split: str, seed: int, size: int):

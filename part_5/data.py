@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from runtime import save_json
 from shards import Shard, open_shard, token_type, write_shard
-from sources import read_source
+from sources import read_source, stamp_of
 from tokenizer import Tokenizer
 
 # NEW in part 4
@@ -47,13 +47,14 @@ class DataPlan:
 def prepare(plan: DataPlan, folder: Path, cache: Path) -> tuple[Tokenizer, dict]:
     """Texts -> tokenizer.json and shards in `folder` -> (tokenizer, what was made).
 
-    If the folder already holds the data of an equal plan, nothing is made.
+    If the folder already holds the data of an equal plan, of texts that have not changed since,
+    nothing is made.
     """
-    folder = Path(folder)
+    folder, wanted = Path(folder), {"plan": asdict(plan), "texts": stamp_of(plan.source)}
     note = folder / "data.json"
     if note.exists():
         made = json.loads(note.read_text(encoding="utf-8"))
-        if made["plan"] == asdict(plan):
+        if all(made.get(name) == value for name, value in wanted.items()):
             return Tokenizer.load(folder / "tokenizer.json"), made
     folder.mkdir(parents=True, exist_ok=True)
     note.unlink(missing_ok=True)  # from here on the folder is not complete until it is
@@ -67,7 +68,7 @@ def prepare(plan: DataPlan, folder: Path, cache: Path) -> tuple[Tokenizer, dict]
     tokenizer = Tokenizer.train(some_of(texts("train"), plan.tokenizer_megabytes * 1e6),
                                 plan.vocab_size)
     tokenizer.save(folder / "tokenizer.json")
-    made = {"plan": asdict(plan), "tokenizer": tokenizer.fingerprint}
+    made = {**wanted, "tokenizer": tokenizer.fingerprint}
     for split in SPLITS:
         made[split] = write_split(texts(split), tokenizer, folder, split)
     save_json(note, made)

@@ -51,6 +51,30 @@ def test_a_failing_demo_is_reported_and_the_others_still_run(house, capsys):
     assert (house / "screenshots" / "part_1_line.png").is_file()
 
 
+def test_the_main_job_reports_on_the_results_that_are_there(house):
+    demo = house / "part_1" / "demo_pipeline.py"
+    demo.write_text('"""Main?"""\nimport sys\nsys.exit(3 if sys.argv[1:] else 0)')
+    assert shots.run_demo(demo) is None, "nothing there: it trains"
+    (house / "part_1" / "out").mkdir()
+    (house / "part_1" / "out" / "report.json").write_text('{"preset": "mixed"}')
+    assert shots.run_demo(demo).status == "exit status 3" and shots.flags_of(demo) == ["--report"]
+    (house / "part_1" / "out" / "report.json").write_text('{"preset": "full"}')
+    assert shots.flags_of(demo) == ["--report", "--preset", "full"]
+    assert shots.flags_of(house / "part_1" / "demo_line.py") == []
+
+
+def test_a_model_that_no_chain_makes_is_made_first_where_it_is_missing(house, monkeypatch):
+    monkeypatch.setattr(shots, "MADE_BY", {"demo_line.py": ("line.pt", "train_line.py")})
+    demo, maker = house / "part_1" / "demo_line.py", house / "part_1" / "train_line.py"
+    maker.write_text("import sys; sys.exit(4)")
+    assert shots.run_demo(demo).status == "exit status 4"
+    maker.write_text("open('out/line.pt', 'w')")
+    (house / "part_1" / "out").mkdir()
+    assert shots.run_demo(demo) is None and (house / "part_1" / "out" / "line.pt").is_file()
+    maker.write_text("import sys; sys.exit(4)")
+    assert shots.run_demo(demo) is None, "it is there"
+
+
 def test_the_index_names_the_question_and_the_command(house):
     shots.main(["--only", "demo_line"])
     page = (house / "screenshots" / "index.html").read_text()

@@ -154,3 +154,22 @@ def test_other_bytes_with_right_checksums_are_refused_or_do_no_harm(kind):
             assert "some.pt" in str(error)
             refused += 1
     assert refused > 20
+
+
+@pytest.mark.parametrize("kind", KINDS[2:], indirect=True)
+@pytest.mark.parametrize("harm", ["packed", "encrypted", "another method", "a huge record"])
+def test_an_archive_that_torch_does_not_write_is_refused(kind, harm):
+    path, load, _ = kind
+    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content, zipfile.ZIP_DEFLATED if harm == "packed" else None)
+    if harm != "packed":  # in the last entry of the table of contents
+        content = bytearray(path.read_bytes())
+        entry = content.rindex(b"PK\x01\x02")
+        place, value = {"encrypted": (8, 1), "another method": (10, 97), "a huge record": (27, 127)}[harm]
+        content[entry + place] = value
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match="some.pt"):
+        load()

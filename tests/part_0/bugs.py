@@ -12,6 +12,8 @@ PAGES, PICTURE = "part_0/report_pages.py", "part_0/report_picture.py"
 MAIN = "part_0/demo_pipeline.py"
 
 BUGS = [
+    Bug("the next question is taken for an answer", ASK,
+        "left.partition(following.text)[0] if following else left", "left", TEST_REPORT),
     Bug("a missing device falls back to the CPU silently", RUNTIME,
         'if kind == "cuda" and not torch.cuda.is_available():',
         'if kind == "cuda" and not torch.cuda.is_available():\n        return choose_device("cpu")\n'

@@ -58,10 +58,13 @@ for line in map(str.strip, sys.stdin):
 WRITE = '''
 import argparse
 parser = argparse.ArgumentParser()
-for flag in ("--checkpoint", "--prompt", "--samples", "--temperature", "--count", "--device"):
+parser.add_argument("--prompt", action="append")
+for flag in ("--checkpoint", "--samples", "--temperature", "--count", "--device"):
     parser.add_argument(flag)
 args = parser.parse_args()
-print(f"model   {args.checkpoint}, step 7\\n\\n{args.prompt} and so on\\nand on\\n")
+print(f"model   {args.checkpoint}, step 7\\n")
+for number, prompt in enumerate(args.prompt, 1):
+    print(f"{prompt} and so on to {number}\\nand on\\n" if number != 5 else prompt)
 '''
 EVALUATE = '''
 import argparse, json, pathlib

@@ -94,7 +94,7 @@ def test_the_main_job_runs_every_stage_once_and_leaves_the_report_card(main, cap
     assert {path.name for path in main.out.iterdir()} == {
         "pipeline.json", "pipeline.png", "report.json", "report.md", "report.html"}
     assert re.search(r"base +0 +a stage of part_4 +2\.0 minutes", printed)
-    assert "in all about 4.6 minutes" in printed  # 2 stages of 60 s, 2 models of 9 s, twice as slow
+    assert "in all about 4.4 minutes" in printed  # 2 stages of 60 s, 2 models of 6 s, twice as slow
     assert "== sft (2 of 2, seed 0): loss 1.25" in printed
     report = json.loads((main.out / "report.json").read_text())
     assert list(report["stages"]) == ["base", "sft"] and list(report["asked"]) == ["base", "sft"]

@@ -95,7 +95,8 @@ def test_a_chat_model_is_asked_each_question_in_a_conversation_of_its_own(house,
 
 
 def test_a_base_model_goes_on_with_the_question_to_the_end_of_the_line(house):
-    assert asking.base_answers(house.root / "base.pt", ()) == ["and so on"] * 12
+    assert asking.base_answers(house.root / "base.pt", ()) == [
+        "" if number == 5 else f"and so on to {number}" for number in range(1, 13)]
 
 
 def test_a_model_is_asked_once_until_it_or_the_script_changes(house, stages):
@@ -210,9 +211,9 @@ def test_the_twelve_questions_stand_side_by_side_with_their_verdicts(house, stag
     report, _ = report_of(house, stages[:2])
     found = table(report, "Twelve questions")
     assert found.header == ["asked", "right answer", "base", "sft"]
-    assert found.rows[0] == ["What is 33 + 18?", "51", "✗ and so on",
+    assert found.rows[0] == ["What is 33 + 18?", "51", "✗ and so on to 1",
                              "✓ Three steps. The answer is 51."]
-    assert found.rows[11][1:] == ["(any)", "and so on", "(nothing)"]
+    assert found.rows[11][1:] == ["(any)", "and so on to 12", "(nothing)"]
     assert found.rows[12] == ["right", "", "0 of 11", "1 of 11"]
 
 

@@ -206,6 +206,18 @@ def test_prepared_data_is_found_again_and_another_plan_makes_it_anew(tmp_path):
     open_shards(tmp_path / "data", "validation", other)
 
 
+def test_texts_that_have_changed_are_prepared_anew(tmp_path):
+    text = tmp_path / "mine.txt"
+    text.write_text("\n".join(TEXTS * 200))
+    plan = DataPlan(str(text), vocab_size=280)
+    _, made = prepare(plan, tmp_path / "data", tmp_path)
+    text.write_text("\n".join(TEXTS * 200).upper())
+    tokenizer, other = prepare(plan, tmp_path / "data", tmp_path)
+    assert other["texts"] != made["texts"] and other["tokenizer"] != made["tokenizer"]
+    assert tokenizer.fingerprint == other["tokenizer"]
+    open_shards(tmp_path / "data", "train", tokenizer)
+
+
 def test_a_folder_left_half_made_is_made_again(tmp_path):
     folder = tmp_path / "texts"
     folder.mkdir()

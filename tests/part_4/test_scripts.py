@@ -55,6 +55,8 @@ def test_the_base_model_writes_as_the_flags_say(base, run_script):
         assert texts("--temperature", 2, "--count", 20, *flags) == greedy, "the likeliest is left"
     one, other = texts("--temperature", 2, "--count", 20)
     assert one != other
+    second = texts("--temperature", 0, "--count", 20, "--prompt", "Two owls")
+    assert second[0] == greedy[0] and second[1].count("Two owls") == 2
 
 
 def test_the_benchmark_times_what_is_asked_and_a_peer(pretended_transformers, watch, tmp_path):

@@ -170,6 +170,19 @@ def test_a_resume_with_other_settings_lists_them_and_is_refused_or_forced(out, c
     assert len(losses(folder)) == 12
 
 
+def test_a_resume_over_texts_that_have_changed_is_refused(tmp_path):
+    texts, folder = tmp_path / "mine", tmp_path / "out"
+    texts.mkdir()
+    for i in range(200):
+        (texts / f"{i}.txt").write_text("\n".join(f"Owl {i} has {i * j} eggs." for j in range(9)))
+    train.main([*arguments(folder), "--data", str(texts), "--stop-at", "5"])
+    (texts / "7.txt").write_text("Owl 7 has flown.")
+    with pytest.raises(ValueError, match="texts: was .*, now "):
+        train.main([*arguments(folder), "--data", str(texts), "--resume"])
+    with pytest.raises(ValueError, match="another tokenizer: the texts have changed.*--fresh"):
+        train.main([*arguments(folder), "--data", str(texts), "--resume", "--force"])
+
+
 def test_what_a_kill_left_in_the_log_after_the_checkpoint_is_dropped(out):
     whole, parts = out("whole"), out("parts")
     train.main(arguments(whole))

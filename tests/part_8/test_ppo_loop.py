@@ -295,6 +295,14 @@ def test_a_small_policy_learns_what_is_asked_for():
     assert all(line["first_ratio"] == 1.0 for line in log)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_with_every_seed_the_whole_run_learns_it(seed):
+    log = take_steps(make_ppo(qualities, SETTINGS, seed))
+    assert log[0]["quality"] < 0.5 and log[-1]["quality"] > 0.7
+    assert all(line["first_ratio"] == 1.0 for line in log)
+
+
 def test_the_toy_quality_by_hand():
     assert toy_quality([BEGIN, 3], [3, 1, 1, END]) == pytest.approx(0.3 + 0.7 * 2 / 8 - 0.1)
     assert toy_quality([BEGIN, 3], list(range(3, 8)) + [0, 1, 2, END]) == pytest.approx(1.0)

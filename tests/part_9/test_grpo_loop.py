@@ -219,6 +219,16 @@ def test_a_toy_learns_from_right_and_wrong_alone(start, runtime):
     assert before < 0.75 and after > 0.9
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_on_part_8s_toy_grpo_and_ppo_learn_with_every_seed(seed):
+    from demo_ppo_vs_grpo import SETTINGS as PPO_SETTINGS
+    from demo_ppo_vs_grpo import learn
+    for name, least in (("PPO", 0.65), ("GRPO", 0.85)):
+        run = learn(name, PPO_SETTINGS.steps, seed)
+        assert run["curve"][0][1] < 0.5 and run["score"] > least, name
+
+
 @pytest.mark.parametrize("change, says", [
     ({"group": 1}, "--group 1: must be at least 2"), ({"steps": 0}, "--steps 0"),
     ({"temperature": 0.0}, "--temperature 0.0"), ({"beta": -1.0}, "--beta -1.0"),
