@@ -1,6 +1,6 @@
 """The chain: every stage from an empty folder to a model that reasons, in order.
 
-Presets   quick   13 minutes on two cores with nothing else running, all stages together
+Presets   quick   11 minutes on two cores with nothing else running, all stages together
           full    each stage as its own lesson runs it
           gpu     the sizes that a GPU can train
 Seconds   on the machine that the lessons name (machine.py), data and measuring included
