@@ -30,10 +30,7 @@ def test_from_an_empty_folder_every_stage_learns(run_script, tmp_path, seed):
     assert found["ppo"]["quality_gain_interval"][0] > 0
     assert 0 < found["ppo"]["kl"] < 2 and found["ppo"]["end_rate"] > 0.97
     assert found["dpo"]["train_accuracy"] > 0.6 and found["dpo"]["quality_gain"] > 0
-    grpo = found["grpo"]  # 100 greedy answers tell ten points or so, hundreds of samples tell more
-    assert grpo["reward_last"] > grpo["reward_first"] + 0.05
-    assert grpo["pass_at_1_after"] > grpo["pass_at_1_before"] + 0.03
-    assert grpo["accuracy_after"] >= grpo["accuracy_before"]
+    assert found["grpo"]["accuracy_after"] > found["grpo"]["accuracy_before"] + 0.1
 
     again = run_script(MAIN, "--seed", seed, "--out", out, timeout=600)
     assert again.stdout.count("done already") == len(found) and "asking" not in again.stdout
