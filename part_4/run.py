@@ -37,6 +37,7 @@ class Run:
         self.checkpoints = Checkpoints(self.out / "checkpoints", self.settings.keep)
         self.step, self.seconds, self.best = 0, 0.0, (float("inf"), 0)
         self.metrics: dict = {}
+        self.texts = stamp_of(self.settings.data)  # once: what changes later is not read
         saved = self.find_checkpoint()
         self.prepare_data()
         self.make_model(saved)
@@ -162,7 +163,7 @@ class Run:
     def described(self) -> dict:
         """The settings that a resume must share, and the state of the texts."""
         return {**asdict(self.settings), "seed": self.args.seed, "amp": self.runtime.amp_name,
-                "texts": stamp_of(self.settings.data)}
+                "texts": self.texts}
 
     def last_good(self) -> str:
         """The newest checkpoint on disk, in words."""

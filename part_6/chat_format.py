@@ -177,7 +177,8 @@ def chat_messages(record: dict) -> list[Message]:
 
 
 def read_conversations(path: Path) -> tuple[list[list[Message]], list[str]]:
-    """Alpaca records or chat messages, .json or .jsonl (.gz) -> (conversations, what was skipped, why).
+    """Alpaca records or chat messages, .json or .jsonl, gzipped or not -> (conversations, what was
+    skipped and why).
 
     A record without the right fields is an error that names file and line; a record that is
     well formed but has an empty text is skipped, and said so.

@@ -104,11 +104,11 @@ def restored(path: Path, config: dict, weights: dict, make: Callable[[], torch.n
                 raise ValueError(f"{name} holds something else than finite numbers")
         with torch.device("meta"):
             make().load_state_dict({name: value.to("meta") for name, value in weights.items()})
-        model = make()
-        model.load_state_dict(weights)
     except Exception as error:  # settings that somebody made up can fail in any way
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path}: its weights do not fit its settings ({reason[:120]})") from None
+    model = make()
+    model.load_state_dict(weights)
     return model
 
 
@@ -119,8 +119,8 @@ def read_checkpoint(path: Path, *, make_with: str = "python part_4/train.py") ->
     checkpoint = read_archive(path, "checkpoint", remedy)
     if not isinstance(checkpoint, dict) or "format" not in checkpoint:
         raise ValueError(f"{path}: a PyTorch file, but no checkpoint of this part; {remedy}")
-    found = f"format {checkpoint['format']}, kind {checkpoint.get('kind')!r}"
-    if found != (wanted := f"format {FORMAT}, kind {KIND!r}"):
+    found = f"format {checkpoint['format']!r}, kind {checkpoint.get('kind')!r}"
+    if found != (wanted := f"format {FORMAT!r}, kind {KIND!r}"):
         raise ValueError(f"{path}: holds {found[:90]}; this part reads {wanted}; {remedy}")
     missing = [name for name in FIELDS if name not in checkpoint]
     if missing:

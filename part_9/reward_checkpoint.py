@@ -37,7 +37,7 @@ def load_reward(path: Path, make_with: str) -> tuple[RewardModel, Tokenizer, dic
     path, remedy = Path(path).expanduser(), f"make it with: {make_with}"
     content = read_archive(path, "reward model", remedy)
     is_ours = isinstance(content, dict) and set(content) == set(FIELDS)
-    if not is_ours or f"{content['kind']} {content['format']}" != f"{KIND} {FORMAT}":
+    if not is_ours or f"{content['kind']} {content['format']!r}" != f"{KIND} {FORMAT!r}":
         raise ValueError(f"{path}: not a {KIND}, format {FORMAT}; {remedy}")
     numbers = [content["mean"], content["std"]]
     numbers += [] if content["reply_token"] is None else [content["reply_token"]]

@@ -123,7 +123,7 @@ BUGS = [
         "train"),
     bug("the checkpoint is written in place", CHECKPOINT, "with replacing(path) as temporary:",
         "temporary = path\n        if True:", "train"),
-    bug("the format is not checked", CHECKPOINT, "f\"format {checkpoint['format']}, kind",
+    bug("the format is not checked", CHECKPOINT, "f\"format {checkpoint['format']!r}, kind",
         'f"format {FORMAT}, kind', "train"),
     bug("a loaded model is left in train mode", CHECKPOINT,
         "return model.to(device).eval(), checkpoint",
