@@ -61,7 +61,8 @@ def is_stale(demo: Path) -> bool:
     pictures = [demo.parent / "out" / name for name in pictures_of(demo)]
     if not pictures or not all(path.is_file() for path in pictures):
         return True
-    modules = [path for path in demo.parent.glob("*.py") if not path.name.startswith("demo_")]
+    modules = [path for path in [*demo.parent.glob("*.py"), *demo.parent.glob("*/*.py")]
+               if not path.name.startswith("demo_")]
     newest_code = max(path.stat().st_mtime for path in [demo, *modules])
     return min(path.stat().st_mtime for path in pictures) < newest_code
 
@@ -127,13 +128,15 @@ def caption_of(picture: Path, root: Path = ROOT) -> tuple[str, str]:
     """
     part, name = picture.name[:6], picture.name[7:].removeprefix("medium_")
     beginning = f'f"{name.rpartition("_")[0] or name}_{{'
+    files = [*(root / part).glob("*.py"), *(root / part).glob("*/*.py")]
     sources = {path: path.read_text(encoding="utf-8")
-               for path in sorted((root / part).glob("*.py"), reverse=True)}  # train_… before demo_…
+               for path in sorted(files, reverse=True)}  # train_… before demo_…
     for path in sorted(sources):
         if any(text in sources[path] for text in (f'"{name}"', f"'{name}'", beginning)):
+            module = ".".join(path.relative_to(root / part).with_suffix("").parts)
             users = [path] if MAIN in sources[path] else \
                 [user for user, text in sources.items()
-                 if MAIN in text and f"from {path.stem} import" in text]
+                 if MAIN in text and f"from {module} import" in text]
             if users:
                 first = (ast.get_docstring(ast.parse(sources[users[0]])) or "").strip().splitlines()
                 return (first[0] if first else users[0].stem), f"python {part}/{users[0].name}"

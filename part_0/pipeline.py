@@ -92,17 +92,18 @@ def command_of(stage: Stage, chain: Chain, more: tuple[str, ...] = ()) -> list[s
 # ---------------------------------------------------------------- what is done already
 
 def modules_of(script: Path) -> list[Path]:
-    """The script and every file beside it that it imports, directly or through others."""
-    found, left = set(), [script]
+    """The script and every file of its part that it imports, directly or through others."""
+    found, left, part = set(), [script], script.parent
     while left:
         path = left.pop()
         if path in found or not path.is_file():
             continue
         found.add(path)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = ([alias.name for alias in node.names] if isinstance(node, ast.Import) else
-                     [node.module] if isinstance(node, ast.ImportFrom) and node.module else [])
-            left += [path.parent / f"{name}.py" for name in names]
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module:  # of a module, or of a room
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            left += [part / f"{name.replace('.', '/')}.py" for name in names]
     return sorted(found)
 
 

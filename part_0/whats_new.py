@@ -1,15 +1,17 @@
 """What is new in a part? Compares its code with the parts before it, definition by definition.
 
     python part_0/whats_new.py 5            the listing, with the differences
-    python part_0/whats_new.py 5 --brief    the listing alone
+    python part_0/whats_new.py 5 --brief    rooms, new files and changed definitions, on one screen
 
-Each part copies the code of the parts before it and extends it (lesson 0.1). A definition
+Each part copies the code of the parts before it and extends it (lesson 0.1). From part 4 on its
+modules lie in rooms (gpt/, text/, …), which keep their names in all parts. A definition
 (top-level class, function or constant) is identical to its nearest ancestor, unless the line above
 it says "# NEW in part 5" or "# CHANGED in part 5: why". A file that has an ancestor of the same
 name and no such tag is byte for byte the same. The exit status is 1 where that is not so.
 
-The nearest ancestor is looked for in the file of the same name in the part before, then the part
-before that, and so on. A file whose name is new may have been put together from several older ones:
+The nearest ancestor is looked for in the file of the same name and room in the part before, then
+the part before that, and so on; in parts without rooms, in the file of the same name. A file whose
+name is new may have been put together from several older ones:
 its classes and functions are looked for by name in all modules of those parts, and one that reads
 alike (or is tagged CHANGED) is the ancestor. Two unrelated things may share a name.
 """
@@ -19,6 +21,7 @@ import ast
 import difflib
 import re
 import sys
+import textwrap
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,6 +29,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 TAG = re.compile(r"#\s*(NEW|CHANGED) in part (\d+)(?::\s*(\S.*))?\s*$")
 COMPARED_IN_SAME_FILE_ONLY = {"main", "parse_args"}
+ROOMS_OF_FLAT_FILES = ("gpt", "text", "run", "pretrained")  # their first files lay side by side
+ROOMS_BEGIN = 4  # the part from which on every module lies in a room
 ALIKE = 0.6  # share of equal text from which on a namesake counts as the same thing, moved
 
 
@@ -50,6 +55,7 @@ class Listing:
     same: list[str] = field(default_factory=list)
     changed: list[tuple[Definition, Definition]] = field(default_factory=list)  # (new, ancestor)
     new: list[Definition] = field(default_factory=list)
+    new_files: list[str] = field(default_factory=list)  # without a file of that name before
     dropped: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
@@ -66,7 +72,7 @@ def names_of(node: ast.stmt) -> list[str]:
 
 def definitions(path: Path) -> dict[str, Definition]:
     """Name -> definition, for every top-level definition of a Python file."""
-    return definitions_in(path.read_text(encoding="utf-8"), path.name)
+    return definitions_in(path.read_text(encoding="utf-8"), name_of(path))
 
 
 @cache  # the same old files are asked for once for every new definition
@@ -89,23 +95,47 @@ def definitions_in(source: str, file: str) -> dict[str, Definition]:
     return found
 
 
+def name_of(path: Path) -> str:
+    """A file's name in its part, with its room: "ppo.py", "rl/ppo.py"."""
+    return path.name if path.parent.name.startswith("part_") else f"{path.parent.name}/{path.name}"
+
+
 def part_files(part: int, root: Path) -> dict[str, Path]:
-    """File name -> path, for the Python files of a part."""
-    return {path.name: path for path in sorted((root / f"part_{part}").glob("*.py"))}
+    """Name with room -> path, for the Python files of a part."""
+    folder = root / f"part_{part}"
+    found = [*folder.glob("*.py"), *(p for p in folder.glob("*/*.py") if p.parent.name != "out")]
+    return {name_of(path): path for path in sorted(found)}
+
+
+def part_of(path: Path) -> int:
+    """The number of the part in which a file lies."""
+    return int(next(name[5:] for name in reversed(path.parts) if name.startswith("part_")))
+
+
+def room_of(file: str) -> str:
+    """"rl/ppo.py" -> "rl"; "" for what lies at the top of a part."""
+    return file.rpartition("/")[0]
 
 
 def is_script(file: str) -> bool:
     return file.startswith(("demo_", "train", "benchmark_"))
 
 
+def same_file(file: str, files: dict[str, Path]) -> Path | None:
+    """The file of the same name among those of another part, which may have no rooms yet."""
+    room, _, name = file.rpartition("/")
+    flat = name if room in ROOMS_OF_FLAT_FILES and name != "__init__.py" else file
+    return files.get(file) or files.get(flat)
+
+
 def find_ancestor(definition: Definition, part: int, root: Path) -> tuple[int, Definition] | None:
     """The nearest earlier definition of the same name -> (its part, it), or None."""
     earlier = [(p, part_files(p, root)) for p in range(part - 1, -1, -1)]
-    has_same_file = any(definition.file in files for _, files in earlier)
+    has_same_file = any(same_file(definition.file, files) for _, files in earlier)
     private = definition.name.startswith("_") or definition.name in COMPARED_IN_SAME_FILE_ONLY
     for p, files in earlier:
         if has_same_file:
-            candidates = [files[definition.file]] if definition.file in files else []
+            candidates = [path for path in [same_file(definition.file, files)] if path]
         elif private or is_script(definition.file):
             candidates = []
         else:
@@ -127,6 +157,25 @@ def is_moved(definition: Definition, older: Definition) -> bool:
     return alike >= ALIKE
 
 
+@cache
+def bare(path: Path) -> str:
+    """A file's text without its imports and without the rooms in the names of files: what is left of
+    a module does not change when it, or one that it imports, moves into a room."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines(keepends=True)
+    for node in ast.parse(text).body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            lines[node.lineno - 1:node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
+    text = "".join(line for line in lines if line.strip())
+    return re.sub(rf"\b(?:{'|'.join(ROOMS_OF_FLAT_FILES)})/(?=\w+\.py)", "", text)
+
+
+def is_copy(path: Path, old: Path) -> bool:
+    """Byte for byte the same; where rooms began, but for the names of rooms."""
+    return path.read_bytes() == old.read_bytes() or (
+        part_of(old) < ROOMS_BEGIN and bare(path) == bare(old))
+
+
 def check_tags(path: Path, part: int) -> list[str]:
     """Tags of another part, and tags that stand above nothing."""
     problems = []
@@ -135,7 +184,7 @@ def check_tags(path: Path, part: int) -> list[str]:
         match = TAG.fullmatch(line.strip())
         if not match:
             continue
-        where = f"part_{part}/{path.name}:{number}"
+        where = f"part_{part}/{name_of(path)}:{number}"
         if int(match[2]) != part:
             problems.append(f"{where}: a tag of part {match[2]}; drop it when copying")
         elif number not in used:
@@ -147,16 +196,19 @@ def check_tags(path: Path, part: int) -> list[str]:
 
 def compare_file(path: Path, part: int, root: Path, listing: Listing) -> None:
     """Sort the definitions of one file into same, changed and new; note every violation."""
+    name = name_of(path)
     ancestor_part, ancestor_path = next(
-        ((p, part_files(p, root)[path.name]) for p in range(part - 1, -1, -1)
-         if path.name in part_files(p, root)), (None, None))
-    if ancestor_path and ancestor_path.read_bytes() == path.read_bytes():
-        listing.same.append(f"{path.name} (the file of part {ancestor_part})")
+        ((p, old) for p in range(part - 1, -1, -1)
+         if (old := same_file(name, part_files(p, root)))), (None, None))
+    if ancestor_path and is_copy(path, ancestor_path):
+        listing.same.append(f"{name} (the file of part {ancestor_part})")
         return
+    if ancestor_path is None:
+        listing.new_files.append(name)
     found = definitions(path)
     problems = check_tags(path, part)
     for definition in found.values():
-        where = f"part_{part}/{path.name}:{definition.line}: {definition.name}"
+        where = f"part_{part}/{name}:{definition.line}: {definition.name}"
         hit = find_ancestor(definition, part, root)
         if hit is None:
             if definition.tag == "CHANGED":
@@ -167,17 +219,17 @@ def compare_file(path: Path, part: int, root: Path, listing: Listing) -> None:
         elif hit[1].text == definition.text:
             if definition.tag:
                 problems.append(f"{where} says {definition.tag} but equals part {hit[0]}")
-            listing.same.append(f"{path.name}: {definition.name}")
+            listing.same.append(f"{name}: {definition.name}")
         else:
             if definition.tag != "CHANGED":
                 problems.append(f"{where} differs from part_{hit[0]}/{hit[1].file} without "
                                 f"the tag: # CHANGED in part {part}: why")
             listing.changed.append((definition, hit[1]))
     if ancestor_path:
-        listing.dropped += [f"{path.name}: {name}" for name in definitions(ancestor_path)
-                            if name not in found]
+        listing.dropped += [f"{name}: {gone}" for gone in definitions(ancestor_path)
+                            if gone not in found]
         if not any(d.tag for d in found.values()):
-            problems.append(f"part_{part}/{path.name} differs from part_{ancestor_part}, "
+            problems.append(f"part_{part}/{name} differs from part_{ancestor_part}, "
                             "but carries no tag")
     listing.violations += problems
 
@@ -200,21 +252,66 @@ def compare(part: int, root: Path = REPOSITORY) -> Listing:
     return listing
 
 
-def show(listing: Listing, brief: bool) -> None:
-    """Print a listing, and the differences of what changed."""
+def rooms(part: int, root: Path = REPOSITORY) -> list[str]:
+    """A line for each kind of room: "gpt, run: as in part 6", "new: reward, 14 files"."""
+    files, lines = part_files(part, root), {}
+    for room in dict.fromkeys(room_of(file) for file in files if room_of(file)):
+        mine = {file for file in files if room_of(file) == room}
+        before = next((p for p in range(part - 1, -1, -1)
+                       if any(room_of(file) == room for file in part_files(p, root))), None)
+        if before is None:
+            lines[f"new: {room}, {len(mine)} files"] = None
+            continue
+        old = part_files(before, root)
+        theirs = {file for file in old if room_of(file) == room}
+        other = {file for file in mine & theirs if not is_copy(files[file], old[file])}
+        again = {file for file in mine - theirs for p in range(before)
+                 if (older := same_file(file, part_files(p, root))) and is_copy(files[file], older)}
+        said = f"as in part {before}"
+        for word, some in (("without", theirs - mine), ("again with", again),
+                           ("new in it", mine - theirs - again), ("changed", other)):
+            if some:
+                said += f", {word} {', '.join(sorted(name.rpartition('/')[2] for name in some))}"
+        lines.setdefault(said, []).append(room)
+    return [said if names is None else f"{', '.join(names)}: {said}"
+            for said, names in lines.items()]
+
+
+def first_line(path: Path) -> str:
+    """The first line of a file's docstring."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n")[0]
+
+
+def show(listing: Listing, brief: bool, root: Path = REPOSITORY) -> None:
+    """Print a listing; in full, with all names and the differences of what changed."""
     counts = (f"{len(listing.new)} new, {len(listing.changed)} changed, "
               f"{len(listing.same)} the same, {len(listing.dropped)} dropped")
     print(f"part {listing.part}: {counts}")
+    def say(title: str, text: str) -> None:
+        print(textwrap.fill(f"  {title:8s} {text}", 100, subsequent_indent=" " * 13))
+
+    for line in rooms(listing.part, root):
+        say("rooms", line)
+    if brief:
+        files = part_files(listing.part, root)
+        width = max(map(len, listing.new_files), default=0)
+        for file in listing.new_files:
+            if not file.endswith("__init__.py"):
+                text = textwrap.shorten(first_line(files[file]), 87 - width, placeholder=" …")
+                print(f"  {'new':8s} {file:{width}s}  {text}")
     for file in dict.fromkeys(d.file for d in listing.new):
-        print(f"  new      {file}: {', '.join(d.name for d in listing.new if d.file == file)}")
+        if not brief or file not in listing.new_files:
+            names = ", ".join(d.name for d in listing.new if d.file == file)
+            say("new", f"{file}: {names}")
     for definition, ancestor in listing.changed:
-        print(f"  changed  {definition.file}: {definition.name}: {definition.why or '(no reason)'}")
+        say("changed", f"{definition.file}: {definition.name}: {definition.why or '(no reason)'}")
         if not brief:
             lines = difflib.unified_diff(ancestor.text.splitlines(), definition.text.splitlines(),
                                          "before", "now", lineterm="", n=2)
             print("\n".join(f"           {line}" for line in list(lines)[2:]))
     for title, names in (("same", listing.same), ("dropped", listing.dropped)):
-        for name in names:
+        for name in names if not brief else ():
             print(f"  {title:8s} {name}")
     for problem in listing.violations:
         print(f"  WRONG    {problem}")
@@ -224,7 +321,7 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", type=int, help="the number of a part, from 0 to 9")
-    parser.add_argument("--brief", action="store_true", help="no differences (default: off)")
+    parser.add_argument("--brief", action="store_true", help="on one screen: no differences, no copies (default: off)")
     return parser.parse_args(argv)
 
 

@@ -8,7 +8,7 @@ Training: forward, backward and AdamW. Decoding: 32 tokens of prompt, greedy, at
 The contestants take turns in an order drawn anew, medians are shown. Writes speed.json.
 """
 
-from runtime import (
+from run.runtime import (
     AMP_TYPES,
     choose_device,
     keep_memory,

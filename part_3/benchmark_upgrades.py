@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 from data import check_enough
-from evaluation import evaluate
 from generate import generate
 from model import GPT, GPTConfig
-from plotting import BLUE, GREY, ORANGE, figure, save
-from runtime import (
+from run.evaluation import evaluate
+from run.plotting import BLUE, GREY, ORANGE, figure, save
+from run.runtime import (
     choose_runtime,
     make_parser,
     out_folder,
@@ -31,8 +31,8 @@ from runtime import (
     save_json,
     seed_everything,
 )
+from run.tiny_training import FABLES, load_text, make_model, train
 from sampling import generate as generate_uncached
-from tiny_training import FABLES, load_text, make_model, train
 
 PART_2 = {"norm": "layer", "positions": "learned", "mlp": "gelu"}
 MODERN = {"norm": "rms", "positions": "rope", "mlp": "swiglu", "n_kv_head": 2}

@@ -12,8 +12,8 @@ import statistics
 import time
 
 import torch
-from plotting import BLUE, GREEN, GREY, ORANGE, end_label, figure, save
-from runtime import (
+from run.plotting import BLUE, GREEN, GREY, ORANGE, end_label, figure, save
+from run.runtime import (
     choose_runtime,
     make_parser,
     out_folder,
@@ -22,7 +22,7 @@ from runtime import (
     seed_everything,
     synchronize,
 )
-from tiny_training import make_model
+from run.tiny_training import make_model
 
 HEADS = {8: GREY, 2: ORANGE, 1: GREEN}  # key/value heads -> colour
 

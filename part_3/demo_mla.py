@@ -13,10 +13,10 @@ import time
 
 import torch
 from attention import make_plan
-from evaluation import evaluate
-from plotting import BLUE, GREEN, GREY, ORANGE, PURPLE, figure, save
-from runtime import make_parser, out_folder, print_table, run_main, seed_everything
-from tiny_training import load_text, make_model, train
+from run.evaluation import evaluate
+from run.plotting import BLUE, GREEN, GREY, ORANGE, PURPLE, figure, save
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+from run.tiny_training import load_text, make_model, train
 
 SIZE = {"n_layer": 3, "n_head": 6, "n_embd": 96, "block_size": 64, "embedding_std": 0.05}
 KINDS = {"MHA": {"n_kv_head": 6}, "GQA, 2 heads": {"n_kv_head": 2}, "MQA": {"n_kv_head": 1},

@@ -11,10 +11,10 @@ side by side over three seeds, both norms reach the same loss.
 import numpy as np
 import torch
 from data import get_batch
-from evaluation import evaluate
-from plotting import BLUE, GREY, ORANGE, end_label, figure, save
-from runtime import make_parser, out_folder, print_table, run_main, seed_everything
-from tiny_training import load_text, make_model, train
+from run.evaluation import evaluate
+from run.plotting import BLUE, GREY, ORANGE, end_label, figure, save
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+from run.tiny_training import load_text, make_model, train
 from torch import nn
 
 COLORS = {"no norm": GREY, "LayerNorm": ORANGE, "RMSNorm": BLUE}

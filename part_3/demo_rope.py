@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from model import GPT
-from plotting import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, figure, save
 from rope import (
     RotaryTable,
     apply_rope,
@@ -23,8 +22,9 @@ from rope import (
     interleaved_to_halves,
     rope_frequencies,
 )
-from runtime import make_parser, out_folder, print_table, run_main, seed_everything
-from tiny_training import load_text, make_model, train
+from run.plotting import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, figure, save
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+from run.tiny_training import load_text, make_model, train
 
 TRAINED, ASKED = 64, 256
 COLORS = {"as trained": GREY, "interpolation x4": ORANGE, "NTK x4": GREEN, "NTK x8": RED,

@@ -10,9 +10,9 @@ causal flag stays on. It lets tokens see the future, and the loss looks wonderfu
 import torch
 import torch.nn.functional as F
 from attention import visibility
-from plotting import figure, heat_map, save
-from runtime import make_parser, out_folder, print_table, run_main, seed_everything
-from tiny_training import make_model
+from run.plotting import figure, heat_map, save
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+from run.tiny_training import make_model
 
 LENGTH, WINDOW, SINK = 12, 4, 2
 

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from model import GPT
-from plotting import BLACK, BLUE, GREY, ORANGE, end_label, figure, save
-from runtime import make_parser, out_folder, print_table, run_main, seed_everything
-from tiny_training import load_text, make_model, train
+from run.plotting import BLACK, BLUE, GREY, ORANGE, end_label, figure, save
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+from run.tiny_training import load_text, make_model, train
 
 BEGIN, TRAINED, SINK, CHUNK = 0, 64, 4, 8
 COLORS = {"full cache": GREY, "window": ORANGE, "window + sinks": BLUE}

@@ -10,10 +10,10 @@ the table and the picture say which one learns more from the same batches, over 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from evaluation import evaluate
-from plotting import BLUE, GREY, end_label, figure, save
-from runtime import make_parser, out_folder, print_table, run_main, seed_everything
-from tiny_training import load_text, make_model, train
+from run.evaluation import evaluate
+from run.plotting import BLUE, GREY, end_label, figure, save
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+from run.tiny_training import load_text, make_model, train
 
 COLORS = {"gelu": GREY, "swiglu": BLUE}
 

@@ -12,10 +12,10 @@ import codecs
 from pathlib import Path
 
 import torch
-from checkpoint import load_checkpoint
 from data import encode, read_bytes
 from generate import stream
-from runtime import choose_runtime, here, make_parser, out_folder, replacing, run_main
+from run.checkpoint import load_checkpoint
+from run.runtime import choose_runtime, here, make_parser, out_folder, replacing, run_main
 from sampling import check_sampling
 
 

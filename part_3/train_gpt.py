@@ -10,7 +10,7 @@ weights of the lowest validation loss), gpt.json, training_curves.png, runs/ for
 Ctrl-C finishes the step, saves all of that, and stops. Lesson 3.4.
 """
 
-from runtime import (
+from run.runtime import (
     choose_runtime,
     here,
     make_parser,
@@ -31,15 +31,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from checkpoint import save_checkpoint
 from data import check_enough, decode, encode, get_batch, read_bytes, split_bytes
-from evaluation import bits_per_byte, evaluate
 from generate import generate
-from interrupt import StopOnSignal
 from model import GPT, GPTConfig
-from plotting import BLUE, GREY, ORANGE, end_label, figure, save
-from presets import PRESETS, Settings, choose_settings
-from schedule import learning_rate
+from run.checkpoint import save_checkpoint
+from run.evaluation import bits_per_byte, evaluate
+from run.interrupt import StopOnSignal
+from run.plotting import BLUE, GREY, ORANGE, end_label, figure, save
+from run.presets import PRESETS, Settings, choose_settings
+from run.schedule import learning_rate
 from tqdm import tqdm
 
 REPORT_EVERY = 10  # steps
@@ -196,7 +196,7 @@ def draw_curves(history: History, val_loss: float, setup: str, path: Path) -> No
 def parse_args(argv=None):
     parser = make_parser(__doc__, presets=tuple(PRESETS), preset="default", seed=1)
     add = parser.add_argument
-    add("--data", default=str(here(__file__).parent / "part_2" / "fables.txt"),
+    add("--data", default=str(here(__file__) / "fables.txt"),
         help="any file, or a folder: its text files in sorted order (default: the fables)")
     for flag, kind, name, text in (
             ("--steps", int, "steps", "how many steps"),

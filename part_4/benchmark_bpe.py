@@ -15,10 +15,10 @@ import sysconfig
 import time
 from pathlib import Path
 
-from bpe import SPLIT, train_plain
-from bpe_fast import count_chunks, train_bpe
-from runtime import make_parser, out_folder, print_table, run_main, save_json
-from tokenizer import Tokenizer
+from run.runtime import make_parser, out_folder, print_table, run_main, save_json
+from text.bpe import SPLIT, train_plain
+from text.bpe_fast import count_chunks, train_bpe
+from text.tokenizer import Tokenizer
 
 PLAIN_BYTES, PLAIN_VOCAB = 20_000, 320  # the plain trainer gets a small piece: it would take hours
 

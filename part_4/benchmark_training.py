@@ -11,7 +11,7 @@ Math   MFU = tokens/s * (6 P + 12 L C T) / (peak FLOP/s of the device)          
        P parameters of the products, L layers, C width, T context
 """
 
-from runtime import (
+from run.runtime import (
     AMP_TYPES,
     Runtime,
     choose_runtime,
@@ -34,13 +34,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-import plotting
 import torch
-from data import TokenRows
-from loop import train_step
-from model import GPT, GPTConfig
-from optim import make_optimizer
-from shards import open_shard, write_shard
+from gpt.model import GPT, GPTConfig
+from run import plotting
+from run.loop import train_step
+from run.optim import make_optimizer
+from text.data import TokenRows
+from text.shards import open_shard, write_shard
 
 # layers, heads, width, context, vocabulary, rows
 SHAPES = {"a": (4, 4, 128, 64, 256, 12), "b": (6, 6, 384, 256, 256, 16),

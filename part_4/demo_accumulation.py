@@ -7,11 +7,11 @@ See    The gradient of a batch whose rows have 1 to 64 labels, in k micro-batche
        batches' means, which most loops take, is another gradient: it points elsewhere.
 """
 
-import plotting
 import torch
-from data import IGNORED
-from model import GPT, GPTConfig
-from runtime import make_parser, out_folder, print_table, run_main, seed_everything
+from gpt.model import GPT, GPTConfig
+from run import plotting
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+from text.rows import IGNORED
 
 ROWS, CONTEXT, VOCABULARY = 32, 64, 256
 PIECES = (1, 2, 4, 8, 16, 32)

@@ -12,11 +12,11 @@ makes the text shorter, by less each time, and costs twice the rows in the embed
 import time
 
 from benchmark_bpe import library_text
-from bpe import token_bytes, train_plain
-from bpe_fast import train_bpe
-from plotting import BLUE, figure, save
-from runtime import make_parser, out_folder, print_table, run_main
-from tokenizer import Tokenizer
+from run.plotting import BLUE, figure, save
+from run.runtime import make_parser, out_folder, print_table, run_main
+from text.bpe import token_bytes, train_plain
+from text.bpe_fast import train_bpe
+from text.tokenizer import Tokenizer
 
 TRAIN_BYTES, TEST_BYTES = 2_000_000, 500_000
 SIZES = (256, 512, 1024, 2048, 4096, 8192)

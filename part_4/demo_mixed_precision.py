@@ -12,12 +12,12 @@ See    The larger the step, the smaller each label's share of the loss (eq. 4.9)
 
 import time
 
-import plotting
 import torch
-from loop import train_step
-from model import GPT, GPTConfig
-from optim import make_optimizer
-from runtime import (
+from gpt.model import GPT, GPTConfig
+from run import plotting
+from run.loop import train_step
+from run.optim import make_optimizer
+from run.runtime import (
     AMP_TYPES,
     Runtime,
     make_parser,

@@ -15,10 +15,10 @@ import sys
 import time
 from pathlib import Path
 
-import plotting
-from checkpoint import Checkpoints
-from logger import read_log
-from runtime import here, make_parser, out_folder, print_table, run_main
+from run import plotting
+from run.checkpoint import Checkpoints
+from run.logger import read_log
+from run.runtime import here, make_parser, out_folder, print_table, run_main
 
 SETTINGS = [
     "--n-layer", "2", "--n-head", "2", "--n-kv-head", "1", "--n-embd", "48", "--context", "64",

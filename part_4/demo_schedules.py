@@ -14,12 +14,12 @@ See    Left: the rates, drawn past the last step. Ours stay at the minimum; a ba
 import math
 import statistics
 
-import plotting
 import torch
-from loop import train_step
-from model import GPT, GPTConfig
-from optim import make_optimizer
-from runtime import (
+from gpt.model import GPT, GPTConfig
+from run import plotting
+from run.loop import train_step
+from run.optim import make_optimizer
+from run.runtime import (
     Runtime,
     keep_memory,
     make_parser,
@@ -28,8 +28,8 @@ from runtime import (
     run_main,
     seed_everything,
 )
-from schedule import Schedule
-from world import World
+from run.schedule import Schedule
+from world.world import World
 
 CONTEXT, ROWS, PEAK = 32, 2, 1e-2
 DOWN = ("cosine", "linear", "wsd")

@@ -10,10 +10,10 @@ See    a story sentence by sentence with its exact surprise in bits: new names a
 import math
 from collections import defaultdict
 
-from plotting import BLUE, GREY, ORANGE, figure, save
-from runtime import make_parser, out_folder, print_table, run_main
-from world import World
-from world_judge import judge
+from run.plotting import BLUE, GREY, ORANGE, figure, save
+from run.runtime import make_parser, out_folder, print_table, run_main
+from world.judge import judge
+from world.world import World
 
 
 def parse_args(argv=None):

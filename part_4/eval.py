@@ -7,17 +7,25 @@
 
 from pathlib import Path
 
-from checkpoint import load_checkpoint
-from measure import (
+from run.checkpoint import load_checkpoint
+from run.measure import (
     cloze_accuracy,
     documents_loss,
     floor_bits_per_byte,
     sample_text,
     world_documents,
 )
-from runtime import choose_runtime, here, make_parser, out_folder, print_table, run_main, save_json
-from sources import cut, find_texts
-from world import KINDS
+from run.runtime import (
+    choose_runtime,
+    here,
+    make_parser,
+    out_folder,
+    print_table,
+    run_main,
+    save_json,
+)
+from text.sources import cut, find_texts
+from world.world import KINDS
 
 
 def parse_args(argv=None):

@@ -8,9 +8,9 @@
 from pathlib import Path
 
 import torch
-from checkpoint import load_checkpoint
-from generate import generate
-from runtime import choose_runtime, here, make_parser, run_main
+from gpt.generate import generate
+from run.checkpoint import load_checkpoint
+from run.runtime import choose_runtime, here, make_parser, run_main
 
 
 # CHANGED in part 4: another checkpoint, several samples

@@ -10,20 +10,20 @@ Stop it with Ctrl-C: it saves, and --resume goes on with the same bytes as if it
 Look at a run:  tensorboard --logdir part_4/out
 """
 
-from runtime import make_parser, peak_memory_mb, run_main
+from run.runtime import make_parser, out_folder, peak_memory_mb, run_main
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
 import time
 
 import torch
-from distributed import start_processes, stop_processes, unwrapped
-from interrupt import StopOnSignal
-from loop import train_step
-from measure import sample_text
-from report import finish
-from run import Run
-from settings import PRESETS, add_flags
+from run.distributed import start_processes, stop_processes, unwrapped
+from run.interrupt import StopOnSignal
+from run.loop import train_step
+from run.measure import sample_text
+from run.pretraining import Run
+from run.report import finish
+from run.settings import PRESETS, add_flags
 from tqdm import tqdm
 
 
@@ -126,7 +126,7 @@ def main(argv=None):
     args = parse_args(argv)
     processes, device = start_processes(args.device)
     try:
-        run = Run(args, processes, device)
+        run = Run(args, out_folder(__file__, args.out), processes, device)
         if run.logger:
             print(f"model   {run.parameters:,} parameters; {processes.world} process(es)")
         done = train(run)

@@ -8,7 +8,7 @@ Two common ways to write the loop are here for comparison: masks by one-hot, and
 each matrix of each expert.
 """
 
-from runtime import (
+from run.runtime import (
     keep_memory,
     make_parser,
     out_folder,
@@ -23,11 +23,11 @@ from runtime import (
 import statistics
 import time
 
-import plotting
 import torch
 import torch.nn.functional as F
-from layers import SwiGLU
-from moe import MoE, MoEConfig
+from gpt.layers import SwiGLU
+from moe.layer import MoE, MoEConfig
+from run import plotting
 from torch import nn
 
 

@@ -17,7 +17,7 @@ again. Seconds are steps times the seconds of a step, and these are measured fir
 step of each model, round after round, so that a busy machine slows all of them alike.
 """
 
-from runtime import (
+from run.runtime import (
     Runtime,
     choose_runtime,
     make_parser,
@@ -38,11 +38,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
-import plotting
 import torch
-from data import DataPlan
-from hybrid import HybridGPT
-from learning import (
+from gpt.model import GPT, GPTConfig
+from moe.hybrid import HybridGPT
+from moe.layer import MoEConfig
+from moe.learning import (
     BALANCE_WEIGHT,
     EMBEDDING_STD,
     Texts,
@@ -50,11 +50,11 @@ from learning import (
     learn,
     read_texts,
 )
-from measure import rows_loss
-from model import GPT, GPTConfig
-from moe import MoEConfig
-from router import max_load
-from schedule import Schedule
+from moe.router import max_load
+from run import plotting
+from run.measure import rows_loss
+from run.schedule import Schedule
+from text.data import DataPlan
 
 KINDS = ("dense", "experts", "dense, longer", "dense, large")
 COLOURS = dict(zip(KINDS, (plotting.GREY, plotting.BLUE, plotting.BLACK, plotting.ORANGE)))

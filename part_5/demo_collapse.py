@@ -12,16 +12,15 @@ losses too: in so short a run the collapsed model's is the lowest, because one e
 tokens learns faster than eight that see an eighth each.
 """
 
-import plotting
 import torch
-from data import DataPlan
-from hybrid import HybridGPT
-from learning import EMBEDDING_STD, Texts, held_out_loads, learn, read_texts
-from measure import rows_loss
-from model import GPTConfig
-from moe import MoEConfig
-from router import max_load
-from runtime import (
+from gpt.model import GPTConfig
+from moe.hybrid import HybridGPT
+from moe.layer import MoEConfig
+from moe.learning import EMBEDDING_STD, Texts, held_out_loads, learn, read_texts
+from moe.router import max_load
+from run import plotting
+from run.measure import rows_loss
+from run.runtime import (
     Runtime,
     choose_device,
     make_parser,
@@ -30,7 +29,8 @@ from runtime import (
     run_main,
     seed_everything,
 )
-from schedule import Schedule
+from run.schedule import Schedule
+from text.data import DataPlan
 
 CASES = {"no balancing": {"balance": "none", "z_weight": 0.0},
          "balance loss": {"balance": "loss"},

@@ -16,12 +16,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import plotting
 import torch
 import torch.distributed as dist
-from expert_parallel import ExpertParallelMoE, join, launch
-from moe import MoE, MoEConfig
-from runtime import make_parser, out_folder, print_table, run_main
+from moe.expert_parallel import ExpertParallelMoE, join, launch
+from moe.layer import MoE, MoEConfig
+from run import plotting
+from run.runtime import make_parser, out_folder, print_table, run_main
 
 CONFIG = MoEConfig(n_expert=8, n_active=2)
 WIDTH, HIDDEN = 128, 256

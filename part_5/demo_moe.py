@@ -13,15 +13,14 @@ and without: one band for each expert, as wide as its share of the choices.
 import re
 from pathlib import Path
 
-import plotting
 import torch
-from data import DataPlan
-from hybrid import HybridGPT
-from learning import EMBEDDING_STD, Texts, learn, read_texts
-from model import GPTConfig
-from moe import MoEConfig
-from moe_checkpoint import load_moe
-from runtime import (
+from gpt.model import GPTConfig
+from moe.checkpoint import load_moe
+from moe.hybrid import HybridGPT
+from moe.layer import MoEConfig
+from moe.learning import EMBEDDING_STD, Texts, learn, read_texts
+from run import plotting
+from run.runtime import (
     Runtime,
     choose_device,
     make_parser,
@@ -30,9 +29,10 @@ from runtime import (
     run_main,
     seed_everything,
 )
-from schedule import Schedule
-from tokenizer import Tokenizer
-from world import World
+from run.schedule import Schedule
+from text.data import DataPlan
+from text.tokenizer import Tokenizer
+from world.world import World
 
 KINDS = ("name", "number", "mark", "start of word", "inside word")
 SENTENCE = "Mia has a red ball. She gave it to Tom, and 7 plus 5 is 12."

@@ -8,7 +8,7 @@
 Ends with out/moe.pt and out/moe.json: val_loss, bits_per_byte, max_load.
 """
 
-from runtime import (
+from run.runtime import (
     Runtime,
     choose_runtime,
     make_parser,
@@ -24,11 +24,12 @@ from runtime import (
 import time
 from dataclasses import asdict, dataclass, replace
 
-import plotting
 import torch
-from data import DataPlan
-from hybrid import HybridGPT
-from learning import (
+from gpt.model import GPTConfig
+from moe.checkpoint import save_moe
+from moe.hybrid import HybridGPT
+from moe.layer import MoEConfig
+from moe.learning import (
     BALANCE_WEIGHT,
     EMBEDDING_STD,
     Texts,
@@ -36,13 +37,12 @@ from learning import (
     learn,
     read_texts,
 )
-from logger import Logger
-from measure import rows_loss
-from model import GPTConfig
-from moe import MoEConfig
-from moe_checkpoint import save_moe
-from router import max_load
-from schedule import Schedule
+from moe.router import max_load
+from run import plotting
+from run.logger import Logger
+from run.measure import rows_loss
+from run.schedule import Schedule
+from text.data import DataPlan
 from tqdm import tqdm
 
 

@@ -17,12 +17,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from chat_format import Message, encode_prompt, write_conversations
-from checkpoint import load_checkpoint
-from evaluate import MAKE_WITH, is_chat_model
-from generate import stream
-from runtime import choose_runtime, here, make_parser, run_main
-from sampling import check_sampling
+from gpt.generate import stream
+from gpt.sampling import check_sampling
+from run.checkpoint import load_checkpoint
+from run.runtime import choose_runtime, here, make_parser, run_main
+from sft.chat_format import Message, encode_prompt, write_conversations
+from sft.evaluation import MAKE_WITH, is_chat_model
 
 ROOM = 64  # tokens that are kept free for an answer
 

@@ -7,13 +7,13 @@ See   The base model goes on with the text; the tuned one answers, and stops.
 
 from pathlib import Path
 
-import plotting
-from chat_format import chat_tokenizer, grow_vocabulary
-from checkpoint import load_checkpoint
-from evaluate import MAKE_WITH, answer_items
-from runtime import choose_runtime, here, make_parser, out_folder, print_table, run_main
-from skills import SKILLS, check, items
-from small_base import RANDOM_WEIGHTS, add_base_flag, base_from
+from run import plotting
+from run.checkpoint import load_checkpoint
+from run.runtime import choose_runtime, here, make_parser, out_folder, print_table, run_main
+from sft.chat_format import chat_tokenizer, grow_vocabulary
+from sft.evaluation import MAKE_WITH, answer_items
+from sft.skills import SKILLS, check, items
+from sft.small_base import RANDOM_WEIGHTS, add_base_flag, base_from
 
 LEFT_OUT = ("telling a story", "story questions", "remembering names")  # too long for a table
 

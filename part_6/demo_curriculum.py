@@ -10,18 +10,18 @@ See   Exact match on new items for mixed, by_difficulty, by_length and anti (har
 import time
 from pathlib import Path
 
-import plotting
-from chat_format import chat_tokenizer, grow_vocabulary
-from curriculum import ORDERS, ordered
-from evaluate import answer_items, score_items
-from loop import train_step
-from lora import add_lora, merge_lora, trained_parameters
-from optim import make_optimizer
-from runtime import choose_runtime, make_parser, out_folder, print_table, run_main, save_json
-from schedule import Schedule
-from sft_data import ExampleRows, world_examples
-from skills import items
-from small_base import add_base_flag, base_from
+from run import plotting
+from run.loop import train_step
+from run.optim import make_optimizer
+from run.runtime import choose_runtime, make_parser, out_folder, print_table, run_main, save_json
+from run.schedule import Schedule
+from sft.chat_format import chat_tokenizer, grow_vocabulary
+from sft.curriculum import ORDERS, ordered
+from sft.data import ExampleRows, world_examples
+from sft.evaluation import answer_items, score_items
+from sft.lora import add_lora, merge_lora, trained_parameters
+from sft.skills import items
+from sft.small_base import add_base_flag, base_from
 
 
 def tune(base, tokenizer, examples, order, args, runtime, seed, lora=0):

@@ -8,18 +8,18 @@ See   A conversation, token by token: only the assistant's tokens, and the end a
       token, and with the prompt's tokens as labels too.
 """
 
-import plotting
 import torch
-from chat_format import answered, chat_tokenizer, encode_conversation, grow_vocabulary
-from data import IGNORED
-from evaluate import answer_items, score_items
-from loop import train_step
-from optim import make_optimizer
-from runtime import choose_runtime, make_parser, out_folder, print_table, run_main
-from schedule import Schedule
-from sft_data import ExampleRows, world_examples
-from skills import items
-from small_base import add_base_flag, base_from
+from run import plotting
+from run.loop import train_step
+from run.optim import make_optimizer
+from run.runtime import choose_runtime, make_parser, out_folder, print_table, run_main
+from run.schedule import Schedule
+from sft.chat_format import answered, chat_tokenizer, encode_conversation, grow_vocabulary
+from sft.data import ExampleRows, world_examples
+from sft.evaluation import answer_items, score_items
+from sft.skills import items
+from sft.small_base import add_base_flag, base_from
+from text.rows import IGNORED
 
 KINDS = ("answer and end", "answer, no end", "everything")
 

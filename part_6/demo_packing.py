@@ -8,15 +8,15 @@ See   The share of useful tokens and the speed, padded and packed; the same loss
 
 import time
 
-import plotting
 import torch
-from chat_format import chat_tokenizer
-from data import IGNORED, segments
-from model import GPT, GPTConfig
-from runtime import make_parser, out_folder, print_table, run_main
-from sft_data import pack, pad_batch, to_tensors, world_examples
-from tokenizer import Tokenizer
-from world import World
+from gpt.model import GPT, GPTConfig
+from run import plotting
+from run.runtime import make_parser, out_folder, print_table, run_main
+from sft.chat_format import chat_tokenizer
+from sft.data import pack, pad_batch, to_tensors, world_examples
+from text.rows import IGNORED, segments
+from text.tokenizer import Tokenizer
+from world.world import World
 
 
 def sum_of_losses(model, ids, targets, parts=None) -> float:

@@ -10,7 +10,7 @@ Loss only on the assistant's tokens and its end token (eq. 6.1), conversations p
 without attention between them. Writes out/sft.pt, sft.json, sft.png, log.jsonl, tensorboard/.
 """
 
-from runtime import choose_runtime, here, make_parser, out_folder, run_main, seed_everything
+from run.runtime import choose_runtime, here, make_parser, out_folder, run_main, seed_everything
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
@@ -19,25 +19,25 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from chat_format import chat_tokenizer, grow_vocabulary, read_conversations
-from checkpoint import Checkpoints, load_checkpoint
-from curriculum import ordered
-from data import IGNORED, segments
-from interrupt import StopOnSignal
-from logger import Logger
-from loop import train_step
-from lora import add_lora, trained_parameters
-from model import GPT
-from optim import (
+from gpt.model import GPT
+from run.checkpoint import Checkpoints, load_checkpoint
+from run.interrupt import StopOnSignal
+from run.logger import Logger
+from run.loop import train_step
+from run.optim import (
     load_model_state,
     load_optimizer_state,
     make_optimizer,
     model_state,
     optimizer_state,
 )
-from sft_data import ExampleRows, encode_all, replay_examples, world_examples
-from sft_report import finish_tuning
-from sft_settings import PRESETS, add_flags, chosen, differences
+from sft.chat_format import chat_tokenizer, grow_vocabulary, read_conversations
+from sft.curriculum import ordered
+from sft.data import ExampleRows, encode_all, replay_examples, world_examples
+from sft.lora import add_lora, trained_parameters
+from sft.report import finish_tuning
+from sft.settings import PRESETS, add_flags, chosen, differences
+from text.rows import IGNORED, segments
 from tqdm import tqdm
 
 BASE = here(__file__).parent / "part_4" / "out" / "base.pt"

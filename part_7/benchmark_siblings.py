@@ -3,14 +3,14 @@
     python part_7/benchmark_siblings.py              2, 4 and 8 replies to a prompt
     python part_7/benchmark_siblings.py --quick      few rows, one round
 
-    shared    replies to one prompt stand in one row behind it (siblings.py)
+    shared    replies to one prompt stand in one row behind it (reward/siblings.py)
     own rows  each reply has a row of its own, with the whole prompt, as is usual
 Both read the same 64 replies to random prompts with the same model, and take turns in every round,
 so that a busy machine slows both; read the ratios. "step" is forward and backward, "score" forward
 alone. They give the same scores: the largest difference stands in the table.
 """
 
-from runtime import (
+from run.runtime import (
     choose_runtime,
     make_parser,
     out_folder,
@@ -25,11 +25,11 @@ from runtime import (
 import statistics
 import time
 
-import plotting
 import torch
-from data import pad_rows
-from model import GPT, GPTConfig
-from reward_model import RewardModel, sharing
+from gpt.model import GPT, GPTConfig
+from reward.model import RewardModel, sharing
+from run import plotting
+from text.rows import pad_rows
 
 ROWS = 64
 PROMPT, REPLY = (20, 46), (4, 20)  # tokens, from … to: 33 and 12 on average, as in the pairs

@@ -8,7 +8,7 @@ Each row of the table is train_reward.py with the flags shown, on the same pairs
 What is done is kept in out/compare_reward.json: a run that was stopped goes on where it was.
 """
 
-from runtime import (
+from run.runtime import (
     choose_runtime,
     make_parser,
     out_folder,
@@ -26,13 +26,13 @@ from copy import deepcopy
 from pathlib import Path
 from statistics import mean, stdev
 
-import plotting
 import torch
 import train_reward
-from checkpoint import load_checkpoint
-from reward_data import encode_pairs
-from reward_report import measure
-from reward_sources import world_data
+from reward.data import encode_pairs
+from reward.report import measure
+from reward.sources import world_data
+from run import plotting
+from run.checkpoint import load_checkpoint
 
 VARIANTS = {"as it is": [], "ranking": ["--loss", "ranking"], "margin": ["--loss", "margin"],
             "head alone": ["--no-witness"],

@@ -8,19 +8,19 @@ See   For each of twenty held-out questions the gold reply, faults worked into i
       show the question in the middle, neither the best nor the worst.
 """
 
-from runtime import make_parser, out_folder, print_table, run_main
+from run.runtime import make_parser, out_folder, print_table, run_main
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
 import random
 from statistics import mean
 
-import plotting
-from faults import HELD_OUT, TRAINED, Reply, degraded, spoil
-from judge import quality
-from preferences import asked_items
-from scores import spearman
-from untrained import add_checkpoint_flag, scorer_from
+from reward.faults import HELD_OUT, TRAINED, Reply, degraded, spoil
+from reward.judge import quality
+from reward.preferences import asked_items
+from reward.scores import spearman
+from reward.untrained import add_checkpoint_flag, scorer_from
+from run import plotting
 
 
 def parse_args(argv=None):

@@ -3,24 +3,24 @@
     python part_7/demo_sanity.py
     python part_7/demo_sanity.py --quick
 
-See   Each check of sanity_checks.py with its figure. Left: how often a bad reply scores below the
+See   Each check of reward/sanity_checks.py with its figure. Left: how often a bad reply scores below the
       right one. Right: the mean score of a good reply that is made worse step by step.
 """
 
-from runtime import make_parser, out_folder, print_table, run_main, save_json
+from run.runtime import make_parser, out_folder, print_table, run_main, save_json
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
-import plotting
-from preferences import asked_items, world_pairs
-from sanity_checks import (
+from reward.preferences import asked_items, world_pairs
+from reward.sanity_checks import (
     bad_rates,
     length_check,
     other_prompt_rate,
     padding_error,
     step_rates,
 )
-from untrained import add_checkpoint_flag, scorer_from
+from reward.untrained import add_checkpoint_flag, scorer_from
+from run import plotting
 
 STEPS = ("right", "+1 idle", "+2 idle", "+3 idle", "wrong", "+ rude")
 

@@ -6,16 +6,16 @@ See   The score after every token. Only the last one counts in training (eq. 7.9
       from where on the wrong reply falls behind: what PPO's value head will have to learn.
 """
 
-from runtime import make_parser, out_folder, print_table, run_main
+from run.runtime import make_parser, out_folder, print_table, run_main
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
-import plotting
 import torch
-from chat_format import Message, encode_prompt
-from faults import Reply
-from reward_model import encode_reply
-from untrained import add_checkpoint_flag, scorer_from
+from reward.faults import Reply
+from reward.model import encode_reply
+from reward.untrained import add_checkpoint_flag, scorer_from
+from run import plotting
+from sft.chat_format import Message, encode_prompt
 
 QUESTION = "What is 34 + 25?"
 REPLIES = {"right": "30 + 20 = 50. 4 + 5 = 9. 50 + 9 = 59. The answer is 59.",

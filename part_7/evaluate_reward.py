@@ -9,17 +9,17 @@ replies of the tuned model it picks one: how good is that? That is what part 8 l
 out/evaluate_reward.json and a picture of the calibration.
 """
 
-from runtime import choose_runtime, here, make_parser, out_folder, run_main, save_json
+from run.runtime import choose_runtime, here, make_parser, out_folder, run_main, save_json
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
 from pathlib import Path
 
-from checkpoint import load_checkpoint
-from preferences import FLIPPED, read_pairs
-from reward_checkpoint import load_reward
-from reward_report import draw_calibration, measure, own_choice, show
-from reward_sources import RewardData, draw_replies, held_out_data
+from reward.checkpoint import load_reward
+from reward.preferences import FLIPPED, read_pairs
+from reward.report import draw_calibration, measure, own_choice, show
+from reward.sources import RewardData, draw_replies, held_out_data
+from run.checkpoint import load_checkpoint
 
 SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
 SFT_WITH = "python part_6/train_sft.py (about 4 minutes)"

@@ -4,17 +4,17 @@
     python part_7/score.py --prompt "What is 3 + 4?" --reply "7" --reply "8" --by-token
 """
 
-from runtime import choose_runtime, here, make_parser, print_table, run_main
+from run.runtime import choose_runtime, here, make_parser, print_table, run_main
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
 from pathlib import Path
 
 import torch
-from chat_format import Message
-from faults import Reply
-from reward_checkpoint import load_reward
-from reward_model import encode_reply, score_rows
+from reward.checkpoint import load_reward
+from reward.faults import Reply
+from reward.model import encode_reply, score_rows
+from sft.chat_format import Message
 
 MAKE_WITH = "python part_7/train_reward.py (about 3 minutes)"
 

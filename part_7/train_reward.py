@@ -10,7 +10,7 @@ The pairs: replies drawn from the tuned model and replies with a fault, ordered 
 of the labels flipped. One epoch, the rate falls to 0. Writes out/reward.pt, reward.json, pictures.
 """
 
-from runtime import (
+from run.runtime import (
     choose_runtime,
     here,
     make_parser,
@@ -25,21 +25,21 @@ import time
 from argparse import BooleanOptionalAction
 from pathlib import Path
 
-import plotting
 import torch
-from chat_format import ROLE_TOKENS, chat_tokenizer, grow_vocabulary
-from checkpoint import load_checkpoint
-from evaluate import is_chat_model
-from logger import Logger
-from losses import bradley_terry, centring, margin_ranking
-from model import GPT
-from optim import make_optimizer
-from preferences import FLIPPED
-from reward_data import batches_of, encode_pairs, pair_batch
-from reward_model import RewardModel, sharing
-from reward_report import finish
-from reward_sources import file_data, shuffled_labels, world_data
-from schedule import Schedule
+from gpt.model import GPT
+from reward.data import batches_of, encode_pairs, pair_batch
+from reward.losses import bradley_terry, centring, margin_ranking
+from reward.model import RewardModel, sharing
+from reward.preferences import FLIPPED
+from reward.report import finish
+from reward.sources import file_data, shuffled_labels, world_data
+from run import plotting
+from run.checkpoint import load_checkpoint
+from run.logger import Logger
+from run.optim import make_optimizer
+from run.schedule import Schedule
+from sft.chat_format import ROLE_TOKENS, chat_tokenizer, grow_vocabulary
+from sft.evaluation import is_chat_model
 from tqdm import tqdm
 
 SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"

@@ -1,4 +1,4 @@
-"""What is each safeguard worth? PPO on the task of toy_task.py, with one taken away at a time.
+"""What is each safeguard worth? PPO on the task of rl/toy_task.py, with one taken away at a time.
 
     python part_8/ablation.py               two seeds; the same switches are flags of train_ppo.py
     python part_8/ablation.py --quick
@@ -8,7 +8,7 @@ The score is the learned one of demo_overoptimization.py, so that going too far 
 any of them.
 """
 
-from runtime import make_parser, out_folder, print_table, run_main, save_json
+from run.runtime import make_parser, out_folder, print_table, run_main, save_json
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
@@ -16,9 +16,9 @@ import math
 from dataclasses import replace
 from statistics import fmean
 
-import plotting
 from demo_overoptimization import learn_score
-from toy_task import SETTINGS, make_ppo, take_steps, tuned_model
+from rl.toy_task import SETTINGS, make_ppo, take_steps, tuned_model
+from run import plotting
 
 FULL = replace(SETTINGS, steps=30, beta=0.02, target_kl=3.0, horizon=1000)
 WITHOUT = {

@@ -11,7 +11,7 @@ Rows take turns in every round, so that a busy machine slows all of them; read t
 Also: what do rows cost that have ended? A model that ends by chance, against one that never does.
 """
 
-from runtime import (
+from run.runtime import (
     Runtime,
     keep_memory,
     make_parser,
@@ -28,10 +28,10 @@ import importlib.util
 import statistics
 import time
 
-import plotting
 import torch
-from model import GPT, GPTConfig
-from rollout import roll_out
+from gpt.model import GPT, GPTConfig
+from rl.rollout import roll_out
+from run import plotting
 
 SIZES = {"r1": (2, 128), "r2": (4, 256)}  # layers, width
 VOCABULARY, PROMPT, NEW, COPIES = 2048, 16, 32, 8

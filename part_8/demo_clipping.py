@@ -6,13 +6,13 @@ See   Where the gradient is zero: a good token that is likelier than before by m
       a bad one that is rarer. Going back is never clipped: the flat part is on one side only.
 """
 
-from runtime import make_parser, out_folder, print_table, run_main
+from run.runtime import make_parser, out_folder, print_table, run_main
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
-import plotting
 import torch
-from ppo import policy_loss
+from rl.ppo import policy_loss
+from run import plotting
 
 SHOWN = (0.5, 0.8, 0.95, 1.0, 1.05, 1.2, 1.5)
 

@@ -7,13 +7,13 @@ See   A reply of five tokens, a KL penalty on each, the score at its end. The ta
       and looks one token ahead, 1 trusts the rewards and spreads the score over the whole reply.
 """
 
-from runtime import make_parser, out_folder, print_table, run_main
+from run.runtime import make_parser, out_folder, print_table, run_main
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
-import plotting
 import torch
-from ppo import gae, token_rewards
+from rl.ppo import gae, token_rewards
+from run import plotting
 
 TOKENS = ("The", "answer", "is", "7", "<end>")
 LOGP = (-0.2, -0.1, -0.1, -1.2, -0.05)

@@ -9,16 +9,15 @@ See   A reward model learnt from replies of the tuned model: it counts digits, w
 Source Gao, Schulman, Hilton 2022, "Scaling Laws for Reward Model Overoptimization"
 """
 
-from runtime import make_parser, out_folder, print_table, run_main
+from run.runtime import make_parser, out_folder, print_table, run_main
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
 from dataclasses import replace
 
-import plotting
 import torch
-from rollout import Rollout, roll_out
-from toy_task import (
+from rl.rollout import Rollout, roll_out
+from rl.toy_task import (
     DIGITS,
     END,
     MOST,
@@ -30,6 +29,7 @@ from toy_task import (
     take_steps,
     tuned_model,
 )
+from run import plotting
 
 LABELLED = 512  # replies that the reward model is learnt from
 

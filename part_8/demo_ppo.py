@@ -1,4 +1,4 @@
-"""Can a small policy learn from nothing but a score? PPO on the task of toy_task.py.
+"""Can a small policy learn from nothing but a score? PPO on the task of rl/toy_task.py.
 
     python part_8/demo_ppo.py
     python part_8/demo_ppo.py --quick       10 steps
@@ -8,16 +8,16 @@ See   A tiny GPT that has only seen random digits learns to begin with the asked
       target; replies before and after.
 """
 
-from runtime import make_parser, out_folder, print_table, run_main
+from run.runtime import make_parser, out_folder, print_table, run_main
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
 from dataclasses import replace
 
 import torch
-from ppo_report import draw_grid
-from rollout import roll_out
-from toy_task import (
+from rl.ppo_report import draw_grid
+from rl.rollout import roll_out
+from rl.toy_task import (
     BEGIN,
     DIGITS,
     END,

@@ -11,19 +11,19 @@ See   None of them crashes, and the scores of two of them rise at first. The KL,
       share of clipped tokens give them away.
 """
 
-from runtime import make_parser, out_folder, print_table, run_main
+from run.runtime import make_parser, out_folder, print_table, run_main
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
 from dataclasses import replace
 
-import plotting
 import torch
-from policy import Rows
-from ppo import PolicyLoss, masked_mean
-from ppo_loop import PPO
-from rollout import Rollout
-from toy_task import SETTINGS, make_ppo, qualities, take_steps, tuned_model
+from rl.policy import Rows
+from rl.ppo import PolicyLoss, masked_mean
+from rl.ppo_loop import PPO
+from rl.rollout import Rollout
+from rl.toy_task import SETTINGS, make_ppo, qualities, take_steps, tuned_model
+from run import plotting
 
 
 class EndUntrained(PPO):
@@ -94,7 +94,7 @@ def main(argv=None):
     fig, axes = plotting.figure(
         f"Three bugs that do not crash: at the end the quality is {worst:.2f} at worst, "
         f"{best:.2f} without them",
-        f"{steps} steps of {settings.rollout_rows} replies on the task of toy_task.py, "
+        f"{steps} steps of {settings.rollout_rows} replies on the task of rl/toy_task.py, "
         f"seed {args.seed}", 3, size=(8, 4))
     for ax, (key, label) in zip(axes, (("quality", "true quality"), ("kl", "KL (nats a reply)"),
                                        ("length", "tokens in a reply"))):

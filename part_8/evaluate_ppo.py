@@ -9,7 +9,7 @@ model, and of N replies the one that the reward model likes best: its worth with
 "at T" is the tuned model drawn from at a low temperature: what being surer is worth, untrained.
 """
 
-from runtime import (
+from run.runtime import (
     choose_runtime,
     here,
     make_parser,
@@ -26,20 +26,20 @@ import json
 from pathlib import Path
 
 import numpy as np
-import plotting
 import torch
-from chat_format import decode_reply, encode_prompt, messages_of
-from checkpoint import load_checkpoint
-from evaluate import evaluate_split
-from quality_report import (
+from rl.quality_report import (
     LONGEST,
     best_quality,
     gain_interval,
     held_out_items,
     sampled_quality,
 )
-from rollout import roll_out
-from scoring import load_source, true_qualities
+from rl.rollout import roll_out
+from rl.scoring import load_source, true_qualities
+from run import plotting
+from run.checkpoint import load_checkpoint
+from sft.chat_format import decode_reply, encode_prompt, messages_of
+from sft.evaluation import evaluate_split
 
 OUT = here(__file__).parent / "part_8" / "out"
 SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"

@@ -11,7 +11,7 @@ See: the number `sharpness` is mostly signal; on new content the reward model kn
 policy does: what PPO can teach there is to trust its likeliest reply.
 """
 
-from runtime import (
+from run.runtime import (
     choose_runtime,
     make_parser,
     out_folder,
@@ -26,17 +26,17 @@ from runtime import (
 import random
 from pathlib import Path
 
-import plotting
 import torch
-from chat_format import decode_reply, encode_prompt, messages_of
-from checkpoint import load_checkpoint
-from judge import judge_reply
-from ppo_loop import PPO
-from ppo_settings import PPOSettings
-from preferences import asked_items
-from quality_report import LONGEST, reply_logp
-from rollout import roll_out
-from scoring import load_source
+from reward.judge import judge_reply
+from reward.preferences import asked_items
+from rl.ppo_loop import PPO
+from rl.ppo_settings import PPOSettings
+from rl.quality_report import LONGEST, reply_logp
+from rl.rollout import roll_out
+from rl.scoring import load_source
+from run import plotting
+from run.checkpoint import load_checkpoint
+from sft.chat_format import decode_reply, encode_prompt, messages_of
 from train_ppo import REWARD, REWARD_WITH, SFT, SFT_WITH, WITHOUT, world_prompts
 
 KINDS = {"sharpness": "sharpness, one number", "last": "gain of the last norm",

@@ -8,7 +8,7 @@ judge, a tenth of the labels flipped. One pass. part_7's reward model is read fo
 Writes out/dpo.pt, dpo.json, dpo.png.
 """
 
-from runtime import (
+from run.runtime import (
     choose_runtime,
     here,
     make_parser,
@@ -26,22 +26,22 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import plotting
 import torch
-from chat_format import encode_prompt
-from checkpoint import load_checkpoint, save_checkpoint
-from dpo import dpo_loss
-from evaluate import is_chat_model
-from optim import model_state
-from policy import Rows, frozen_copy, response_logp, two_rates
-from ppo_settings import add_flags, chosen, flag_of, setting
-from preferences import FLIPPED, read_pairs
-from quality_report import compare
-from reward_sources import training_pairs
-from rollout import as_rollout
-from schedule import Schedule
-from scoring import load_source
-from sharpness import Sharpness
+from reward.preferences import FLIPPED, read_pairs
+from reward.sources import training_pairs
+from rl.dpo import dpo_loss
+from rl.policy import Rows, frozen_copy, response_logp, two_rates
+from rl.ppo_settings import add_flags, chosen, flag_of, setting
+from rl.quality_report import compare
+from rl.rollout import as_rollout
+from rl.scoring import load_source
+from rl.sharpness import Sharpness
+from run import plotting
+from run.checkpoint import load_checkpoint, save_checkpoint
+from run.optim import model_state
+from run.schedule import Schedule
+from sft.chat_format import encode_prompt
+from sft.evaluation import is_chat_model
 from torch import nn
 from tqdm import tqdm
 

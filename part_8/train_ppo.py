@@ -5,11 +5,11 @@
     python part_8/train_ppo.py --data chats.jsonl   prompts of your own (their answers are not read)
     python part_8/train_ppo.py --resume             go on after a stop
 
-Each step: replies are drawn, scored by the reward model, and learnt from (ppo_loop.py). The judge
+Each step: replies are drawn, scored by the reward model, and learnt from (rl/ppo_loop.py). The judge
 is asked only at the end, on held-out prompts. Writes out/ppo.pt, ppo.json, ppo.png, log.jsonl.
 """
 
-from runtime import (
+from run.runtime import (
     choose_runtime,
     here,
     make_parser,
@@ -26,18 +26,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from chat_format import encode_prompt, messages_of, read_conversations
-from checkpoint import Checkpoints, load_checkpoint
-from evaluate import is_chat_model
-from interrupt import StopOnSignal
-from logger import Logger
-from optim import load_model_state, load_optimizer_state, model_state, optimizer_state
-from ppo_loop import PPO
-from ppo_report import finish
-from ppo_settings import PRESETS, PPOSettings, add_flags, chosen, differences
-from preferences import asked_items
-from rollout import roll_out
-from scoring import load_source
+from reward.preferences import asked_items
+from rl.ppo_loop import PPO
+from rl.ppo_report import finish
+from rl.ppo_settings import PRESETS, PPOSettings, add_flags, chosen, differences
+from rl.rollout import roll_out
+from rl.scoring import load_source
+from run.checkpoint import Checkpoints, load_checkpoint
+from run.interrupt import StopOnSignal
+from run.logger import Logger
+from run.optim import load_model_state, load_optimizer_state, model_state, optimizer_state
+from sft.chat_format import encode_prompt, messages_of, read_conversations
+from sft.evaluation import is_chat_model
 from tqdm import tqdm
 
 SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"

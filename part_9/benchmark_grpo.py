@@ -12,7 +12,7 @@ An update is: forward, loss, backward, clip, AdamW, in micro-batches of 64 rows.
 log-probabilities are no part of it; the split of a whole step shows them as "measuring".
 """
 
-from runtime import (
+from run.runtime import (
     Runtime,
     keep_memory,
     make_parser,
@@ -30,13 +30,13 @@ import statistics
 import time
 from collections.abc import Callable
 
-import plotting
 import torch
-from grpo import grpo_loss
-from grpo_loop import GRPO, Batch
-from grpo_settings import GRPOSettings
-from model import GPT, GPTConfig
-from policy import Rows
+from gpt.model import GPT, GPTConfig
+from reasoning.grpo import grpo_loss
+from reasoning.grpo_loop import GRPO, Batch
+from reasoning.grpo_settings import GRPOSettings
+from rl.policy import Rows
+from run import plotting
 
 SIZES = {"r1": (2, 128), "r2": (4, 256)}  # layers, width
 VOCABULARY, PROMPT, NEW, GROUP, MICRO = 2048, 16, 32, 8, 64

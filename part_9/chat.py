@@ -17,15 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from chat_format import Message, encode_prompt, write_conversations
-from checkpoint import load_checkpoint
-from evaluate import is_chat_model
-from evaluate_reasoning import MAKE_WITH
-from generate import stream
-from runtime import choose_runtime, here, make_parser, run_main
-from sampling import check_sampling
-from tool_use import pending_call, result_ids, spoken
-from tools import RUN
+from gpt.generate import stream
+from gpt.sampling import check_sampling
+from reasoning.evaluation import MAKE_WITH
+from reasoning.tool_use import pending_call, result_ids, spoken
+from reasoning.tools import RUN
+from run.checkpoint import load_checkpoint
+from run.runtime import choose_runtime, here, make_parser, run_main
+from sft.chat_format import Message, encode_prompt, write_conversations
+from sft.evaluation import is_chat_model
 
 ROOM = 64  # tokens that are kept free for an answer
 # NEW in part 9

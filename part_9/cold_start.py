@@ -10,7 +10,7 @@ answers at once, and is mostly wrong. That steps pay is left for RL to find out.
 Writes out/cold.pt and cold.json.
 """
 
-from runtime import (
+from run.runtime import (
     choose_runtime,
     here,
     make_parser,
@@ -27,15 +27,15 @@ import random
 import time
 from pathlib import Path
 
-from chat_format import Message
-from checkpoint import load_checkpoint, save_checkpoint
-from evaluate import is_chat_model
-from loop import train_step
-from optim import make_optimizer, model_state
-from schedule import Schedule
-from sft_data import Example, ExampleRows, encode_example, replay_examples, world_examples
-from tasks import direct, problems
-from tokenizer import Tokenizer
+from reasoning.tasks import direct, problems
+from run.checkpoint import load_checkpoint, save_checkpoint
+from run.loop import train_step
+from run.optim import make_optimizer, model_state
+from run.schedule import Schedule
+from sft.chat_format import Message
+from sft.data import Example, ExampleRows, encode_example, replay_examples, world_examples
+from sft.evaluation import is_chat_model
+from text.tokenizer import Tokenizer
 from torch import nn
 from tqdm import tqdm
 

@@ -9,18 +9,18 @@ See   All gradients have the same mean: a baseline that a reply has no part in c
       (K-1)/K as long: the table undoes that.)
 """
 
-from runtime import Runtime, make_parser, out_folder, print_table, run_main, seed_everything
+from run.runtime import Runtime, make_parser, out_folder, print_table, run_main, seed_everything
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
 import random
 
-import plotting
 import torch
-from grpo import group_advantages
-from policy import response_logp
-from rollout import roll_out
-from toy_largest import END, MOST, PAD, SETTINGS, all_prompts, rewards, tuned_model
+from reasoning.grpo import group_advantages
+from reasoning.toy_largest import END, MOST, PAD, SETTINGS, all_prompts, rewards, tuned_model
+from rl.policy import response_logp
+from rl.rollout import roll_out
+from run import plotting
 
 GROUP = SETTINGS.group
 BASELINES = {"none": plotting.GREY, "none, +1 for all": plotting.RED,

@@ -7,7 +7,7 @@ See   A model that names the largest of four digits in half of the cases draws e
       step ever saw. What it read before is the same for all; only the normaliser differs.
 """
 
-from runtime import Runtime, make_parser, out_folder, print_table, run_main, seed_everything
+from run.runtime import Runtime, make_parser, out_folder, print_table, run_main, seed_everything
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
@@ -15,11 +15,10 @@ import random
 import time
 from dataclasses import replace
 
-import plotting
 import torch
-from grpo import NORMALISERS
-from grpo_loop import GRPO
-from toy_largest import (
+from reasoning.grpo import NORMALISERS
+from reasoning.grpo_loop import GRPO
+from reasoning.toy_largest import (
     END,
     PAD,
     SETTINGS,
@@ -28,6 +27,7 @@ from toy_largest import (
     rewards,
     tuned_model,
 )
+from run import plotting
 
 COLORS = dict(zip(NORMALISERS, (plotting.ORANGE, plotting.BLUE, plotting.GREEN)))
 PLAIN = Runtime(torch.device("cpu"), None, "", "")  # the model is too small for anything else

@@ -7,20 +7,20 @@ See   Part 8's toy task, whose reward tells degrees. PPO learns values beside th
       head and its measurements; a critic of its own, as large setups have, doubles PPO's memory.
 """
 
-from runtime import Runtime, make_parser, out_folder, print_table, run_main, seed_everything
+from run.runtime import Runtime, make_parser, out_folder, print_table, run_main, seed_everything
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
 import time
 from dataclasses import replace
 
-import plotting
 import torch
-from grpo_loop import GRPO
-from grpo_settings import GRPOSettings
-from ppo_loop import PPO
-from rollout import roll_out
-from toy_task import END, MOST, PAD, SETTINGS, prompts, qualities, tuned_model
+from reasoning.grpo_loop import GRPO
+from reasoning.grpo_settings import GRPOSettings
+from rl.ppo_loop import PPO
+from rl.rollout import roll_out
+from rl.toy_task import END, MOST, PAD, SETTINGS, prompts, qualities, tuned_model
+from run import plotting
 
 REPLIES = SETTINGS.prompts * SETTINGS.copies  # of one step, for both
 GRPO_SETTINGS = GRPOSettings(steps=SETTINGS.steps, prompts=REPLIES // 8, group=8, max_new=MOST,

@@ -9,7 +9,7 @@ See   Told to answer at once, the model misses most of these problems; answering
       from. Each doubling of k doubles the tokens.
 """
 
-from runtime import (
+from run.runtime import (
     choose_runtime,
     here,
     make_parser,
@@ -25,15 +25,15 @@ from runtime import (
 import random
 from pathlib import Path
 
-import plotting
-from checkpoint import load_checkpoint
 from cold_start import cold_examples, learn
-from evaluate_reasoning import answer_problems
-from model import GPT, GPTConfig
-from reasoning import draw_samples, pass_rate, voted_right
-from rewards import is_right
-from tasks import direct, problems
-from tiny_chat import tiny_tokenizer
+from gpt.model import GPT, GPTConfig
+from reasoning.evaluation import answer_problems
+from reasoning.rewards import is_right
+from reasoning.sampling import draw_samples, pass_rate, voted_right
+from reasoning.tasks import direct, problems
+from reasoning.tiny_chat import tiny_tokenizer
+from run import plotting
+from run.checkpoint import load_checkpoint
 
 MAKE_WITH = "python part_9/cold_start.py (some minutes)"
 MOST = 16  # samples of each problem

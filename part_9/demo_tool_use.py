@@ -7,7 +7,7 @@ See   Thought through step by step, sums hold up to the length that was trained 
       Names that no call was trained on are looked up, too. What would do harm is refused.
 """
 
-from runtime import (
+from run.runtime import (
     choose_runtime,
     here,
     make_parser,
@@ -23,17 +23,17 @@ from runtime import (
 import random
 from pathlib import Path
 
-import plotting
-from chat_format import encode_prompt
-from checkpoint import load_checkpoint
 from cold_start import learn
-from evaluate_reasoning import answer_problems
-from model import GPT, GPTConfig
-from skill_form import final_answer
-from tasks import Problem
-from tiny_chat import tiny_tokenizer
-from tool_use import SUM_WORDINGS, draw_look, draw_sum, reply_with_tools, tool_tokenizer
-from tools import CALC, Refused, calculate, run_tool, written
+from gpt.model import GPT, GPTConfig
+from reasoning.evaluation import answer_problems
+from reasoning.tasks import Problem
+from reasoning.tiny_chat import tiny_tokenizer
+from reasoning.tool_use import SUM_WORDINGS, draw_look, draw_sum, reply_with_tools, tool_tokenizer
+from reasoning.tools import CALC, Refused, calculate, run_tool, written
+from run import plotting
+from run.checkpoint import load_checkpoint
+from sft.chat_format import encode_prompt
+from sft.skill_form import final_answer
 from train_tools import tool_examples
 
 MAKE_WITH = "python part_9/train_tools.py (about a minute)"

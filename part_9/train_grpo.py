@@ -6,12 +6,12 @@
     python part_9/train_grpo.py --data problems.jsonl      problems of your own, in GSM8K's format
 
 Each step: K replies to each prompt, a reward for each, advantages within the group, one update
-(grpo_loop.py). No value head. A few of part 6's examples are read beside it (--keep-rows), so that its
+(reasoning/grpo_loop.py). No value head. A few of part 6's examples are read beside it (--keep-rows), so that its
 skills are kept. Held-out problems are only looked at.
 Writes out/grpo.pt, grpo.json, grpo.png, log.jsonl; with --reward model the names begin grpo_model.
 """
 
-from runtime import (
+from run.runtime import (
     choose_runtime,
     here,
     make_parser,
@@ -27,24 +27,24 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from chat_format import encode_prompt, messages_of
-from checkpoint import load_checkpoint
 from cold_start import old_examples
-from data import segments
-from evaluate import is_chat_model
-from evaluate_reasoning import evaluate
-from grpo_loop import GRPO
-from grpo_report import finish_checker, finish_model
-from grpo_settings import PRESETS, GRPOSettings
-from interrupt import StopOnSignal
-from logger import Logger
-from ppo_settings import add_flags, chosen
-from preferences import asked_items
-from rewards import Checker
-from scoring import load_source
-from sft_data import ExampleRows
-from task_families import FAMILIES
-from tasks import problems, read_gsm8k
+from reasoning.evaluation import evaluate
+from reasoning.grpo_loop import GRPO
+from reasoning.grpo_report import finish_checker, finish_model
+from reasoning.grpo_settings import PRESETS, GRPOSettings
+from reasoning.rewards import Checker
+from reasoning.task_families import FAMILIES
+from reasoning.tasks import problems, read_gsm8k
+from reward.preferences import asked_items
+from rl.ppo_settings import add_flags, chosen
+from rl.scoring import load_source
+from run.checkpoint import load_checkpoint
+from run.interrupt import StopOnSignal
+from run.logger import Logger
+from sft.chat_format import encode_prompt, messages_of
+from sft.data import ExampleRows
+from sft.evaluation import is_chat_model
+from text.rows import segments
 from tqdm import tqdm
 
 COLD = here(__file__) / "out" / "cold.pt"

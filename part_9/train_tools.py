@@ -7,7 +7,7 @@ others are the problems and skills it can do already, so that it calls only when
 thought through with 3 to 5 numbers only, here and before. Writes out/tools.pt and tools.json.
 """
 
-from runtime import (
+from run.runtime import (
     choose_runtime,
     here,
     make_parser,
@@ -24,16 +24,23 @@ import random
 import time
 from pathlib import Path
 
-from chat_format import Message, encode_prompt, grow_vocabulary
-from checkpoint import load_checkpoint, save_checkpoint
 from cold_start import learn, old_examples
-from evaluate import is_chat_model
-from optim import model_state
-from sft_data import Example, encode_example
-from skill_form import final_answer
-from tasks import problems
-from tokenizer import Tokenizer
-from tool_use import Call, draw_look, draw_sum, encode_call, reply_with_tools, tool_tokenizer
+from reasoning.tasks import problems
+from reasoning.tool_use import (
+    Call,
+    draw_look,
+    draw_sum,
+    encode_call,
+    reply_with_tools,
+    tool_tokenizer,
+)
+from run.checkpoint import load_checkpoint, save_checkpoint
+from run.optim import model_state
+from sft.chat_format import Message, encode_prompt, grow_vocabulary
+from sft.data import Example, encode_example
+from sft.evaluation import is_chat_model
+from sft.skill_form import final_answer
+from text.tokenizer import Tokenizer
 
 GRPO_PT = here(__file__) / "out" / "grpo.pt"
 GRPO_WITH = "python part_9/train_grpo.py (about 5 minutes)"

@@ -1,8 +1,8 @@
 """What holds for every test: which part is under test, slow forms, and how scripts are run.
 
-Several parts own a `model.py`. Before a test file under tests/part_N is imported, and before each
+Several parts own a room `gpt`. Before a test file under tests/part_N is imported, and before each
 of its tests runs, part_N is put first on the import path and the modules of the other parts are
-shelved, so that `from model import GPT` means part N's. tests/part_N/test_isolation.py checks it.
+shelved, so that `from gpt.model import GPT` means part N's. tests/part_N/test_isolation.py checks it.
 """
 
 import importlib
@@ -36,10 +36,10 @@ torch.set_num_threads(min(2, torch.get_num_threads()))  # OMP_NUM_THREADS=1 is h
 
 @cache
 def part_of_file(file: str) -> str | None:
-    """The part whose folder a file lies in, or None. Kept: torch alone has two thousand modules, and
-    they are looked at before every test."""
+    """The part in whose folder, or a room of it, a file lies, or None. Kept: torch alone has two
+    thousand modules, and they are looked at before every test."""
     folder = Path(file).resolve().parent
-    return next((name for name, path in PARTS.items() if folder == path), None)
+    return next((name for name, path in PARTS.items() if path in (folder, folder.parent)), None)
 
 
 def part_of_module(module) -> str | None:
@@ -92,10 +92,13 @@ def using(part: str):
 
 @pytest.fixture
 def modules_of():
-    """modules_of("part_2", "model", "data") -> a namespace with those modules of that part."""
-    def load(part: str, *names: str) -> SimpleNamespace:
+    """modules_of("part_7", "gpt.model", reward_model="reward.model") -> a namespace with those modules
+    of that part: `.model`, by the last word of its name, and `.reward_model`, by the name it is given."""
+    def load(part: str, *names: str, **renamed: str) -> SimpleNamespace:
+        wanted = {name.rpartition(".")[2]: name for name in names} | renamed
         with using(part):
-            return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
+            return SimpleNamespace(**{short: importlib.import_module(name)
+                                      for short, name in wanted.items()})
     return load
 
 

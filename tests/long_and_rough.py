@@ -98,7 +98,7 @@ def kill_for(minutes: float, every: float, folder: Path) -> dict:
 def growth(work, count: int) -> tuple[float, float]:
     """Do `count` pieces of work -> peak memory in MB after a fifth of them, and at the end."""
     import torch
-    from runtime import peak_memory_mb
+    from run.runtime import peak_memory_mb
     early = 0.0
     for number in range(1, count + 1):
         next(work)
@@ -108,16 +108,16 @@ def growth(work, count: int) -> tuple[float, float]:
 
 
 def small_model(**more):
-    from model import GPT, GPTConfig
+    from gpt.model import GPT, GPTConfig
     return GPT(GPTConfig(vocab_size=64, block_size=32, n_layer=1, n_head=2, n_embd=32, **more))
 
 
 def training():
     """Steps of part 4's loop without end."""
     import torch
-    from loop import train_step
-    from optim import make_optimizer
-    from runtime import choose_runtime
+    from run.loop import train_step
+    from run.optim import make_optimizer
+    from run.runtime import choose_runtime
     model, runtime = small_model(), choose_runtime("cpu", "float32", quiet=True)
     optimizer = make_optimizer(model, weight_decay=0.1, betas=(0.9, 0.95))
     scaler = runtime.grad_scaler()
@@ -129,7 +129,7 @@ def training():
 
 def generating(count: int):
     """Tokens of one stream: a window of 16 and 2 sinks, far beyond block_size."""
-    from generate import stream
+    from gpt.generate import stream
     yield from stream(small_model(window=16, sink=2), [[1, 2, 3]], count, temperature=1.0)
 
 

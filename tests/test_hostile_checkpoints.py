@@ -31,9 +31,13 @@ def kind(request, modules_of, tmp_path):
     """(path, load(path) -> model, the content of a good file) for one kind of checkpoint."""
     part, path = request.param, tmp_path / "some.pt"
     torch.manual_seed(0)
-    names = ["checkpoint", "model", *(["tokenizer"] if part > "part_3" else [])]
-    m = modules_of(part, *names, *{"part_5": ["hybrid", "moe", "moe_checkpoint"],
-                                   "part_7": ["reward_model", "reward_checkpoint"]}.get(part, []))
+    names = (["checkpoint", "model"] if part == "part_2" else
+             ["run.checkpoint", "model"] if part == "part_3" else
+             ["run.checkpoint", "gpt.model", "text.tokenizer"])
+    m = modules_of(part, *names, **{
+        "part_5": {"hybrid": "moe.hybrid", "moe": "moe.layer", "moe_checkpoint": "moe.checkpoint"},
+        "part_7": {"reward_model": "reward.model", "reward_checkpoint": "reward.checkpoint"},
+    }.get(part, {}))
     config = m.model.GPTConfig(**SIZES)
     model, about = m.model.GPT(config), {"settings": {"a": 1}, "metrics": {"loss": 2.0}}
     if part > "part_3":

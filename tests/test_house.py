@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = sorted(path.name for path in ROOT.glob("part_[0-9]"))
+ROOMS = {path.parent.name for path in ROOT.glob("part_[0-9]/*/__init__.py")}
 LESSONS = [ROOT / "README.md", *sorted(ROOT.glob("part_[0-9]/README.md"))]
 SOURCES = [path for path in sorted(ROOT.glob("**/*.py"))
            if not {"out", ".venv"} & set(path.relative_to(ROOT).parts)]
@@ -61,8 +62,12 @@ PACKAGES = {"torch", "numpy", "matplotlib", "tiktoken", "tensorboard", "tqdm", "
 
 
 @pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_a_file_imports_only_its_siblings_the_standard_library_and_the_packages(path):
-    siblings = {sibling.stem for sibling in path.parent.glob("*.py")}
+def test_a_file_imports_only_its_own_part_the_standard_library_and_the_packages(path):
+    in_a_room = path.parent.name in ROOMS
+    part = path.parent.parent if in_a_room else path.parent
+    siblings = {room.parent.name for room in part.glob("*/__init__.py")}
+    if not in_a_room or part.name in ("part_2", "part_3"):  # rooms know rooms; flat parts know all
+        siblings |= {sibling.stem for sibling in part.glob("*.py")}
     foreign = imported_names(path) - siblings - set(sys.stdlib_module_names) - PACKAGES - OPTIONAL
     assert not foreign
 
@@ -169,7 +174,8 @@ def test_every_command_of_a_lesson_names_a_script_and_flags_that_exist(lesson):
         known = path.read_text(encoding="utf-8")
         known += "".join(f'"{flag}"' for flag in common) if "make_parser" in known else ""
         # flags may be made in a sibling module or from the fields of a dataclass
-        siblings = "".join(p.read_text(encoding="utf-8") for p in path.parent.glob("*.py"))
+        siblings = "".join(p.read_text(encoding="utf-8")
+                           for p in [*path.parent.glob("*.py"), *path.parent.glob("*/*.py")])
         wrong += [f"{script} {flag}" for flag in flags
                   if f'"{flag}"' not in known + siblings
                   and flag.strip("-").replace("-", "_") + ":" not in siblings]
@@ -218,7 +224,7 @@ def test_every_flag_of_a_script_is_used_in_a_test_that_names_the_script(part):
     tests = [words_of(path) for path in (ROOT / "tests" / part).glob("*.py")]
     quick = words_of(ROOT / "tests" / "test_scripts.py")  # runs every demo of every part
     unused = []
-    for path in sorted((ROOT / part).glob("*.py")):
+    for path in sorted([*(ROOT / part).glob("*.py"), *(ROOT / part).glob("*/*.py")]):
         if path.name == "runtime.py" and part != "part_0":
             continue  # a copy
         is_script = 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ SETTINGS = [{}, {"n_kv_head": 1}, {"window": 7}, {"window": 7, "sink": 2}, {"qk_
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_part_4_with_part_3s_weights_gives_part_3s_logits_and_loss(modules_of, settings):
-    old, new = modules_of("part_3", "model").model, modules_of("part_4", "model").model
+    old, new = modules_of("part_3", "model").model, modules_of("part_4", "gpt.model").model
     common = {"vocab_size": 50, "block_size": 32, "n_layer": 2, "n_head": 4, "n_embd": 48, **settings}
     torch.manual_seed(0)
     before, after = old.GPT(old.GPTConfig(**common)), new.GPT(new.GPTConfig(**common))
@@ -28,7 +28,7 @@ def test_part_4_with_part_3s_weights_gives_part_3s_logits_and_loss(modules_of, s
 
 
 def test_the_same_seed_makes_the_same_first_weights(modules_of):
-    old, new = modules_of("part_3", "model").model, modules_of("part_4", "model").model
+    old, new = modules_of("part_3", "model").model, modules_of("part_4", "gpt.model").model
     torch.manual_seed(5)
     before = old.GPT(old.GPTConfig())
     torch.manual_seed(5)
@@ -38,7 +38,20 @@ def test_the_same_seed_makes_the_same_first_weights(modules_of):
 
 
 def test_every_setting_of_part_4_has_part_3s_default(modules_of):
-    old, new = modules_of("part_3", "model").model, modules_of("part_4", "model").model
+    old, new = modules_of("part_3", "model").model, modules_of("part_4", "gpt.model").model
     defaults = {f.name: f.default for f in dataclasses.fields(old.GPTConfig)}
     for field in dataclasses.fields(new.GPTConfig):
         assert defaults[field.name] == field.default
+
+
+def test_generation_says_the_same_with_the_new_way_of_dropping_rows(modules_of):
+    sizes = {"vocab_size": 50, "block_size": 32, "n_layer": 2, "n_head": 4, "n_embd": 48}
+    old, new = modules_of("part_3", "model", "generate"), modules_of("part_4", "gpt.model",
+                                                                     "gpt.generate")
+    torch.manual_seed(0)
+    model = old.model.GPT(old.model.GPTConfig(**sizes)).eval()
+    twin = new.model.GPT(new.model.GPTConfig(**sizes)).eval()
+    twin.load_state_dict(model.state_dict())
+    prompts, stop = [[1, 2], [3], [4, 5, 6], [7]], tuple(range(0, 50, 3))
+    assert new.generate.generate(twin, prompts, 12, stop=stop) \
+        == old.generate.generate(model, prompts, 12, stop=stop)

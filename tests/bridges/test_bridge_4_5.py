@@ -4,7 +4,7 @@ import torch
 
 
 def old_model(modules_of):
-    old = modules_of("part_4", "model").model
+    old = modules_of("part_4", "gpt.model").model
     torch.manual_seed(0)
     sizes = {"vocab_size": 50, "block_size": 24, "n_layer": 3, "n_head": 4, "n_kv_head": 2,
              "n_embd": 32}
@@ -13,7 +13,7 @@ def old_model(modules_of):
 
 def test_experts_off_and_the_old_weights_give_the_old_logits(modules_of):
     old, sizes = old_model(modules_of)
-    new = modules_of("part_5", "model", "hybrid", "moe")
+    new = modules_of("part_5", "gpt.model", "moe.hybrid", moe="moe.layer")
     model = new.hybrid.HybridGPT(new.model.GPTConfig(**sizes), new.moe.MoEConfig(layers="ddd"))
     model.load_state_dict(old.state_dict())
     ids = torch.randint(0, 50, (2, 24))
@@ -25,7 +25,7 @@ def test_experts_off_and_the_old_weights_give_the_old_logits(modules_of):
 
 def test_experts_that_are_copies_of_the_old_mlp_give_the_old_logits(modules_of):
     old, sizes = old_model(modules_of)
-    new = modules_of("part_5", "model", "hybrid", "moe")
+    new = modules_of("part_5", "gpt.model", "moe.hybrid", moe="moe.layer")
     dense = new.model.GPT(new.model.GPTConfig(**sizes))
     dense.load_state_dict(old.state_dict())
     ids = torch.randint(0, 50, (2, 24))

@@ -9,9 +9,9 @@ SIZES = {"vocab_size": 50, "block_size": 24, "n_layer": 3, "n_head": 4, "n_kv_he
 def twins(modules_of):
     """A model of part 6 and one of part 7 with the same weights."""
     torch.manual_seed(0)
-    old = modules_of("part_6", "model").model
+    old = modules_of("part_6", "gpt.model").model
     model = old.GPT(old.GPTConfig(**SIZES)).eval()
-    new = modules_of("part_7", "model").model
+    new = modules_of("part_7", "gpt.model").model
     twin = new.GPT(new.GPTConfig(**SIZES)).eval()
     twin.load_state_dict(model.state_dict())
     return model, twin
@@ -38,7 +38,7 @@ def test_cached_decoding_is_the_old_one(modules_of):
 
 def test_a_reward_model_leaves_the_body_s_logits_as_they_were(modules_of):
     model, twin = twins(modules_of)
-    reward = modules_of("part_7", "reward_model").reward_model.RewardModel(twin, reply_token=5)
+    reward = modules_of("part_7", reward_model="reward.model").reward_model.RewardModel(twin, reply_token=5)
     ids = torch.randint(6, 50, (2, 24))
     ids[:, 10] = 5
     reward(ids, torch.tensor([23, 15]))
@@ -46,13 +46,13 @@ def test_a_reward_model_leaves_the_body_s_logits_as_they_were(modules_of):
 
 
 def test_a_checkpoint_of_part_6_is_read_by_part_7(modules_of, tmp_path):
-    old = modules_of("part_6", "model", "checkpoint", "tokenizer", "chat_format")
+    old = modules_of("part_6", "gpt.model", "run.checkpoint", "text.tokenizer", "sft.chat_format")
     tokenizer = old.chat_format.chat_tokenizer(old.tokenizer.Tokenizer.from_merges([]))
     config = old.model.GPTConfig(**{**SIZES, "vocab_size": tokenizer.vocab_size})
     model = old.model.GPT(config).eval()
     old.checkpoint.save_checkpoint(tmp_path / "sft.pt", weights=model.state_dict(), config=config,
                                    tokenizer=tokenizer, step=3, settings={}, metrics={})
-    new = modules_of("part_7", "checkpoint")
+    new = modules_of("part_7", "run.checkpoint")
     loaded, found, fields = new.checkpoint.load_checkpoint(tmp_path / "sft.pt")
     ids = torch.tensor([tokenizer.encode("Once upon a time")])
     assert torch.equal(loaded(ids)[0], model(ids)[0])

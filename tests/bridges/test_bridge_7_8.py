@@ -9,9 +9,9 @@ SIZES = {"vocab_size": 50, "block_size": 24, "n_layer": 3, "n_head": 4, "n_kv_he
 
 def twins(modules_of):
     torch.manual_seed(0)
-    old = modules_of("part_7", "model").model
+    old = modules_of("part_7", "gpt.model").model
     model = old.GPT(old.GPTConfig(**SIZES)).eval()
-    new = modules_of("part_8", "model", "policy", "rollout")
+    new = modules_of("part_8", "gpt.model", "rl.policy", "rl.rollout")
     twin = new.model.GPT(new.model.GPTConfig(**SIZES)).eval()
     twin.load_state_dict(model.state_dict())
     return model, twin, new
@@ -33,23 +33,16 @@ def test_a_new_policy_has_the_log_probabilities_of_the_tuned_model(modules_of):
     assert (values == 0).all()
 
 
-def test_generation_says_the_same_with_the_new_way_of_dropping_rows(modules_of):
-    model, twin, _ = twins(modules_of)
-    old, new = (modules_of(part, "generate").generate.generate for part in ("part_7", "part_8"))
-    prompts = [[1, 2], [3], [4, 5, 6], [7]]
-    stop = tuple(range(0, 50, 3))
-    assert new(twin, prompts, 12, stop=stop) == old(model, prompts, 12, stop=stop)
-
-
 def test_a_reward_model_of_part_7_is_read_by_part_8(modules_of, tmp_path):
-    old = modules_of("part_7", "model", "reward_model", "reward_checkpoint", "tokenizer")
+    old = modules_of("part_7", "gpt.model", "text.tokenizer", reward_model="reward.model",
+                     reward_checkpoint="reward.checkpoint")
     tokenizer = old.tokenizer.Tokenizer.from_merges([])
     config = old.model.GPTConfig(**{**SIZES, "vocab_size": tokenizer.vocab_size})
     torch.manual_seed(0)
     model = old.reward_model.RewardModel(old.model.GPT(config)).eval()
     old.reward_checkpoint.save_reward(tmp_path / "r.pt", model, tokenizer, mean=0.5, std=2.0,
                                       settings={}, metrics={})
-    new = modules_of("part_8", "reward_checkpoint").reward_checkpoint
+    new = modules_of("part_8", reward_checkpoint="reward.checkpoint").reward_checkpoint
     loaded, found, content = new.load_reward(tmp_path / "r.pt", "x")
     ids, last = torch.tensor([tokenizer.encode("Once upon")]), torch.tensor([8])
     assert torch.equal(loaded(ids, last), model(ids, last))

@@ -62,7 +62,7 @@ BUGS = [
     Bug("the seed is no setting", PIPE, "[stage.flags[chain.preset], chain.seed, chain.common]",
         "[stage.flags[chain.preset], chain.common]", TEST_PIPE),
     Bug("only the script's own code counts", PIPE,
-        '            left += [path.parent / f"{name}.py" for name in names]\n', "", TEST_PIPE),
+        "            left += [part / f\"{name.replace('.', '/')}.py\" for name in names]\n", "", TEST_PIPE),
     Bug("a result of another command counts as its own", PIPE,
         "return bool(noted) and json.dumps(noted) == json.dumps(there)", "return bool(noted)",
         TEST_PIPE),

@@ -55,7 +55,7 @@ def test_the_scripts_that_ask_have_the_flags_they_are_given(script, run_script):
 
 
 def test_the_questions_are_of_content_that_tuning_never_sees(modules_of):
-    skills = modules_of("part_6", "skills").skills
+    skills = modules_of("part_6", "sft.skills").skills
     for question in QUESTIONS:
         assert skills.bucket(skills.SKILLS[question.skill], question.key) == "held out", question
 

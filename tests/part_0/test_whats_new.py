@@ -1,7 +1,7 @@
 """whats_new.py must see every way in which a copy can drift: each is planted in a small tree."""
 
 import pytest
-from whats_new import compare, main
+from whats_new import compare, main, rooms
 
 OLD = '''"""A module."""
 
@@ -128,10 +128,55 @@ def test_a_part_that_is_not_there_is_refused_by_name(capsys):
     assert "part 77" in capsys.readouterr().err
 
 
-def test_brief_leaves_out_the_differences_and_nothing_else(capsys):
-    printed = []
-    for flags in ([], ["--brief"]):
-        main(["2", *flags])
-        printed.append(capsys.readouterr().out.splitlines())
-    listing = [line for line in printed[0] if not line.startswith(" " * 11)]
-    assert printed[1] == listing and len(listing) < len(printed[0])
+def test_brief_shows_every_new_file_and_every_change_on_one_screen(capsys):
+    for part in range(1, 10):
+        listing = compare(part)
+        main([str(part), "--brief"])
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 110 and (len(lines) <= 50 or part in (3, 4)), part
+        for name in listing.new_files:
+            assert any(name in line for line in lines) or name.endswith("__init__.py")
+        for now, _ in listing.changed:
+            assert any(f"changed  {now.file}: {now.name}: " in line for line in lines)
+
+
+def test_in_full_the_differences_are_shown(capsys):
+    main(["3"])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith(" " * 11 + "+") for line in lines)
+    assert any(line.startswith("  same  ") for line in lines)
+
+
+ROOM = {"part_3/a.py": OLD, "part_4/run/a.py": OLD, "part_4/run/__init__.py": '"""A room."""\n'}
+
+
+def test_a_module_that_moves_into_a_room_is_the_file_that_lay_flat(tree):
+    listing = compare(4, tree(ROOM))
+    assert listing.violations == [] and listing.same == ["run/a.py (the file of part 3)"]
+    changed = tree({"part_4/run/a.py": OLD.replace("2 * x", "3 * x")})
+    assert any("double differs from part_3/a.py" in p for p in problems(changed, 4))
+
+
+def test_where_rooms_begin_imports_may_change_and_later_nothing_may(tree):
+    old, new = "from b import c\n\n\n" + OLD, "from run.b import c\n\n\n" + OLD
+    root = tree({**ROOM, "part_3/a.py": old, "part_4/run/a.py": new, "part_5/run/a.py": new})
+    assert problems(root, 4) == problems(root, 5) == []
+    tree({"part_5/run/a.py": new.replace("import c", "import d")})
+    assert any("carries no tag" in p for p in problems(root, 5))
+
+
+def test_a_room_of_a_new_name_has_no_flat_ancestors(tree):
+    root = tree({**ROOM, "part_4/reward/a.py": "X = 1\n", "part_4/reward/__init__.py": ""})
+    assert problems(root, 4) == [] and "reward/a.py" in compare(4, root).new_files
+
+
+def test_rooms_are_named_with_what_they_lack_and_what_is_new_in_them(tree):
+    root = tree({**ROOM, "part_4/run/b.py": "B = 1\n", "part_4/gpt/c.py": "C = 1\n",
+                 "part_5/run/a.py": OLD, "part_5/run/__init__.py": '"""A room."""\n',
+                 "part_5/gpt/c.py": "C = 1\n", "part_5/moe/d.py": "D = 1\n",
+                 "part_6/run/a.py": OLD, "part_6/run/b.py": "B = 1\n", "part_6/run/n.py": "N = 1\n",
+                 "part_6/run/__init__.py": '"""A room."""\n', "part_6/gpt/c.py": "C = 2\n"})
+    assert rooms(5, root) == ["gpt: as in part 4", "new: moe, 1 files",
+                              "run: as in part 4, without b.py"]
+    assert rooms(6, root) == ["gpt: as in part 5, changed c.py",
+                              "run: as in part 5, again with b.py, new in it n.py"]

@@ -40,8 +40,7 @@ def test_nonsense_ends_in_one_clear_line_and_status_2(script, flags, message, ru
 @pytest.mark.scripts
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_milestones_hold_for_three_seeds(seed, modules_of, tmp_path):
-    demos = modules_of("part_1", "demo_overfit", "demo_encoder_decoder", "demo_positions",
-                       "demo_visualize_multi_head")
+    demos = modules_of("part_1", "demo_overfit", "demo_encoder_decoder", "demo_positions", "demo_visualize_multi_head")
     flags = ["--seed", str(seed), "--out", str(tmp_path)]
     memorised = demos.demo_overfit.main(flags)
     assert memorised["loss"] < 0.05 and memorised["right"] == 1.0

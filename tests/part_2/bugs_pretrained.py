@@ -3,8 +3,8 @@
 from planted import Bug
 
 FILES, LOAD = "tests/part_2/test_safetensors_io.py", "tests/part_2/test_load_pretrained.py"
-IO, PLACES = "part_2/safetensors_io.py", "part_2/weight_places.py"
-CONFIG = "part_2/hf_config.py"
+IO, PLACES = "part_2/pretrained/safetensors_io.py", "part_2/pretrained/weight_places.py"
+CONFIG = "part_2/pretrained/config.py"
 
 BUGS = [
     Bug("safetensors: offsets counted from the start of the file", IO,
@@ -42,7 +42,7 @@ BUGS = [
         "if not p.is_copy and name not in seen]", "if False]", LOAD),
     Bug("a head that differs from the tied embedding is passed over", PLACES,
         "copies[name] = tensor", "pass", LOAD),
-    Bug("the first and second norm of a GPT-2 block are swapped", "part_2/load_pretrained.py",
+    Bug("the first and second norm of a GPT-2 block are swapped", "part_2/pretrained/loading.py",
         '"ln_1": "norm_1", "attn.c_attn": "attention.qkv",',
         '"ln_1": "norm_2", "attn.c_attn": "attention.qkv",', LOAD),
     Bug("GPT-2 loaded with the exact GELU", CONFIG,

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hf_config import from_config
-from load_pretrained import continue_greedily, export_pretrained, load_pretrained
+from load_pretrained import continue_greedily
 from model import GPT, GPTConfig
+from pretrained.config import from_config
+from pretrained.loading import export_pretrained, load_pretrained
+from pretrained.safetensors_io import open_safetensors
 from pretrained_folders import CONFIGS, IDS, POSITIONS, make_folder, random_weights, write_file
-from safetensors_io import open_safetensors
 
 DATA = Path(__file__).resolve().parent.parent / "part_3" / "data"
 REFERENCE = torch.tensor(np.load(DATA / "logits.npz")["gpt2"])

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 import torch
-from safetensors_io import (
+from pretrained.safetensors_io import (
     _TYPES,
     open_safetensors,
     read_safetensors_header,

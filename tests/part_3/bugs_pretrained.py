@@ -4,8 +4,9 @@ from planted import Bug
 
 LOAD, WORDS = "tests/part_3/test_load_pretrained.py", "tests/part_3/test_hf_tokenizer.py"
 REFUSED = "tests/part_3/test_pretrained_refusals.py"
-MAIN, CONFIG = "part_3/load_pretrained.py", "part_3/hf_config.py"
-TOKENIZER = "part_3/hf_tokenizer.py"
+SCRIPT = "part_3/load_pretrained.py"
+MAIN, CONFIG = "part_3/pretrained/loading.py", "part_3/pretrained/config.py"
+TOKENIZER = "part_3/pretrained/tokenizer.py"
 
 BUGS = [
     Bug("queries, keys and values stacked in another order", MAIN,
@@ -27,10 +28,10 @@ BUGS = [
         '                     "lm_head.weight": Place(head, is_copy=config.tied)}',
         '    return places | {"model.norm.weight": Place("norm.weight"),\n'
         '                     "lm_head.weight": Place(head, is_copy=True)}', LOAD),
-    Bug("the first answer after the prompt is read without the cache", MAIN,
+    Bug("the first answer after the prompt is read without the cache", SCRIPT,
         "chunk = [int(logits[0, -1].argmax())]", "chunk = chunk + [int(logits[0, -1].argmax())]",
         LOAD),
-    Bug("the end token does not end a text", MAIN,
+    Bug("the end token does not end a text", SCRIPT,
         "and not ends & set(new[-1:])", "", LOAD),
     Bug("an export writes over a model", MAIN, "    if there:\n", "    if False:\n", LOAD),
     Bug("rope_theta is ignored", CONFIG,

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hf_tokenizer import _byte_letters, load_hf_tokenizer
+from pretrained.tokenizer import _byte_letters, load_hf_tokenizer
 
 DATA = Path(__file__).resolve().parent / "data"
 SOUND = json.loads((DATA / "tokenizer.json").read_text(encoding="utf-8"))

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hf_config import from_config, to_config
-from load_pretrained import continue_greedily, end_tokens, export_pretrained, load_pretrained
+from load_pretrained import continue_greedily, end_tokens
 from model import GPT, GPTConfig
+from pretrained.config import from_config, to_config
+from pretrained.loading import export_pretrained, load_pretrained
+from pretrained.safetensors_io import open_safetensors
+from pretrained.weight_places import empty_model
 from pretrained_folders import CONFIGS, IDS, POSITIONS, make_folder, random_weights, write_file
-from safetensors_io import open_safetensors
-from weight_places import empty_model
 
 DATA = Path(__file__).resolve().parent / "data"
 REFERENCE = dict(np.load(DATA / "logits.npz"))

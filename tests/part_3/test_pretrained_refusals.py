@@ -6,10 +6,10 @@ The folders are the small random ones of tests/pretrained_folders.py, each with 
 import numpy as np
 import pytest
 import torch
-from hf_config import to_config
-from load_pretrained import load_pretrained
+from pretrained.config import to_config
+from pretrained.loading import load_pretrained
+from pretrained.safetensors_io import open_safetensors
 from pretrained_folders import CONFIGS, make_folder, random_weights, write_file
-from safetensors_io import open_safetensors
 
 
 @pytest.mark.parametrize("name,change,reason", [

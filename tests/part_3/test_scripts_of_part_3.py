@@ -5,9 +5,9 @@ import re
 
 import pytest
 import torch
-from checkpoint import load_checkpoint
-from presets import PRESETS, Settings
-from tiny_training import make_model, train
+from run.checkpoint import load_checkpoint
+from run.presets import PRESETS, Settings
+from run.tiny_training import make_model, train
 
 SMALL = ("--layers", 1, "--heads", 2, "--width", 16, "--block-size", 16, "--batch-size", 2,
          "--steps", 3, "--amp", "float32", "--device", "cpu")

@@ -4,8 +4,8 @@ from planted import Bug
 
 TRAIN, FILES = "tests/part_4/test_bpe.py", "tests/part_4/test_tokenizer.py"
 FOREIGN = "tests/part_4/test_tokenizer_files.py"
-PLAIN, FAST = "part_4/bpe.py", "part_4/bpe_fast.py"
-TOKENIZER, OTHERS = "part_4/tokenizer.py", "part_4/tokenizer_files.py"
+PLAIN, FAST = "part_4/text/bpe.py", "part_4/text/bpe_fast.py"
+TOKENIZER, OTHERS = "part_4/text/tokenizer.py", "part_4/text/tokenizer_files.py"
 
 BUGS = [
     Bug("ties go to the largest pair", PLAIN,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import regex
-from bpe import (
+from text.bpe import (
     SPLIT,
     encode_plain,
     merge_pair,
@@ -18,7 +18,7 @@ from bpe import (
     token_bytes,
     train_plain,
 )
-from bpe_fast import (
+from text.bpe_fast import (
     ASCII_SPLIT,
     BLOCK,
     count_block,
@@ -177,7 +177,7 @@ def test_counts_in_blocks_are_the_counts_of_the_whole(monkeypatch):
     text = (PROSE + random_unicode(1, 500)) * 4
     want = Counter(split_chunks(text, SPECIAL))
     for block in (1, 3, 50, BLOCK):
-        monkeypatch.setattr("bpe_fast.BLOCK", block)
+        monkeypatch.setattr("text.bpe_fast.BLOCK", block)
         assert count_chunks(text, SPECIAL) == want
     assert count_block(text, SPECIAL) == want
 

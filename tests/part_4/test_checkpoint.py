@@ -3,12 +3,12 @@
 import errno
 import zipfile
 
-import checkpoint as module
 import pytest
 import torch
-from checkpoint import FORMAT, Checkpoints, load_checkpoint, read_checkpoint, save_checkpoint
-from model import GPT, GPTConfig
-from tokenizer import Tokenizer
+from gpt.model import GPT, GPTConfig
+from run import checkpoint as module
+from run.checkpoint import FORMAT, Checkpoints, load_checkpoint, read_checkpoint, save_checkpoint
+from text.tokenizer import Tokenizer
 
 CONFIG = GPTConfig(vocab_size=300, block_size=8, n_layer=1, n_head=2, n_embd=16)
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from data import (
-    IGNORED,
+from text.data import (
     DataPlan,
     TokenRows,
     find_documents,
@@ -13,11 +12,11 @@ from data import (
     pack,
     pad_documents,
     prepare,
-    segments,
     write_split,
 )
-from shards import HEADER_BYTES, open_shard, write_shard
-from tokenizer import Tokenizer
+from text.rows import IGNORED, segments
+from text.shards import HEADER_BYTES, open_shard, write_shard
+from text.tokenizer import Tokenizer
 
 TEXTS = [f"document {i}: " + "some words and so on " * (i % 7 + 1) for i in range(60)]
 
@@ -178,8 +177,8 @@ def test_padded_documents_count_each_token_but_the_first_once():
 
 
 def test_written_documents_stand_between_begin_and_end(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("data.SHARD_TOKENS", 1)
-    monkeypatch.setattr("data.BATCH_TEXTS", 20)
+    monkeypatch.setattr("text.data.SHARD_TOKENS", 1)
+    monkeypatch.setattr("text.data.BATCH_TEXTS", 20)
     made = write_split(iter(TEXTS), tokenizer, tmp_path, "train")
     shards = open_shards(tmp_path, "train", tokenizer)
     assert made["shards"] == len(shards) == 3

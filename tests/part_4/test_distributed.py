@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 import train
-from checkpoint import Checkpoints
-from distributed import Processes
+from run.checkpoint import Checkpoints
+from run.distributed import Processes
 
 sys.path.insert(0, str(Path(__file__).parent))
 from runs import arguments, losses
@@ -82,6 +82,6 @@ def test_one_process_then_two_give_the_curve_of_one(kind, alone, tmp_path, run_s
 def test_rows_that_do_not_divide_among_the_processes_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("train.start_processes",
                         lambda device: (Processes(0, 3), device))
-    monkeypatch.setattr("distributed.dist.barrier", lambda: None)
+    monkeypatch.setattr("run.distributed.dist.barrier", lambda: None)
     with pytest.raises(ValueError, match="--rows 8 must be a multiple of the 3 processes"):
         train.main(arguments(tmp_path))

@@ -4,17 +4,17 @@ import copy
 
 import pytest
 import torch
-from data import IGNORED
-from loop import train_step
-from model import GPT, GPTConfig
-from optim import (
+from gpt.model import GPT, GPTConfig
+from run.loop import train_step
+from run.optim import (
     load_optimizer_state,
     make_optimizer,
     model_state,
     optimizer_state,
     orthogonal,
 )
-from runtime import Runtime
+from run.runtime import Runtime
+from text.rows import IGNORED
 
 CPU = torch.device("cpu")
 FLOAT32 = Runtime(CPU, None, "", "")

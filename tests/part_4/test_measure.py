@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from measure import (
+from gpt.model import GPT, GPTConfig
+from run.measure import (
     answer_scores,
     cloze_accuracy,
     documents_loss,
@@ -12,9 +13,8 @@ from measure import (
     sample_text,
     world_documents,
 )
-from model import GPT, GPTConfig
-from runtime import Runtime
-from tokenizer import Tokenizer
+from run.runtime import Runtime
+from text.tokenizer import Tokenizer
 
 FLOAT32 = Runtime(torch.device("cpu"), None, "", "")
 
@@ -73,7 +73,7 @@ def test_the_likeliest_answer_is_the_models_answer(model, tokenizer, monkeypatch
 
     def scores(model, rows, *rest):
         return [0.0 if ids[-count:] == wanted else -5.0 for ids, count in rows]
-    monkeypatch.setattr("measure.answer_scores", scores)
+    monkeypatch.setattr("run.measure.answer_scores", scores)
     assert cloze_accuracy(model, [Story()] * 3, tokenizer, FLOAT32) == (share, 3)
 
 

@@ -1,10 +1,10 @@
 """What part 4 adds to the model: documents that do not see each other, a loss made in pieces."""
 
-import head_loss as module
 import pytest
 import torch
-from head_loss import head_loss
-from model import GPT, GPTConfig
+from gpt import head_loss as module
+from gpt.head_loss import head_loss
+from gpt.model import GPT, GPTConfig
 
 SMALL = {"vocab_size": 41, "block_size": 24, "n_layer": 2, "n_head": 4, "n_kv_head": 2, "n_embd": 32}
 

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from schedule import Schedule
+from run.schedule import Schedule
 
 SHAPES = ("cosine", "linear", "wsd")
 

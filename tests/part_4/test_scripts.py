@@ -6,11 +6,11 @@ import benchmark_training
 import demo_schedules
 import pytest
 import torch
-from checkpoint import save_checkpoint
-from data import TokenRows
-from model import GPT, GPTConfig
-from tokenizer import Tokenizer
-from world import World
+from gpt.model import GPT, GPTConfig
+from run.checkpoint import save_checkpoint
+from text.data import TokenRows
+from text.tokenizer import Tokenizer
+from world.world import World
 
 pytestmark = pytest.mark.scripts
 

@@ -6,8 +6,8 @@ import zipfile
 from urllib.error import URLError
 
 import pytest
-import sources
-from sources import NamedSet, cut, fetch, read_source, stamp_of
+from text import sources
+from text.sources import NamedSet, cut, fetch, read_source, stamp_of
 
 
 def read(spec, split, tmp_path):
@@ -97,18 +97,20 @@ def test_without_network_the_error_names_the_flag_for_a_local_file(named, tmp_pa
 
 
 def test_the_stamp_of_a_source_changes_with_its_texts_alone(tmp_path, monkeypatch):
-    for name in ("world.py", "world_facts.py", "other.py"):
+    for name in ("world", "text"):
+        (tmp_path / name).mkdir()
+    for name in ("world/world.py", "world/facts.py", "text/other.py"):
         (tmp_path / name).write_text("WORDS = 1")
-    monkeypatch.setattr(sources, "__file__", str(tmp_path / "sources.py"))
+    monkeypatch.setattr(sources, "__file__", str(tmp_path / "text" / "sources.py"))
     texts = tmp_path / "texts"
     texts.mkdir()
     (texts / "a.txt").write_text("one")
     spec = f"world+{texts}+tinyshakespeare"
     first = stamp_of(spec)
-    (tmp_path / "other.py").write_text("WORDS = 2")
+    (tmp_path / "text" / "other.py").write_text("WORDS = 2")
     (texts / "picture.png").write_bytes(b"no text")
     assert stamp_of(spec) == first
-    (tmp_path / "world_facts.py").write_text("WORDS = 2")
+    (tmp_path / "world" / "facts.py").write_text("WORDS = 2")
     second = stamp_of(spec)
     (texts / "a.txt").write_text("two, and more")
     third = stamp_of(spec)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bpe import SPLIT, encode_plain, train_plain
-from bpe_fast import train_bpe
-from tokenizer import Tokenizer
-from tokenizer_files import (
+from text.bpe import SPLIT, encode_plain, train_plain
+from text.bpe_fast import train_bpe
+from text.tokenizer import Tokenizer
+from text.tokenizer_files import (
     DIGITS_SPLIT,
     GPT2_SPLIT,
     LLAMA3_SPLIT,

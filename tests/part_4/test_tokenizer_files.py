@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import regex
-from bpe import encode_plain
-from bpe_fast import train_bpe
-from tokenizer import Tokenizer
-from tokenizer_files import DIGITS_SPLIT, GPT2_SPLIT, QWEN2_SPLIT, byte_characters
+from text.bpe import encode_plain
+from text.bpe_fast import train_bpe
+from text.tokenizer import Tokenizer
+from text.tokenizer_files import DIGITS_SPLIT, GPT2_SPLIT, QWEN2_SPLIT, byte_characters
 
 PROSE = (
     "The fox's den was dark. They'll dig 2026 holes, won't they?\n\n\tIndented  twice;   thrice.\n"

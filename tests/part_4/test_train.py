@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import train
-from checkpoint import Checkpoints, read_checkpoint
+from run.checkpoint import Checkpoints, read_checkpoint
 
 sys.path.insert(0, str(Path(__file__).parent))
 from runs import arguments, log_of, losses

@@ -12,15 +12,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import world
-import world_facts as facts
-import world_words as words
-from world import KEY_LENGTH, SPLITS, World, split_of
-from world_deeds import EVENTS
-from world_engine import Event, Shape
-from world_words import Word
+from world import facts, words, world
+from world.deeds import EVENTS
+from world.engine import Event, Shape
+from world.words import Word
+from world.world import KEY_LENGTH, SPLITS, World, split_of
 
-PART = Path(world.__file__).parent
+PART = Path(__file__).resolve().parents[2] / "part_4"
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +180,7 @@ def test_the_splits_have_the_shares_that_they_promise():
 
 
 def test_the_same_seed_gives_the_same_texts_in_every_process():
-    program = ("import hashlib; from world import World; t = World().texts(200, seed=9);"
+    program = ("import hashlib; from world.world import World; t = World().texts(200, seed=9);"
                "t = repr([(x.text, round(x.logprob, 9)) for x in t]).encode();"
                "print(hashlib.sha256(t).hexdigest())")
     runs = [subprocess.run([sys.executable, "-c", program], cwd=PART, text=True, check=True,

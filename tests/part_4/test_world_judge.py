@@ -5,9 +5,9 @@ import re
 from itertools import pairwise
 
 import pytest
-import world_words as words
-from world import World
-from world_judge import consistent, judge
+from world import words
+from world.judge import consistent, judge
+from world.world import World
 
 NAME = re.compile(r"\b(" + "|".join(words.NAMES) + r")\b")
 THING = re.compile(r"\b(" + "|".join(words.THINGS) + r")\b")

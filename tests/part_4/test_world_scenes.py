@@ -3,8 +3,8 @@
 import re
 
 import pytest
-import world_words as words
-from world import World
+from world import words
+from world.world import World
 
 NAME = r"\b(" + "|".join(words.NAMES) + r")\b"
 WHO = NAME + r"(?: the \w+)?"

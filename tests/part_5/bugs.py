@@ -2,8 +2,8 @@
 
 from planted import Bug
 
-ROUTER, EXPERTS, MOE = "part_5/router.py", "part_5/experts.py", "part_5/moe.py"
-HYBRID, PARALLEL = "part_5/hybrid.py", "part_5/expert_parallel.py"
+ROUTER, EXPERTS, MOE = "part_5/moe/router.py", "part_5/moe/experts.py", "part_5/moe/layer.py"
+HYBRID, PARALLEL = "part_5/moe/hybrid.py", "part_5/moe/expert_parallel.py"
 T_ROUTER, T_EXPERTS = "tests/part_5/test_router.py", "tests/part_5/test_experts.py"
 T_HYBRID, T_PARALLEL = "tests/part_5/test_hybrid.py", "tests/part_5/test_expert_parallel.py"
 

@@ -15,9 +15,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "part_5"))
 
 import torch
-from expert_parallel import ExpertParallelMoE, launch
-from moe import MoE, MoEConfig
-from runtime import run_main
+from moe.expert_parallel import ExpertParallelMoE, launch
+from moe.layer import MoE, MoEConfig
+from run.runtime import run_main
 
 C, F, N, E = 16, 24, 64, 8
 CASES = {

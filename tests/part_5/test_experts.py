@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from experts import RUN, sort_by_expert
-from moe import MoE, MoEConfig
-from router import DROPPED, drop_overflow
+from moe.experts import RUN, sort_by_expert
+from moe.layer import MoE, MoEConfig
+from moe.router import DROPPED, drop_overflow
 
 C, H, E = 16, 24, 5
 FAST = ("sorted", "grouped")
@@ -229,7 +229,7 @@ def test_a_token_that_is_dropped_everywhere_adds_nothing_to_the_residual_stream(
 
 
 def test_the_layers_loss_is_the_weighted_sum_and_only_there_in_training():
-    from router import balance_loss, z_loss
+    from moe.router import balance_loss, z_loss
     layer = make_layer(balance_weight=0.02, z_weight=0.003)
     layer(torch.randn(50, 16))
     routing = layer.routing

@@ -3,14 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from experts import Experts
-from hybrid import Blend, HybridGPT, expert_width, layer_kinds, upcycle
-from model import GPT, GPTConfig
-from moe import MoE, MoEConfig
-from moe_checkpoint import load_moe, save_moe
-from optim import make_optimizer
-from router import max_load
-from tokenizer import Tokenizer
+from gpt.model import GPT, GPTConfig
+from moe.checkpoint import load_moe, save_moe
+from moe.experts import Experts
+from moe.hybrid import Blend, HybridGPT, expert_width, layer_kinds, upcycle
+from moe.layer import MoE, MoEConfig
+from moe.router import max_load
+from run.optim import make_optimizer
+from text.tokenizer import Tokenizer
 
 CONFIG = GPTConfig(vocab_size=40, block_size=16, n_layer=4, n_head=2, n_embd=32, n_hidden=48)
 

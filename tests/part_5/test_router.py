@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from moe import MoE, MoEConfig
-from router import (
+from moe.layer import MoE, MoEConfig
+from moe.router import (
     DROPPED,
     Router,
     balance_loss,

@@ -13,14 +13,14 @@ import demo_moe
 import pytest
 import torch
 from compare_moe import Job, build, is_done, jobs_of, name_of, open_comparison, summary
-from hybrid import HybridGPT
-from learning import learn
-from model import GPTConfig
-from moe import MoEConfig
-from moe_checkpoint import load_moe, save_moe
-from runtime import Runtime
-from schedule import Schedule
-from tokenizer import Tokenizer
+from gpt.model import GPTConfig
+from moe.checkpoint import load_moe, save_moe
+from moe.hybrid import HybridGPT
+from moe.layer import MoEConfig
+from moe.learning import learn
+from run.runtime import Runtime
+from run.schedule import Schedule
+from text.tokenizer import Tokenizer
 
 SMALL = ("--steps", 2, "--world-megabytes", 0.1, "--amp", "float32", "--device", "cpu")
 

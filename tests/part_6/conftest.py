@@ -6,10 +6,10 @@ import pytest
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory):
     import torch
-    from checkpoint import save_checkpoint
-    from model import GPT, GPTConfig
-    from tokenizer import Tokenizer
-    from world import World
+    from gpt.model import GPT, GPTConfig
+    from run.checkpoint import save_checkpoint
+    from text.tokenizer import Tokenizer
+    from world.world import World
 
     tokenizer = Tokenizer.train([text.text for text in World().texts(60)], 400)
     config = GPTConfig(vocab_size=tokenizer.vocab_size, block_size=128, n_layer=2, n_head=2,
@@ -24,8 +24,8 @@ def tiny_base(tmp_path_factory):
 @pytest.fixture
 def loaded(tiny_base):
     """(a grown model, its chat tokenizer)"""
-    from chat_format import chat_tokenizer, grow_vocabulary
-    from checkpoint import load_checkpoint
+    from run.checkpoint import load_checkpoint
+    from sft.chat_format import chat_tokenizer, grow_vocabulary
 
     model, tokenizer, _ = load_checkpoint(tiny_base)
     tokenizer = chat_tokenizer(tokenizer)
@@ -35,6 +35,6 @@ def loaded(tiny_base):
 @pytest.fixture
 def runtime():
     import torch
-    from runtime import Runtime
+    from run.runtime import Runtime
 
     return Runtime(torch.device("cpu"), None, "", "")

@@ -2,7 +2,7 @@
 
 import pytest
 from chat import Chat
-from chat_format import Message, encode_prompt, read_conversations
+from sft.chat_format import Message, encode_prompt, read_conversations
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import json
 
 import pytest
 import torch
-from chat_format import (
+from run.checkpoint import load_checkpoint
+from sft.chat_format import (
     Message,
     alpaca_messages,
     alpaca_text,
@@ -20,9 +21,8 @@ from chat_format import (
     write_alpaca,
     write_conversations,
 )
-from checkpoint import load_checkpoint
-from skills import items
-from tokenizer import Tokenizer
+from sft.skills import items
+from text.tokenizer import Tokenizer
 
 BYTES = chat_tokenizer(Tokenizer.from_merges([]))  # 0..255 bytes, then pad begin end, then roles
 PAD, BEGIN, END, SYSTEM, USER, ASSISTANT = range(256, 262)

@@ -4,13 +4,13 @@ import copy
 
 import pytest
 import torch
-from chat_format import Message, messages_of
-from evaluate import Reply, answer_items, reply_to, score_items, token_f1, wilson
-from loop import train_step
-from lora import LoRALinear, add_lora, merge_lora, trained_parameters
-from optim import make_optimizer
-from sft_data import encode_example, pad_batch
-from skills import items
+from run.loop import train_step
+from run.optim import make_optimizer
+from sft.chat_format import Message, messages_of
+from sft.data import encode_example, pad_batch
+from sft.evaluation import Reply, answer_items, reply_to, score_items, token_f1, wilson
+from sft.lora import LoRALinear, add_lora, merge_lora, trained_parameters
+from sft.skills import items
 
 
 def test_wilsons_interval_by_hand():
@@ -56,7 +56,7 @@ def test_a_prompt_that_fills_the_context_is_counted_as_not_answered(loaded, runt
 
 
 def test_a_base_model_is_asked_in_plain_text(tiny_base, runtime):
-    from checkpoint import load_checkpoint
+    from run.checkpoint import load_checkpoint
     model, tokenizer, _ = load_checkpoint(tiny_base)
     asked = [i for i in items(30, "train") if len(i.prompt) < 60 and not i.history][:3]
     assert all("\n" not in r.text for r in answer_items(model, tokenizer, asked, runtime))

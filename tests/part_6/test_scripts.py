@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from checkpoint import load_checkpoint, save_checkpoint
+from run.checkpoint import load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.scripts
 SMALL = ("--examples", 80, "--steps", 6, "--rows", 4, "--eval-every", 3, "--amp", "float32",

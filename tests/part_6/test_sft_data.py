@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from chat_format import Message, chat_tokenizer
-from curriculum import ORDERS, ordered
-from data import IGNORED, pad_rows, segments
-from loop import train_step
-from sft_data import (
+from run.loop import train_step
+from sft.chat_format import Message, chat_tokenizer
+from sft.curriculum import ORDERS, ordered
+from sft.data import (
     Example,
     ExampleRows,
     encode_all,
@@ -20,7 +19,8 @@ from sft_data import (
     to_tensors,
     world_examples,
 )
-from tokenizer import Tokenizer
+from text.rows import IGNORED, pad_rows, segments
+from text.tokenizer import Tokenizer
 
 BYTES = chat_tokenizer(Tokenizer.from_merges([]))
 PAD, BEGIN, END, SYSTEM, USER, ASSISTANT = range(256, 262)

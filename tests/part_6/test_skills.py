@@ -5,9 +5,9 @@ import zlib
 from dataclasses import replace
 
 import pytest
-from skill_form import ANSWER_MARK, HELD_OUT_WORDINGS, MANNERS, SKILLS, final_answer, normalise
-from skills import SPLITS, TEST_SPLITS, bucket, check, hash_of, is_held_out, items, sample
-from skills_numbers import worked_difference, worked_sum
+from sft.skill_form import ANSWER_MARK, HELD_OUT_WORDINGS, MANNERS, SKILLS, final_answer, normalise
+from sft.skills import SPLITS, TEST_SPLITS, bucket, check, hash_of, is_held_out, items, sample
+from sft.skills_numbers import worked_difference, worked_sum
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,11 @@
 
 from planted import Bug
 
-LOSSES, MODEL, DATA = "part_7/losses.py", "part_7/reward_model.py", "part_7/reward_data.py"
-PAIRS, FAULTS, JUDGE = "part_7/preferences.py", "part_7/faults.py", "part_7/judge.py"
-SOURCES, TRAIN, SCORES = "part_7/reward_sources.py", "part_7/train_reward.py", "part_7/scores.py"
-SIBLINGS, TEST_SIBLINGS = "part_7/siblings.py", "tests/part_7/test_siblings.py"
-SANITY, REPORT = "part_7/sanity_checks.py", "part_7/reward_report.py"
+LOSSES, MODEL, DATA = "part_7/reward/losses.py", "part_7/reward/model.py", "part_7/reward/data.py"
+PAIRS, FAULTS, JUDGE = "part_7/reward/preferences.py", "part_7/reward/faults.py", "part_7/reward/judge.py"
+SOURCES, TRAIN, SCORES = "part_7/reward/sources.py", "part_7/train_reward.py", "part_7/reward/scores.py"
+SIBLINGS, TEST_SIBLINGS = "part_7/reward/siblings.py", "tests/part_7/test_siblings.py"
+SANITY, REPORT = "part_7/reward/sanity_checks.py", "part_7/reward/report.py"
 TEST_LOSSES, TEST_MODEL = "tests/part_7/test_losses.py", "tests/part_7/test_reward_model.py"
 TEST_DATA, TEST_PAIRS = "tests/part_7/test_reward_data.py", "tests/part_7/test_preferences.py"
 TEST_TRAIN, TEST_SCORES = "tests/part_7/test_training.py", "tests/part_7/test_scores.py"
@@ -94,7 +94,7 @@ BUGS = [
     Bug("replies come back in the order of length", MODEL,
         "scores[part] = found.float().cpu()",
         "scores[first:first + size] = found.float().cpu()", TEST_MODEL),
-    Bug("the kind of body is not saved", "part_7/reward_checkpoint.py",
+    Bug("the kind of body is not saved", "part_7/reward/checkpoint.py",
         "GPT(GPTConfig(**content[\"config\"])), content[\"bidirectional\"],",
         "GPT(GPTConfig(**content[\"config\"])), False,", TEST_MODEL),
     Bug("truncation cuts the reply", MODEL, "ids = encode_prompt(kept, tokenizer) + answer",

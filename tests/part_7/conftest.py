@@ -6,11 +6,11 @@ import pytest
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory):
     import torch
-    from chat_format import chat_tokenizer
-    from checkpoint import save_checkpoint
-    from model import GPT, GPTConfig
-    from tokenizer import Tokenizer
-    from world import World
+    from gpt.model import GPT, GPTConfig
+    from run.checkpoint import save_checkpoint
+    from sft.chat_format import chat_tokenizer
+    from text.tokenizer import Tokenizer
+    from world.world import World
 
     tokenizer = chat_tokenizer(Tokenizer.train([text.text for text in World().texts(60)], 400))
     config = GPTConfig(vocab_size=tokenizer.vocab_size, block_size=256, n_layer=2, n_head=2,
@@ -25,7 +25,7 @@ def tiny_base(tmp_path_factory):
 @pytest.fixture
 def loaded(tiny_base):
     """(the model, its chat tokenizer)"""
-    from checkpoint import load_checkpoint
+    from run.checkpoint import load_checkpoint
 
     return load_checkpoint(tiny_base)[:2]
 
@@ -33,6 +33,6 @@ def loaded(tiny_base):
 @pytest.fixture
 def runtime():
     import torch
-    from runtime import Runtime
+    from run.runtime import Runtime
 
     return Runtime(torch.device("cpu"), None, "", "")

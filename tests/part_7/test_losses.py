@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from losses import bradley_terry, centring, fit_strengths, margin_ranking, win_rate
+from reward.losses import bradley_terry, centring, fit_strengths, margin_ranking, win_rate
 
 
 def pair(a, b):

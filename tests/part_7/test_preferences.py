@@ -6,10 +6,9 @@ import json
 import random
 
 import pytest
-from chat_format import Message
-from faults import HELD_OUT, TRAINED, Reply, degraded, spoil
-from judge import IDLE, IDLE_HELD_OUT, RUDE, RUDE_HELD_OUT, judge_reply, quality, sentences
-from preferences import (
+from reward.faults import HELD_OUT, TRAINED, Reply, degraded, spoil
+from reward.judge import IDLE, IDLE_HELD_OUT, RUDE, RUDE_HELD_OUT, judge_reply, quality, sentences
+from reward.preferences import (
     LEAST_GAP,
     asked_items,
     candidates,
@@ -18,7 +17,8 @@ from preferences import (
     world_pairs,
     write_pairs,
 )
-from skills import check, items
+from sft.chat_format import Message
+from sft.skills import check, items
 
 
 @pytest.fixture(scope="module")

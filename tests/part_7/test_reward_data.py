@@ -3,10 +3,10 @@
 import itertools
 
 import torch
-from chat_format import Message
-from faults import Reply
-from preferences import Pair
-from reward_data import PairIds, batches_of, encode_pairs, pair_batch
+from reward.data import PairIds, batches_of, encode_pairs, pair_batch
+from reward.faults import Reply
+from reward.preferences import Pair
+from sft.chat_format import Message
 
 ASK = (Message("user", "What is 3 + 4?"),)
 
@@ -79,7 +79,7 @@ def test_too_few_pairs_for_a_batch_make_one():
 
 
 def test_a_batch_scores_pairs_as_if_each_stood_alone(loaded):
-    from reward_model import RewardModel
+    from reward.model import RewardModel
     body, tokenizer = loaded
     model = RewardModel(body).eval()
     pairs = [Pair(ASK, Reply("7"), Reply("8")), Pair(ASK, Reply("It is 7."), Reply("8"))]

@@ -3,12 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from chat_format import ROLE_TOKENS, Message, chat_tokenizer, encode_prompt, grow_vocabulary
-from checkpoint import load_checkpoint
-from data import pad_rows
-from faults import Reply
-from reward_checkpoint import load_reward, save_reward
-from reward_model import RewardModel, encode_reply, score_rows
+from reward.checkpoint import load_reward, save_reward
+from reward.faults import Reply
+from reward.model import RewardModel, encode_reply, score_rows
+from run.checkpoint import load_checkpoint
+from sft.chat_format import ROLE_TOKENS, Message, chat_tokenizer, encode_prompt, grow_vocabulary
+from text.rows import pad_rows
 
 ASK = (Message("user", "What is 3 + 4?"),)
 

@@ -5,16 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import reward_report
 import torch
-from chat_format import ROLE_TOKENS
-from faults import Reply, degraded
-from judge import quality
-from preferences import asked_items, make_pair, world_pairs
-from reward_model import RewardModel
-from reward_report import measure, own_choice, right_against, within_prompts
-from reward_sources import RewardData
-from sanity_checks import (
+from reward import report as reward_report
+from reward.faults import Reply, degraded
+from reward.judge import quality
+from reward.model import RewardModel
+from reward.preferences import asked_items, make_pair, world_pairs
+from reward.report import measure, own_choice, right_against, within_prompts
+from reward.sanity_checks import (
     BAD,
     Scorer,
     bad_rates,
@@ -24,6 +22,8 @@ from sanity_checks import (
     padding_error,
     step_rates,
 )
+from reward.sources import RewardData
+from sft.chat_format import ROLE_TOKENS
 
 TOKENIZER = SimpleNamespace(encode=list)  # a letter a token
 

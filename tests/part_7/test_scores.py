@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scores import accuracy, calibration, pearson, ranks, spearman
+from reward.scores import accuracy, calibration, pearson, ranks, spearman
 
 
 def test_a_tie_counts_half():

@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from reward_checkpoint import load_reward
+from reward.checkpoint import load_reward
 
 pytestmark = pytest.mark.scripts
 SMALL = ("--items", 24, "--held-out-items", 12, "--rows", 16, "--amp", "float32")
@@ -94,7 +94,7 @@ def test_files_of_ones_own_are_learnt_and_measured(run_script, tiny_base, tmp_pa
 
 
 def test_pairs_are_shown_and_written(run_script, tmp_path):
-    done = run_script("part_7/preferences.py", "--show", 4, "--write", tmp_path / "p.jsonl.gz")
+    done = run_script("part_7/show_pairs.py", "--show", 4, "--write", tmp_path / "p.jsonl.gz")
     assert "preferred" in done.stdout
     lines = gzip.decompress((tmp_path / "p.jsonl.gz").read_bytes()).decode().splitlines()
     assert len(lines) == 4 and set(json.loads(lines[0])) == {"chosen", "rejected"}
@@ -133,25 +133,10 @@ def test_mistakes_end_in_one_line(run_script, tiny_base, tmp_path, script, flags
 # ---------------------------------------------------------------- what the flags change
 
 
-def test_as_many_items_are_asked_and_mistakes_shown_as_the_flags_say(run_script, tiny_base,
-                                                                     tmp_path):
-    common = ("part_7/evaluate.py", "--checkpoint", tiny_base, "--amp", "float32")
-    done = run_script(*common, "--items", 5, "--show", 2, "--out", tmp_path)
-    assert "5 questions a split" in done.stdout
-    assert done.stdout.count("\nwrong   ") == 3 * 2, "two of each split: it has learnt nothing"
-    done = run_script(*common, "--items", 5, "--splits", "new_wordings", "--out", tmp_path)
-    assert list(json.loads((tmp_path / "evaluate.json").read_text())) == ["new_wordings"]
-    chats = [{"instruction": f"What is {n} + 1?", "input": "", "output": str(n + 1)}
-             for n in range(3)]
-    (tmp_path / "chats.json").write_text(json.dumps(chats))
-    done = run_script(*common, "--data", tmp_path / "chats.json", "--show", 1)
-    assert done.stdout.count("\nasked   ") == 1 and "conversations" in done.stdout
-
-
 def test_pairs_are_of_the_asked_split_and_as_many(run_script, tmp_path):
-    from preferences import asked_items
+    from reward.preferences import asked_items
 
-    run_script("part_7/preferences.py", "--show", 3, "--split", "validation", "--write",
+    run_script("part_7/show_pairs.py", "--show", 3, "--split", "validation", "--write",
                tmp_path / "p.jsonl")
     pairs = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
     prompts = {item.prompt for item in asked_items(3, "validation", 0)}
@@ -179,8 +164,8 @@ def test_a_system_line_is_part_of_what_is_scored(run_script, trained):
 
 
 def test_labels_are_flipped_or_shuffled_as_asked(run_script, tiny_base, watch, tmp_path, capsys):
-    import reward_sources
     import train_reward
+    from reward import sources as reward_sources
 
     def flipped(*flags):
         train_reward.main([*map(str, SMALL), "--sft", str(tiny_base), "--out", str(tmp_path),

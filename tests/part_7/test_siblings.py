@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from model import GPT, GPTConfig
-from siblings import share_prompts
+from gpt.model import GPT, GPTConfig
+from reward.siblings import share_prompts
 
 CONFIG = GPTConfig(vocab_size=50, block_size=24, n_layer=2, n_head=4, n_kv_head=2, n_embd=32)
 PROMPTS = [[1, 2, 3], [1, 2, 3], [1, 2, 3], [9, 8], [9, 8], [7]]

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from chat_format import ROLE_TOKENS, Message
-from faults import Reply
-from preferences import Pair, asked_items
-from reward_data import encode_pairs
-from reward_model import RewardModel, score_rows
-from reward_sources import draw_replies, file_data, shuffled_labels, world_data
+from reward.data import encode_pairs
+from reward.faults import Reply
+from reward.model import RewardModel, score_rows
+from reward.preferences import Pair, asked_items
+from reward.sources import draw_replies, file_data, shuffled_labels, world_data
+from sft.chat_format import ROLE_TOKENS, Message
 from train_reward import loss_of, optimizer_of, parse_args, settled, train
 
 ASK = (Message("user", "What is 3 + 4?"),)
@@ -47,7 +47,7 @@ def test_shuffled_labels_turn_half_of_the_pairs_round():
 
 
 def test_drawn_replies_belong_to_their_items(loaded, runtime, monkeypatch):
-    import reward_sources
+    from reward import sources as reward_sources
 
     def echo(model, tokenizer, conversations, runtime, *, temperature, seed):
         return [Reply(messages[-1].content) for messages in conversations]

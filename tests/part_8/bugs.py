@@ -2,14 +2,14 @@
 
 from planted import Bug
 
-PPO, LOOP, POLICY = "part_8/ppo.py", "part_8/ppo_loop.py", "part_8/policy.py"
-ROLLOUT, DPO, SCORING = "part_8/rollout.py", "part_8/dpo.py", "part_8/scoring.py"
+PPO, LOOP, POLICY = "part_8/rl/ppo.py", "part_8/rl/ppo_loop.py", "part_8/rl/policy.py"
+ROLLOUT, DPO, SCORING = "part_8/rl/rollout.py", "part_8/rl/dpo.py", "part_8/rl/scoring.py"
 TRAIN_PPO, TRAIN_DPO, REPORT = ("part_8/train_ppo.py", "part_8/train_dpo.py",
-                                "part_8/quality_report.py")
+                                "part_8/rl/quality_report.py")
 TEST_PPO, TEST_LOOP = "tests/part_8/test_ppo.py", "tests/part_8/test_ppo_loop.py"
 TEST_POLICY, TEST_ROLLOUT = "tests/part_8/test_policy.py", "tests/part_8/test_rollout.py"
 TEST_DPO, TEST_SCORING = "tests/part_8/test_dpo.py", "tests/part_8/test_scoring.py"
-SHARPNESS, TEST_SHARPNESS = "part_8/sharpness.py", "tests/part_8/test_sharpness.py"
+SHARPNESS, TEST_SHARPNESS = "part_8/rl/sharpness.py", "tests/part_8/test_sharpness.py"
 SIGNAL, TEST_SIGNAL = "part_8/measure_signal.py", "tests/part_8/test_signal.py"
 
 BUGS = [
@@ -130,7 +130,7 @@ BUGS = [
         "    cache.keys = [x.repeat(copies, 1, 1, 1) for x in cache.keys]", TEST_ROLLOUT),
     Bug("dropout while drawing", ROLLOUT, "    was_training = model.training\n    model.eval()\n",
         "    was_training = model.training\n", TEST_ROLLOUT),
-    Bug("a cache that keeps the wrong rows", "part_8/kv_cache.py",
+    Bug("a cache that keeps the wrong rows", "part_8/gpt/kv_cache.py",
         "slots[moved, :, used] = slots[rows[moved], :, used]",
         "slots[moved, :, used] = slots[rows.flip(0)[moved], :, used]", TEST_ROLLOUT),
     Bug("dropout in the update", LOOP, ".to(runtime.device).eval()  # eval",
@@ -196,7 +196,7 @@ BUGS = [
         '("validation", kept_aside)', '("new_items", kept_aside)', TEST_SCORING),
     Bug("no prompt is of content that was kept aside", TRAIN_PPO, "kept_aside = round(unseen * n)",
         "kept_aside = 0", TEST_SCORING),
-    Bug("the gains are left out of the optimizer", "part_8/policy.py",
+    Bug("the gains are left out of the optimizer", "part_8/rl/policy.py",
         'return [{"params": matrices, "scale": 1.0}, {"params": gains, "scale": gain_rate}]',
         'return [{"params": matrices, "scale": 1.0}, {"params": gains[:2], "scale": gain_rate}]',
         "tests/part_8/test_policy.py"),

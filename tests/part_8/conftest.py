@@ -6,11 +6,11 @@ import pytest
 @pytest.fixture(scope="session")
 def tiny_sft(tmp_path_factory):
     import torch
-    from chat_format import chat_tokenizer
-    from checkpoint import save_checkpoint
-    from model import GPT, GPTConfig
-    from tokenizer import Tokenizer
-    from world import World
+    from gpt.model import GPT, GPTConfig
+    from run.checkpoint import save_checkpoint
+    from sft.chat_format import chat_tokenizer
+    from text.tokenizer import Tokenizer
+    from world.world import World
 
     tokenizer = chat_tokenizer(Tokenizer.train([text.text for text in World().texts(60)], 400))
     config = GPTConfig(vocab_size=tokenizer.vocab_size, block_size=256, n_layer=2, n_head=2,
@@ -25,9 +25,9 @@ def tiny_sft(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_reward(tiny_sft):
     import torch
-    from checkpoint import load_checkpoint
-    from reward_checkpoint import save_reward
-    from reward_model import RewardModel
+    from reward.checkpoint import save_reward
+    from reward.model import RewardModel
+    from run.checkpoint import load_checkpoint
 
     model, tokenizer, _ = load_checkpoint(tiny_sft)
     torch.manual_seed(1)
@@ -39,7 +39,7 @@ def tiny_reward(tiny_sft):
 @pytest.fixture
 def loaded(tiny_sft):
     """(a model, its chat tokenizer)"""
-    from checkpoint import load_checkpoint
+    from run.checkpoint import load_checkpoint
 
     model, tokenizer, _ = load_checkpoint(tiny_sft)
     return model, tokenizer
@@ -48,7 +48,7 @@ def loaded(tiny_sft):
 @pytest.fixture
 def runtime():
     import torch
-    from runtime import Runtime
+    from run.runtime import Runtime
 
     return Runtime(torch.device("cpu"), None, "", "")
 
@@ -57,7 +57,7 @@ def runtime():
 def tiny():
     """A GPT of 12 tokens with random weights, its head large enough that the logits differ."""
     import torch
-    from model import GPT, GPTConfig
+    from gpt.model import GPT, GPTConfig
 
     torch.manual_seed(0)
     model = GPT(GPTConfig(vocab_size=12, block_size=24, n_layer=2, n_head=2, n_kv_head=1,

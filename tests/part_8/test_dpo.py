@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from dpo import dpo_loss, implicit_reward
-from faults import Reply
-from policy import frozen_copy, response_logp
-from preferences import Pair
+from reward.faults import Reply
+from reward.preferences import Pair
+from rl.dpo import dpo_loss, implicit_reward
+from rl.policy import frozen_copy, response_logp
 from train_dpo import (
     DPOSettings,
     PairTokens,
@@ -75,7 +75,7 @@ def test_pairs_of_different_counts_are_refused():
 # ---- pairs as tokens
 
 def pair_of(chosen, rejected):
-    from chat_format import Message
+    from sft.chat_format import Message
     return Pair((Message("user", "What is 3 + 4?"),), chosen, rejected)
 
 

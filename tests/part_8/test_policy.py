@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from policy import Policy, Rows, frozen_copy, response_logp, spread, two_rates
-from rollout import as_rollout
+from rl.policy import Policy, Rows, frozen_copy, response_logp, spread, two_rates
+from rl.rollout import as_rollout
 
 END, PAD = 10, 11
 PROMPTS = [[1, 2, 3], [4], [5, 6]]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from ppo import (
+from rl.ppo import (
     AdaptiveKL,
     FixedKL,
     LengthControl,

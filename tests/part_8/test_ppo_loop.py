@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from policy import response_logp
-from ppo_loop import PPO, minibatches, pieces
-from ppo_settings import PPOSettings
-from runtime import Runtime
-from toy_task import BEGIN, END, PAD, SETTINGS, make_ppo, prompts, qualities, take_steps
-from toy_task import quality as toy_quality
+from rl.policy import response_logp
+from rl.ppo_loop import PPO, minibatches, pieces
+from rl.ppo_settings import PPOSettings
+from rl.toy_task import BEGIN, END, PAD, SETTINGS, make_ppo, prompts, qualities, take_steps
+from rl.toy_task import quality as toy_quality
+from run.runtime import Runtime
 
 CPU = Runtime(torch.device("cpu"), None, "", "")
 SMALL = PPOSettings(steps=4, prompts=4, copies=2, max_new=6, epochs=2, minibatch=4, micro_rows=2,

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from generate import filled, generate
-from policy import response_logp
-from rollout import as_rollout, draw, roll_out
+from gpt.generate import filled, generate
+from rl.policy import response_logp
+from rl.rollout import as_rollout, draw, roll_out
 
 END, PAD = 10, 11
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9], [2, 2]]

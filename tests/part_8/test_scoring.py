@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from chat_format import encode_prompt, messages_of
-from judge import quality
-from policy import frozen_copy
-from preferences import asked_items
-from quality_report import (
+from reward.checkpoint import load_reward, save_reward
+from reward.judge import quality
+from reward.preferences import asked_items
+from rl.policy import frozen_copy
+from rl.quality_report import (
     LONGEST,
     best_quality,
     compare,
@@ -16,9 +16,9 @@ from quality_report import (
     rollout_kl,
     sampled_quality,
 )
-from reward_checkpoint import load_reward, save_reward
-from rollout import as_rollout, roll_out
-from scoring import load_source, true_qualities
+from rl.rollout import as_rollout, roll_out
+from rl.scoring import load_source, true_qualities
+from sft.chat_format import encode_prompt, messages_of
 from train_ppo import prompts_of_step, world_prompts, worth_asking
 
 WITH = "python part_7/train_reward.py"

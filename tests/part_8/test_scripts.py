@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from checkpoint import load_checkpoint
+from run.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.scripts
 SMALL = ("--steps", 4, "--pool", 10, "--kept", 0.5, "--prompts", 4, "--copies", 2,
@@ -136,31 +136,6 @@ def test_drawn_cooler_the_tuned_model_is_surer_and_0_leaves_it_out(run_script, m
 
 
 # ---------------------------------------------------------------- what the flags change
-
-
-def test_as_many_items_are_asked_and_mistakes_shown_as_the_flags_say(run_script, tiny_sft,
-                                                                     tmp_path):
-    common = ("part_8/evaluate.py", "--checkpoint", tiny_sft, "--amp", "float32")
-    done = run_script(*common, "--items", 5, "--show", 2, "--out", tmp_path)
-    assert "5 questions a split" in done.stdout
-    assert done.stdout.count("\nwrong   ") == 3 * 2, "two of each split: it has learnt nothing"
-    done = run_script(*common, "--items", 5, "--splits", "new_wordings", "--out", tmp_path)
-    assert list(json.loads((tmp_path / "evaluate.json").read_text())) == ["new_wordings"]
-    chats = [{"instruction": f"What is {n} + 1?", "input": "", "output": str(n + 1)}
-             for n in range(3)]
-    (tmp_path / "chats.json").write_text(json.dumps(chats))
-    done = run_script(*common, "--data", tmp_path / "chats.json", "--show", 1)
-    assert done.stdout.count("\nasked   ") == 1 and "conversations" in done.stdout
-
-
-def test_pairs_are_of_the_asked_split_and_as_many(run_script, tmp_path):
-    from preferences import asked_items
-
-    run_script("part_8/preferences.py", "--show", 3, "--split", "validation", "--write",
-               tmp_path / "p.jsonl")
-    pairs = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
-    prompts = {item.prompt for item in asked_items(3, "validation", 0)}
-    assert len(pairs) == 3 and {pair["chosen"][-2]["content"] for pair in pairs} <= prompts
 
 
 def test_every_safeguard_is_taken_away_with_every_seed(monkeypatch, tmp_path):

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from policy import Policy
-from sharpness import Sharpness
-from toy_task import SETTINGS, make_ppo, qualities
+from rl.policy import Policy
+from rl.sharpness import Sharpness
+from rl.toy_task import SETTINGS, make_ppo, qualities
 
 IDS = torch.tensor([[1, 2, 3, 4]])
 

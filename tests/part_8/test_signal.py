@@ -3,9 +3,9 @@
 import pytest
 import torch
 from measure_signal import KINDS, kind_of, knowledge, signal_share
-from policy import Policy
-from preferences import asked_items
-from runtime import choose_runtime
+from reward.preferences import asked_items
+from rl.policy import Policy
+from run.runtime import choose_runtime
 
 
 def test_the_signal_share_is_what_gradients_have_in_common():
@@ -43,7 +43,7 @@ def test_right_replies_are_set_against_wrong_ones_to_the_same_prompt(loaded, mon
     replies = [text for item in asked for text in (item.answer, "no idea")]
 
     def by_hand(model, prompts, longest, *, end, pad, copies, **rest):
-        from rollout import as_rollout
+        from rl.rollout import as_rollout
         rows = [[*tokenizer.encode(f" {text}"), end] for text in replies]
         return as_rollout([p for p in prompts for _ in range(copies)], rows,
                           [[0.0] * len(row) for row in rows], end, pad, copies=copies)

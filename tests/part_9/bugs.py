@@ -2,9 +2,9 @@
 
 from planted import Bug
 
-GRPO, LOOP = "part_9/grpo.py", "part_9/grpo_loop.py"
-TASKS, REWARDS, TOOLS = "part_9/tasks.py", "part_9/rewards.py", "part_9/tools.py"
-USE, REASONING, JUDGE = "part_9/tool_use.py", "part_9/reasoning.py", "part_9/evaluate_reasoning.py"
+GRPO, LOOP = "part_9/reasoning/grpo.py", "part_9/reasoning/grpo_loop.py"
+TASKS, REWARDS, TOOLS = "part_9/reasoning/tasks.py", "part_9/reasoning/rewards.py", "part_9/reasoning/tools.py"
+USE, REASONING, JUDGE = "part_9/reasoning/tool_use.py", "part_9/reasoning/sampling.py", "part_9/reasoning/evaluation.py"
 T_GRPO, T_LOOP = "tests/part_9/test_grpo.py", "tests/part_9/test_grpo_loop.py"
 T_TASKS, T_REWARDS = "tests/part_9/test_tasks.py", "tests/part_9/test_rewards.py"
 T_TOOLS, T_USE = "tests/part_9/test_tools.py", "tests/part_9/test_tool_use.py"
@@ -74,7 +74,7 @@ BUGS = [
         "in (True, False):", T_TASKS),
     Bug("new wordings are old ones", TASKS, "wording = trained + rng.randrange(HELD_OUT_WORDINGS)",
         "wording = rng.randrange(trained)", T_TASKS),
-    Bug("the search forgets to take back", "part_9/task_families.py", "        signs.pop()\n", "", T_TASKS),
+    Bug("the search forgets to take back", "part_9/reasoning/task_families.py", "        signs.pop()\n", "", T_TASKS),
     Bug("thousands' commas spoil answers", TASKS, ".strip().replace(\",\", \"\")", ".strip()",
         T_TASKS),
     Bug("unended replies are paid", REWARDS, "        if not ended:\n            return 0.0\n", "",
@@ -87,7 +87,7 @@ BUGS = [
         "problems[i % len(problems)], reply", T_REWARDS),
     Bug("a false comparison is a true step", REWARDS, """(result == target) == (said == "Yes")""",
         "True", T_REWARDS),
-    Bug("a search never says that it is there", "part_9/task_families.py",
+    Bug("a search never says that it is there", "part_9/reasoning/task_families.py",
         "'Yes' if total == target else 'No'", "'No'", T_TASKS),
     Bug("words before the steps are in form", REWARDS, "FORM.fullmatch(reply)",
         "FORM.search(reply)", T_REWARDS),
@@ -122,11 +122,11 @@ BUGS = [
     Bug("false steps support an answer", JUDGE, "not steps_hold(reply) or ", "", T_JUDGE),
     Bug("steps need not hang together", JUDGE, " or not hang_together(problem, steps)", "",
         T_JUDGE),
-    Bug("earlier examples are read and not learnt from", "part_9/grpo_loop.py",
+    Bug("earlier examples are read and not learnt from", "part_9/reasoning/grpo_loop.py",
         "        self.scaler.scale(self.settings.keep_weight * loss).backward()\n", "",
         "tests/part_9/test_grpo_loop.py"),
     Bug("GRPO's sharpness is never applied", LOOP, "        self.sharpness.apply()\n", "", T_LOOP),
-    Bug("earlier examples count in full, whatever their weight", "part_9/grpo_loop.py",
+    Bug("earlier examples count in full, whatever their weight", "part_9/reasoning/grpo_loop.py",
         "self.scaler.scale(self.settings.keep_weight * loss)", "self.scaler.scale(loss)",
         "tests/part_9/test_grpo_loop.py"),
     Bug("the changed step changes nothing", JUDGE, "{steps[0].result + shift}.\"",

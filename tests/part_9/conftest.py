@@ -7,9 +7,9 @@ import pytest
 def tiny_sft(tmp_path_factory):
     """A chat model's checkpoint that knows nothing."""
     import torch
-    from checkpoint import save_checkpoint
-    from model import GPT, GPTConfig
-    from tiny_chat import tiny_tokenizer
+    from gpt.model import GPT, GPTConfig
+    from reasoning.tiny_chat import tiny_tokenizer
+    from run.checkpoint import save_checkpoint
 
     tokenizer = tiny_tokenizer()
     torch.manual_seed(0)
@@ -24,7 +24,7 @@ def tiny_sft(tmp_path_factory):
 @pytest.fixture
 def loaded(tiny_sft):
     """(model, tokenizer) of that checkpoint."""
-    from checkpoint import load_checkpoint
+    from run.checkpoint import load_checkpoint
 
     model, tokenizer, _ = load_checkpoint(tiny_sft)
     return model, tokenizer
@@ -33,6 +33,6 @@ def loaded(tiny_sft):
 @pytest.fixture
 def runtime():
     import torch
-    from runtime import Runtime
+    from run.runtime import Runtime
 
     return Runtime(torch.device("cpu"), None, "", "")

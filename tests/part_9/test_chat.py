@@ -3,8 +3,8 @@
 import chat
 import pytest
 from chat import MOST_CALLS, Chat
-from tiny_chat import tiny_tokenizer
-from tool_use import tool_tokenizer
+from reasoning.tiny_chat import tiny_tokenizer
+from reasoning.tool_use import tool_tokenizer
 
 TOKENIZER = tool_tokenizer(tiny_tokenizer())
 

@@ -2,10 +2,9 @@
 
 import random
 
-import evaluate_reasoning as er
 import pytest
-from evaluate import Reply
-from evaluate_reasoning import (
+from reasoning import evaluation as er
+from reasoning.evaluation import (
     answer_problems,
     by_family,
     faithfulness,
@@ -14,8 +13,9 @@ from evaluate_reasoning import (
     is_supported,
     judge_replies,
 )
-from rewards import is_right, steps_of
-from tasks import TEST_SPLITS, Problem, problems
+from reasoning.rewards import is_right, steps_of
+from reasoning.tasks import TEST_SPLITS, Problem, problems
+from sft.evaluation import Reply
 
 SUM = Problem("chain", "What is 12 + 9 - 4?", "17", ("12 + 9 = 21", "21 - 4 = 17"), (12, 9, 4))
 GAME = Problem("countdown", "Make 11 from 10, 4, 3.", "10 + 4 - 3", (), (10, 4, 3), target=11)

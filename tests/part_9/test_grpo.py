@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from grpo import (
+from reasoning.grpo import (
     NORMALISERS,
     aggregate,
     group_advantages,

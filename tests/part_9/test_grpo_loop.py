@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from grpo_loop import GRPO
-from grpo_settings import GRPOSettings
-from policy import response_logp
-from toy_largest import (
+from reasoning.grpo_loop import GRPO
+from reasoning.grpo_settings import GRPOSettings
+from reasoning.toy_largest import (
     END,
     PAD,
     SETTINGS,
@@ -19,6 +18,7 @@ from toy_largest import (
     tuned_model,
     worked,
 )
+from rl.policy import response_logp
 
 TRAINED, HELD_OUT = all_prompts()
 SMALL = replace(SETTINGS, steps=4, prompts=6, group=4, micro_rows=5)

@@ -3,8 +3,8 @@
 from itertools import combinations
 
 import pytest
-from reasoning import Samples as S
-from reasoning import (
+from reasoning.sampling import Samples as S
+from reasoning.sampling import (
     best_of,
     draw_samples,
     majority,
@@ -13,7 +13,7 @@ from reasoning import (
     right_counts,
     voted_right,
 )
-from tasks import Problem, problems
+from reasoning.tasks import Problem, problems
 
 P = Problem("chain", "What is 1 + 1?", "2", (), (1, 1))
 

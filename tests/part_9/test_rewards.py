@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from policy import Rows
-from rewards import Checker, Step, has_form, is_right, number_in, steps_hold, steps_of
-from rollout import Rollout
-from tasks import Problem
-from tiny_chat import tiny_tokenizer
+from reasoning.rewards import Checker, Step, has_form, is_right, number_in, steps_hold, steps_of
+from reasoning.tasks import Problem
+from reasoning.tiny_chat import tiny_tokenizer
+from rl.policy import Rows
+from rl.rollout import Rollout
 
 SUM = Problem("chain", "What is 12 + 9 - 4?", "17", (), (12, 9, 4))
 GAME = Problem("countdown", "Make 11 from 10, 4, 3.", "10 + 4 - 3", (), (10, 4, 3), target=11)

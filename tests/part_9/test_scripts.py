@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from checkpoint import load_checkpoint, save_checkpoint
+from run.checkpoint import load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.scripts
 FAST = ("--device", "cpu", "--amp", "float32")
@@ -61,8 +61,8 @@ def test_a_run_with_the_checker_leaves_a_model_results_and_curves(chain, run_scr
 
 
 def test_what_was_learnt_is_safe_when_measuring_fails(chain, tmp_path, monkeypatch):
-    import grpo_report
     import train_grpo
+    from reasoning import grpo_report
 
     def fail(*_, **__):
         raise OSError("no more memory")
@@ -73,8 +73,8 @@ def test_what_was_learnt_is_safe_when_measuring_fails(chain, tmp_path, monkeypat
 
 
 def test_a_run_with_a_reward_model_reports_true_quality(tiny_sft, run_script, tmp_path):
-    from reward_checkpoint import save_reward
-    from reward_model import RewardModel
+    from reward.checkpoint import save_reward
+    from reward.model import RewardModel
 
     model, tokenizer, _ = load_checkpoint(tiny_sft)
     torch.manual_seed(0)
@@ -162,31 +162,6 @@ def test_the_system_line_opens_the_conversation(run_script, tiny_sft, tmp_path):
     assert [m["role"] for m in kept] == ["system", "user", "assistant"]
 
 
-def test_as_many_items_are_asked_and_mistakes_shown_as_the_flags_say(run_script, tiny_sft,
-                                                                     tmp_path):
-    common = ("part_9/evaluate.py", "--checkpoint", tiny_sft, "--amp", "float32")
-    done = run_script(*common, "--items", 5, "--show", 2, "--out", tmp_path)
-    assert "5 questions a split" in done.stdout
-    assert done.stdout.count("\nwrong   ") == 3 * 2, "two of each split: it has learnt nothing"
-    done = run_script(*common, "--items", 5, "--splits", "new_wordings", "--out", tmp_path)
-    assert list(json.loads((tmp_path / "evaluate.json").read_text())) == ["new_wordings"]
-    chats = [{"instruction": f"What is {n} + 1?", "input": "", "output": str(n + 1)}
-             for n in range(3)]
-    (tmp_path / "chats.json").write_text(json.dumps(chats))
-    done = run_script(*common, "--data", tmp_path / "chats.json", "--show", 1)
-    assert done.stdout.count("\nasked   ") == 1 and "conversations" in done.stdout
-
-
-def test_pairs_are_of_the_asked_split_and_as_many(run_script, tmp_path):
-    from preferences import asked_items
-
-    run_script("part_9/preferences.py", "--show", 3, "--split", "validation", "--write",
-               tmp_path / "p.jsonl")
-    pairs = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
-    prompts = {item.prompt for item in asked_items(3, "validation", 0)}
-    assert len(pairs) == 3 and {pair["chosen"][-2]["content"] for pair in pairs} <= prompts
-
-
 def test_at_a_peak_of_nothing_nothing_is_learnt(chain, tiny_sft, run_script, tmp_path):
     few = (*FAST, "--peak", 1e-12, "--examples", 16, "--steps", 1, "--rows", 2, "--out", tmp_path)
     run_script("part_9/cold_start.py", *few, "--sft", tiny_sft)
@@ -201,7 +176,7 @@ def test_at_a_peak_of_nothing_nothing_is_learnt(chain, tiny_sft, run_script, tmp
 
 def test_problems_are_of_the_asked_families_and_form_earns_its_weight(chain, tmp_path):
     import train_grpo
-    from tasks import problems
+    from reasoning.tasks import problems
 
     run = train_grpo.Run(train_grpo.parse_args(
         [*map(str, STEP), "--model", str(chain / "cold.pt"), "--families", "chain", "--form-weight",
@@ -212,10 +187,10 @@ def test_problems_are_of_the_asked_families_and_form_earns_its_weight(chain, tmp
 
 
 def test_problems_of_the_asked_split_are_shown(run_script):
-    from task_families import FAMILIES
-    from tasks import problems
+    from reasoning.task_families import FAMILIES
+    from reasoning.tasks import problems
 
-    done = run_script("part_9/tasks.py", "--split", "longer", "--show", 3)
+    done = run_script("part_9/show_problems.py", "--split", "longer", "--show", 3)
     for problem in problems(3 * len(FAMILIES), "longer", 0):
         assert problem.question in done.stdout and problem.gold in done.stdout
 

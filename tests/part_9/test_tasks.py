@@ -5,20 +5,20 @@ import random
 import re
 
 import pytest
-from rewards import has_form, is_right, steps_of
-from skill_form import final_answer
-from task_families import FAMILIES, solutions, walk
-from tasks import (
+from reasoning.rewards import has_form, is_right, steps_of
+from reasoning.task_families import FAMILIES, solutions, walk
+from reasoning.tasks import (
     SPLITS,
     TEST_SPLITS,
     Problem,
     direct,
     is_held_out,
-    main,
     problems,
     read_gsm8k,
     write_gsm8k,
 )
+from sft.skill_form import final_answer
+from show_problems import main
 
 
 @pytest.fixture(scope="module")

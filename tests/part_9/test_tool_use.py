@@ -3,12 +3,11 @@
 import random
 
 import pytest
-import tool_use
-from chat_format import encode_prompt
 from cold_start import cold_examples
-from tasks import is_held_out
-from tiny_chat import tiny_tokenizer
-from tool_use import (
+from reasoning import tool_use
+from reasoning.tasks import is_held_out
+from reasoning.tiny_chat import tiny_tokenizer
+from reasoning.tool_use import (
     Call,
     draw_look,
     draw_sum,
@@ -18,7 +17,8 @@ from tool_use import (
     spoken,
     tool_tokenizer,
 )
-from tools import CALC, DONE, LOOK, RUN, look_up
+from reasoning.tools import CALC, DONE, LOOK, RUN, look_up
+from sft.chat_format import encode_prompt
 from train_tools import tool_examples
 
 TOKENIZER = tool_tokenizer(tiny_tokenizer())
@@ -128,7 +128,7 @@ def test_rows_with_less_room_do_not_cut_the_others(monkeypatch, loaded, runtime)
 
 
 def test_a_real_model_with_random_weights_comes_to_an_end(loaded, runtime):
-    from chat_format import grow_vocabulary
+    from sft.chat_format import grow_vocabulary
     model = grow_vocabulary(loaded[0], TOKENIZER.vocab_size)
     prompts = [encode_prompt(CALL.messages, TOKENIZER)] * 2
     for reply in reply_with_tools(model, TOKENIZER, prompts, runtime, longest=12):

@@ -5,8 +5,8 @@ import time
 from fractions import Fraction
 
 import pytest
-import world_facts as f
-from tools import CALC, LOOK, TABLES, Refused, calculate, look_up, run_tool, written
+from reasoning.tools import CALC, LOOK, TABLES, Refused, calculate, look_up, run_tool, written
+from world import facts as f
 
 
 def random_expression(rng, depth):

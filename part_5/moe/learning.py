@@ -1,0 +1,88 @@
+"""Train a dense model or one with experts on rows of tokens, and look at what the routers do.
+
+Used   train_moe.py, compare_moe.py, demo_moe.py, demo_collapse.py: the same steps for all of them
+Shapes R rows a step, T context, L layers with experts, E experts
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from run.loop import Report, train_step
+from run.optim import make_optimizer
+from run.runtime import Runtime
+from run.schedule import Schedule
+from text.data import DataPlan, TokenRows, open_shards, prepare
+from text.rows import segments
+from text.tokenizer import Tokenizer
+
+from moe.hybrid import HybridGPT
+
+EMBEDDING_STD = 0.08  # spread of the embeddings at the start, as in part 4's training
+BALANCE_WEIGHT = 0.03  # of eq. 5.4 with scale 2: 0.01 leaves the fullest expert above 1.5 x the mean
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Prepared data: rows to learn from, rows to be judged by, and how many bytes a token is."""
+
+    tokenizer: Tokenizer
+    train: TokenRows
+    held_out: TokenRows
+    bytes_per_label: float  # of the held-out text; a label is a token that is predicted
+
+    def bits_per_byte(self, loss: float) -> float:
+        """Nats per token -> bits per byte, which do not depend on the tokenizer."""
+        return loss / math.log(2) / self.bytes_per_label
+
+
+def read_texts(plan: DataPlan, folder: Path, context: int, seed: int = 0) -> Texts:
+    """Make the tokens of a plan (or find them in `folder`), and open them."""
+    tokenizer, made = prepare(plan, folder / "data", folder / "cache")
+    train, held_out = (TokenRows(open_shards(folder / "data", split, tokenizer), context,
+                                 begin=tokenizer.begin, seed=seed)
+                       for split in ("train", "validation"))
+    split = made["validation"]
+    return Texts(tokenizer, train, held_out,
+                 split["text_bytes"] / (split["tokens"] - split["documents"]))
+
+
+def learn(model, rows: TokenRows, runtime: Runtime, schedule: Schedule, *, steps: int,
+          rows_a_step: int, weight_decay: float = 0.1) -> Iterator[tuple[int, Report]]:
+    """Train; after each step yield (its number, its report), so that the caller can look in.
+
+    As in part 4, attention stays inside a document (`rows.begin` is the token that opens one).
+    """
+    optimizer = make_optimizer(model, weight_decay=weight_decay, betas=(0.9, 0.95))
+    scaler = runtime.grad_scaler()
+    model.train()
+    for step in range(steps):
+        # 1. the batch is a function of the step, the rate of the share that is done
+        ids, targets = rows.batch(step, rows_a_step)
+        # 2. forward, backward, clip, update; the loss of a HybridGPT holds the routers' losses
+        report = train_step(model, optimizer, ids.to(runtime.device), targets.to(runtime.device),
+                            runtime=runtime, scaler=scaler, rate=schedule.rate((step + 1) / steps),
+                            begin=rows.begin)
+        # 3. balance without a loss: the biases follow the load of this step
+        if isinstance(model, HybridGPT):
+            model.update_biases()
+        yield step, report
+
+
+@torch.no_grad()
+def held_out_loads(model: HybridGPT, rows: TokenRows, runtime: Runtime, *, batches: int = 8,
+                   size: int = 16) -> torch.Tensor:
+    """(L, E): choices of each expert over the first held-out rows, in every layer with experts."""
+    was_training = model.training
+    model.eval()
+    total = 0
+    for first in range(0, min(batches * size, rows.epoch_rows - size + 1), size):
+        tokens = torch.stack([torch.from_numpy(rows.packed_row(first + i)) for i in range(size)])
+        ids = tokens[:, :-1].to(runtime.device)
+        with runtime.autocast():
+            model(ids, segments=segments(ids, rows.begin), last_only=True)
+        total = total + model.loads().cpu()
+    model.train(was_training)
+    return total

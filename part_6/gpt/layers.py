@@ -1,0 +1,256 @@
+"""What a block is made of: RMSNorm, RoPE, SwiGLU, and attention with grouped heads, window, sinks.
+
+Math   RMSNorm   y = weight * x / sqrt(mean(x^2) + eps)                                (eq. 3.1)
+       RoPE      pair i of a head at position t is turned by t * theta^(-2i/D)         (eq. 3.2)
+       SwiGLU    W_down (silu(W_gate x) * W_up x)                                      (eq. 3.4)
+       attention softmax(q_t . k_s / sqrt(D)) over the visible s                       (eq. 3.5)
+       s is visible from t  if  0 <= t - s  and  (t - s < W  or  s < S)                (eq. 3.6)
+       the distance to a sink is  min(t, S + W - 1) - s: sinks stay near               (eq. 3.8)
+Used   gpt/model.py. Part 3 explains each of them; here they are together, without the alternatives.
+Shapes B batch, T queries, N keys, C = n_embd, H query heads, K key/value heads, G = H/K,
+       D head width, F = n_hidden
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gpt.kv_cache import KVCache, pick_sinks, without_sinks
+
+
+class RMSNorm(nn.Module):
+    """(..., C) -> (..., C). Each vector by itself; only its length changes, then each channel."""
+
+    def __init__(self, n_embd: int, eps: float = 1e-5):
+        super().__init__()
+        self.eps = eps  # keeps a vector of zeros from dividing by 0
+        self.weight = nn.Parameter(torch.ones(n_embd))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+
+
+# CHANGED in part 4: without the scalings for longer contexts
+def rope_frequencies(head_dim: int, theta: float = 10000.0) -> torch.Tensor:
+    """(D/2,) float64: radians per position for each pair, from 1 down to about 1/theta."""
+    if head_dim < 2 or head_dim % 2:
+        raise ValueError(f"head_dim={head_dim} must be even: RoPE turns channels in pairs")
+    return theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)  # eq. 3.2
+
+
+class RotaryTable:
+    """Cosines and sines by position, computed once: in float64, kept in float32.
+
+    Not a module, on purpose: `model.to(torch.bfloat16)` would round the angles' cosines as well,
+    and positions beyond a few hundred would blur.
+    """
+
+    def __init__(self, frequency: torch.Tensor, length: int):
+        self.frequency = frequency
+        self.length = length
+        self.tables: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def compute(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        angle = positions.cpu().double()[..., None] * self.frequency  # (..., D/2), eq. 3.2
+        return (angle.cos().float().to(positions.device),
+                angle.sin().float().to(positions.device))
+
+    def at(self, positions: torch.Tensor, highest: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Positions (B, T) -> cos, sin (B, T, 1, D/2), one for all heads.
+
+        `highest` bounds the positions: those of a stream run on beyond the table.
+        """
+        device = positions.device
+        if highest >= self.length:
+            cos, sin = self.compute(positions)
+        else:
+            if device not in self.tables:
+                self.tables[device] = self.compute(torch.arange(self.length, device=device))
+            cos, sin = (table[positions] for table in self.tables[device])
+        return cos[:, :, None], sin[:, :, None]
+
+
+def apply_rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """(B, T, H, D) turned by the angles of its positions; halves layout, lengths are kept.
+
+    D = 2 at position 1 (w_0 = 1): (1, 0) -> (cos 1, sin 1) = (0.540, 0.841)
+    """
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+
+
+def hidden_width(n_embd: int, multiple: int = 32) -> int:
+    """8/3 of n_embd, rounded up to a multiple that processors like: 128 -> 352, 512 -> 1376."""
+    return -(-8 * n_embd // (3 * multiple)) * multiple
+
+
+class SwiGLU(nn.Module):
+    """(B, T, C) -> (B, T, C). `gate_up` holds W_gate in its first F rows, W_up in the others."""
+
+    def __init__(self, n_embd: int, n_hidden: int, *, bias: bool = False):
+        super().__init__()
+        self.gate_up = nn.Linear(n_embd, 2 * n_hidden, bias=bias)  # one product, not two
+        self.project = nn.Linear(n_hidden, n_embd, bias=bias)      # W_down
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)  # (B, T, F) each
+        return self.project(F.silu(gate) * up)       # eq. 3.4
+
+
+def visibility(query: torch.Tensor, key: torch.Tensor, window: int | None = None,
+               sink: int = 0) -> torch.Tensor:
+    """Positions (B, T) and (B, N) -> (B, T, N): may token t look at token s? The one definition.
+
+    Positions below 0 are pads: no token sees them, and each sees itself alone (a softmax over
+    nothing would be NaN).   positions 0 … 4, window 2, sink 1: row 4 is [1, 0, 0, 1, 1]
+    """
+    t, s = query[:, :, None], key[:, None, :]
+    is_visible = (s <= t) & ((s >= 0) | (s == t))
+    if window is not None:
+        is_visible &= (t - s < window) | ((s >= 0) & (s < sink))  # eq. 3.6
+    return is_visible
+
+
+@dataclass
+class Plan:
+    """What all layers of one forward pass share; made once, by `make_plan`."""
+
+    rotation: tuple | None = None       # cos, sin of the tokens' positions; None: no RoPE
+    sink_rotation: tuple | None = None  # those of the capped positions of eq. 3.8, where they act
+    is_visible: torch.Tensor | None = None  # (B or 1, 1, T, N); None: all keys are visible …
+    is_causal: bool = False                 # … or, with this, those that are not later
+    sinks: torch.Tensor | None = None   # columns (B or 1, S) to put in front of uncached keys
+    cache: KVCache | None = None
+
+
+# CHANGED in part 4: segments
+def make_plan(ids_shape: tuple, device, *, window: int | None, sink: int,
+              table: RotaryTable | None, cache: KVCache | None, start=None,
+              segments=None) -> Plan:
+    """Positions, rotations and visibility for T tokens that follow what the cache holds.
+
+    `segments` (B, T) numbers the documents of a row: attention stays inside each.
+    """
+    if segments is not None and (cache is not None or sink):
+        raise ValueError("segments are for training on packed rows: without a cache, and without "
+                         f"sinks (sink={sink})")
+    T, first = ids_shape[1], cache.seen if cache else 0
+    columns = torch.arange(first, first + T, device=device)[None]
+    position = columns if start is None else columns - start[:, None]  # (B or 1, T)
+    plan = Plan(cache=cache)
+    if table is not None:
+        plan.rotation = table.at(position.clamp(min=0), first + T - 1)
+        near = sink + (window or 0) - 1  # the farthest query that has its sinks in place
+        if sink and first + T - 1 > near:
+            plan.sink_rotation = table.at(position.clamp(0, near), near)
+    is_plain = segments is None and start is None and not (cache and cache.sink)
+    if is_plain and first == 0 and T <= (window or T):
+        plan.is_causal = T > 1
+        return plan
+    if cache is not None:
+        if T == 1 and start is None and all_visible(cache):
+            return plan
+        key = cache.key_positions(T)
+    elif sink and T > window:
+        begin = columns[:, :1] if start is None else start[:, None]
+        plan.sinks = begin + torch.arange(sink, device=device)
+        ahead = torch.arange(sink, device=device).expand(position.size(0), -1)
+        key = torch.cat([ahead, without_sinks(position, sink)], dim=1)
+    else:
+        key = position
+    plan.is_visible = visibility(position, key, window, sink)[:, None]
+    if segments is not None:
+        plan.is_visible = plan.is_visible & (segments[:, :, None] == segments[:, None, :])[:, None]
+    return plan
+
+
+def all_visible(cache: KVCache) -> bool:
+    """Does the next single token see every entry of this cache? (The usual case: no mask.)"""
+    if cache.window is None:
+        return True
+    if cache.seen + 1 <= cache.window:  # the sinks have copies in the ring, which must be hidden
+        return cache.sink == 0
+    return cache.rolling and cache.seen + 1 - cache.window >= cache.sink
+
+
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: Plan,
+           q_sink: torch.Tensor | None = None, *, scale: float | None = None,
+           dropout: float = 0.0) -> torch.Tensor:
+    """(B, H, T, D), (B, K, N, D), (B, K, N, E) -> (B, H, T, E): eq. 3.5 for groups of heads.
+
+    PyTorch's fused kernel, but for two cases: where sinks are seen from a capped position, and
+    bfloat16 on a CPU, where plain matrix products are faster (1.5 to 5 times, lesson 3.4).
+    """
+    if q_sink is None and k.size(-1) == v.size(-1) and not (
+            q.device.type == "cpu" and q.dtype == torch.bfloat16):
+        return F.scaled_dot_product_attention(
+            q, k, v, attn_mask=plan.is_visible, dropout_p=dropout, is_causal=plan.is_causal,
+            scale=scale, enable_gqa=q.size(1) != k.size(1))
+    B, H, T, D = q.shape
+    K, N = k.shape[1:3]
+    scale = 1 / math.sqrt(D) if scale is None else scale
+    grouped = (B, K, H // K * T, D)  # the G heads that share a key head, one below the other
+    scores = (q * scale).reshape(grouped) @ k.transpose(-2, -1)
+    if q_sink is not None:
+        S = plan.cache.sink if plan.cache else plan.sinks.size(1)
+        near = (q_sink * scale).reshape(grouped) @ k[:, :, :S].transpose(-2, -1)
+        scores = torch.cat([near, scores[..., S:]], dim=-1)  # eq. 3.8
+    scores = scores.view(B, K, H // K, T, N)
+    is_visible = plan.is_visible
+    if plan.is_causal:
+        is_visible = torch.ones(T, N, dtype=torch.bool, device=q.device).tril()[None, None]
+    if is_visible is not None:
+        hidden = torch.zeros(is_visible.shape, dtype=scores.dtype, device=q.device)
+        scores = scores + hidden.masked_fill_(~is_visible, -math.inf)[:, None]
+    weights = F.dropout(scores.softmax(-1), dropout, dropout > 0)
+    return (weights.view(B, K, H // K * T, N) @ v).view(B, H, T, v.size(-1))
+
+
+# CHANGED in part 4: no biases but those of queries, keys and values
+class GroupedQueryAttention(nn.Module):
+    """(B, T, C) -> (B, T, C). K = H is plain multi-head attention (MHA), K = 1 is MQA.
+
+    `qkv` is one matrix, [out, in], with H*D rows of queries, then K*D of keys, K*D of values.
+    """
+
+    def __init__(self, config, layer: int):
+        super().__init__()
+        self.layer = layer
+        self.H, self.K, self.D = config.n_head, config.n_kv_head, config.head_dim
+        self.dropout = config.dropout
+        self.qkv = nn.Linear(config.n_embd, (self.H + 2 * self.K) * self.D,
+                             bias=config.qkv_bias)
+        self.project = nn.Linear(self.H * self.D, config.n_embd, bias=False)
+        self.q_norm = RMSNorm(self.D, config.norm_eps) if config.qk_norm else None
+        self.k_norm = RMSNorm(self.D, config.norm_eps) if config.qk_norm else None
+
+    def forward(self, x: torch.Tensor, plan: Plan) -> torch.Tensor:
+        B, T, _ = x.shape
+        H, K, D = self.H, self.K, self.D
+        qkv = self.qkv(x).view(B, T, H + 2 * K, D)
+        qk, v = qkv.split([H + K, K], dim=2)
+        if self.q_norm is not None:
+            qk = torch.cat([self.q_norm(qk[:, :, :H]), self.k_norm(qk[:, :, H:])], dim=2)
+        plain, q_sink = qk, None
+        if plan.rotation is not None:
+            qk = apply_rope(qk, *plan.rotation)
+        if plan.sink_rotation is not None:
+            q_sink = apply_rope(plain[:, :, :H], *plan.sink_rotation).transpose(1, 2)
+        q, k = (part.transpose(1, 2) for part in qk.split([H, K], dim=2))  # (B, H or K, T, D)
+        k, v = gather_keys(plan, self.layer, k, v.transpose(1, 2))
+        out = attend(q, k, v, plan, q_sink, dropout=self.dropout if self.training else 0.0)
+        return self.project(out.transpose(1, 2).reshape(B, T, H * D))
+
+
+def gather_keys(plan: Plan, layer: int, k: torch.Tensor, v: torch.Tensor):
+    """What the queries may see: from the cache, or the sinks in front of the chunk, or the chunk"""
+    if plan.cache is not None:
+        return plan.cache.update(layer, k, v)
+    if plan.sinks is not None:
+        return (torch.cat([pick_sinks(k, plan.sinks), k], dim=2),
+                torch.cat([pick_sinks(v, plan.sinks), v], dim=2))
+    return k, v

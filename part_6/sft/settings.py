@@ -1,0 +1,89 @@
+"""All settings of instruction tuning in one place, and the named groups of them (presets).
+
+Used   train_sft.py.   What a checkpoint holds of them is compared when a run is resumed.
+"""
+
+from argparse import BooleanOptionalAction
+from dataclasses import asdict, dataclass, field, fields
+
+from run.schedule import Schedule
+
+from sft.curriculum import ORDERS
+
+
+def setting(default, note: str):
+    """A field with its default and what it means, for --help."""
+    return field(default=default, metadata={"note": note})
+
+
+@dataclass(frozen=True)
+class SFTSettings:
+    """One run. Every field is also a flag of train_sft.py: `eval_every` is --eval-every."""
+
+    examples: int = setting(24000, "conversations of the world to learn from")
+    replay: float = setting(0.3, "texts as in pretraining, as a share of the conversations")
+    steps: int = setting(900, "optimizer steps")
+    rows: int = setting(8, "rows in one step (rows are as long as the context)")
+    micro_rows: int = setting(8, "rows in one forward pass")
+    packed: bool = setting(True, "several conversations in a row, attention kept apart")
+    order: str = setting("mixed", f"order of the examples: {', '.join(ORDERS)}")
+    peak: float = setting(1e-3, "highest learning rate of AdamW")
+    muon: float = setting(0.006, "highest rate of Muon, for the blocks' matrices; 0: AdamW for all")
+    low: float = setting(0.05, "lowest rate, as a share of the highest")
+    warmup: float = setting(0.05, "share of the run that climbs")
+    weight_decay: float = setting(0.0, "pull of matrices towards zero")
+    clip: float = setting(1.0, "largest norm of the gradient")
+    lora: int = setting(0, "rank of LoRA's detours; 0: all weights are trained")
+    eval_every: int = setting(100, "steps between looks at held-out conversations")
+
+    def __post_init__(self):
+        for name in ("examples", "steps", "rows", "micro_rows", "eval_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at "
+                                 "least 1")
+        for name in ("weight_decay", "muon", "lora", "replay"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must not be "
+                                 "below 0")
+        if not self.clip > 0:
+            raise ValueError(f"--clip {self.clip}: must be above 0")
+        if self.order not in ORDERS:
+            raise ValueError(f"--order {self.order}: choose from {', '.join(ORDERS)}")
+        self.learning_rate()  # refuses what does not fit
+
+    def learning_rate(self) -> Schedule:
+        return Schedule("cosine", self.peak, self.low * self.peak, self.warmup)
+
+
+PRESETS = {
+    "tiny": SFTSettings(),
+    "gpu": SFTSettings(examples=200_000, steps=3000, rows=64, micro_rows=64, peak=5e-4,
+                       muon=0.005, eval_every=250),
+}
+
+
+# CHANGED in part 6: the settings of tuning
+def add_flags(parser) -> None:
+    """One flag for each setting. No flag given means: as the preset has it."""
+    for one in fields(SFTSettings):
+        flag = "--" + one.name.replace("_", "-")
+        text = f"{one.metadata['note']} (tiny: {one.default})"
+        if one.type is bool:
+            parser.add_argument(flag, action=BooleanOptionalAction, default=None, help=text)
+        else:
+            parser.add_argument(flag, type=one.type, default=None, help=text)
+
+
+# CHANGED in part 6: the settings of tuning
+def chosen(preset: str, args) -> SFTSettings:
+    """The preset, with every flag that was given put in its place."""
+    given = {one.name: getattr(args, one.name) for one in fields(SFTSettings)
+             if getattr(args, one.name) is not None}
+    return SFTSettings(**{**asdict(PRESETS[preset]), **given})
+
+
+# CHANGED in part 6: one harmless setting
+def differences(saved: dict, now: dict) -> list[str]:
+    """What changed between two sets of settings, but for what only changes the rounding."""
+    return [f"{name}: was {saved.get(name)}, now {now.get(name)}" for name in sorted(saved | now)
+            if name != "micro_rows" and saved.get(name) != now.get(name)]

@@ -1,0 +1,154 @@
+"""Preferences: which of two replies to one prompt is better, as people say it: mostly rightly.
+
+Idea   Replies are drawn from the tuned model and made from the gold answer with a fault worked in.
+       The judge, who is known, orders them; a share of the labels is flipped, as people err.
+       Held out are prompts (content never tuned or trained on) and kinds of fault.
+Math   With a share f of the labels flipped, no model is right on more than 1 − f of them: (eq. 7.7)
+       the accuracy ceiling.
+Used   train_reward.py, evaluate_reward.py, and DPO in the part after this one
+See it python part_7/show_pairs.py
+"""
+
+import gzip
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from run.runtime import replacing
+from sft.chat_format import Message, check_messages, messages_of
+from sft.records import read_records
+from sft.skills import Item, items
+
+from reward.faults import TRAINED, Reply, spoil, wrong_answer
+from reward.judge import quality
+
+FLIPPED = 0.1  # of the labels
+LEAST_GAP = 0.1  # of quality, between the two replies of a pair
+LEFT_OUT = ("telling a story",)  # too long for pairs by the thousand
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One comparison. `chosen` is the reply that was preferred, rightly or not."""
+
+    prompt: tuple[Message, ...]  # the conversation up to the reply
+    chosen: Reply
+    rejected: Reply
+    kind: str = ""  # the fault that tells them apart; "" where it is unknown
+    gap: float = 0.0  # of true quality, chosen − rejected: below 0 where the label is flipped
+    item: Item | None = None  # what it was made from, in the world
+
+
+def make_pair(item: Item, one: Reply, other: Reply, kind: str, flip: bool) -> Pair | None:
+    """The judge's order, turned round if `flip`; None where the two are too close to call."""
+    gap = quality(item, one.text, one.ended) - quality(item, other.text, other.ended)
+    if abs(gap) < LEAST_GAP or one.text == other.text:
+        return None
+    if (gap < 0) != flip:
+        one, other, gap = other, one, -gap
+    return Pair(tuple(messages_of(item)), one, other, kind, gap, item)
+
+
+def candidates(item: Item, drawn: list[Reply], faults: tuple[str, ...], rng: random.Random):
+    """Different replies to one item -> [(kind, reply)]: the gold one, the model's, three faults.
+
+    Bad manners are added to right and wrong replies alike: else they would be a sign that the
+    answer is right, and would be learnt as such.
+    """
+    found = {Reply(item.answer): "gold"}
+    said = [reply for reply in drawn if reply.text.strip()]
+    found.update({reply: "model" for reply in said if reply not in found})
+    cores = [item.answer, *(reply.text for reply in said), wrong_answer(item, rng)]
+    for fault in rng.sample(faults, 3):
+        core = item.answer if rng.random() < 0.5 else rng.choice(cores)
+        found.setdefault(spoil(fault, item, rng, core), fault)
+    return [(kind, reply) for reply, kind in found.items()]
+
+
+def world_pairs(asked: list[Item], drawn: list[list[Reply]], *, seed: int,
+                faults: tuple[str, ...] = TRAINED, flipped: float = FLIPPED,
+                per_item: int = 3) -> list[Pair]:
+    """Up to `per_item` pairs for each item, at random among all that can be made of its candidates.
+    drawn[i]: the model's replies to asked[i], or []."""
+    if not 0 <= flipped < 0.5:
+        raise ValueError(f"flipped={flipped} must be at least 0 and below 0.5")
+    rng, pairs = random.Random(f"pairs {seed}"), []
+    for item, replies in zip(asked, drawn, strict=True):
+        found = candidates(item, replies, faults, rng)
+        both = [(a, b) for i, a in enumerate(found) for b in found[i + 1:]]
+        rng.shuffle(both)
+        made = 0
+        for (kind_a, a), (kind_b, b) in both:
+            kind = kind_b if kind_b in faults else kind_a if kind_a in faults else "model"
+            pair = make_pair(item, a, b, kind, rng.random() < flipped)
+            if pair is not None:
+                pairs.append(pair)
+                made += 1
+            if made == per_item:
+                break
+    rng.shuffle(pairs)
+    return pairs
+
+
+def asked_items(n: int, split: str, seed: int) -> list[Item]:
+    """Items whose replies are short enough for pairs."""
+    return [item for item in items(2 * n, split, seed=seed) if item.skill not in LEFT_OUT][:n]
+
+
+def side_of(record: dict, name: str) -> tuple[list[Message], str]:
+    """One side of a record -> (the conversation before the reply, the reply)."""
+    value = record.get(name)
+    if isinstance(value, str):
+        prompt = record.get("prompt") or record.get("instruction")
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise ValueError(f'"{name}" is a text, and there is no "prompt" beside it')
+        extra = record.get("input") or ""
+        if not isinstance(extra, str):
+            raise ValueError('"input" is no text')
+        return [Message("user", f"{prompt}\n{extra}" if extra.strip() else prompt)], value
+    if isinstance(value, list) and value and all(
+            isinstance(m, dict) and {"role", "content"} <= set(m) for m in value):
+        *before, last = [Message(m["role"], m["content"]) for m in value]
+        said = last.content if isinstance(last.content, str) else ""
+        check_messages([*before, Message(last.role, said.strip() or "nothing")])  # may be empty
+        return before, said
+    raise ValueError(f'there is no "{name}": give a text, or a list of messages')
+
+
+def read_pairs(path: Path) -> tuple[list[Pair], list[str]]:
+    """Records with `chosen` and `rejected`, .json, .jsonl or .jsonl.gz -> (pairs, what was left
+    out and why). A record without the right fields is an error that names file and line."""
+    pairs, left_out = [], []
+    for number, record in read_records(path):
+        where = f"{path}, record {number}"
+        try:
+            if not isinstance(record, dict):
+                raise ValueError('expected {"chosen": …, "rejected": …}')
+            before, chosen = side_of(record, "chosen")
+            also, rejected = side_of(record, "rejected")
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        if before != also:
+            raise ValueError(f"{where}: the two sides answer different conversations")
+        if not chosen.strip():  # to say nothing may be the worse reply, never the better one
+            left_out.append(f"{where}: the preferred reply is empty")
+        elif chosen.strip() == rejected.strip():
+            left_out.append(f"{where}: both replies are the same")
+        else:
+            pairs.append(Pair(tuple(before), Reply(chosen), Reply(rejected)))
+    if not pairs:
+        raise ValueError(f"{path}: no pair to learn from ({len(left_out)} were left out)")
+    return pairs, left_out
+
+
+def write_pairs(path: Path, pairs: list[Pair]) -> None:
+    """Whole conversations on both sides, one pair a line; gzip where the name ends in .gz."""
+    with replacing(path) as temporary:
+        make = gzip.open if str(path).endswith(".gz") else open
+        with make(temporary, "wt", encoding="utf-8") as file:
+            for pair in pairs:
+                sides = {name: [{"role": m.role, "content": m.content} for m in pair.prompt]
+                         + [{"role": "assistant", "content": reply.text}]
+                         for name, reply in (("chosen", pair.chosen), ("rejected", pair.rejected))}
+                file.write(json.dumps(sides, ensure_ascii=False) + "\n")

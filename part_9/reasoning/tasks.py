@@ -1,0 +1,135 @@
+"""Reasoning tasks without end: chains of sums, stories of some steps, and a countdown game.
+
+A Problem takes 2 to 4 steps; each step is one small sum that uses the result of the one before.
+    train          known operands, 2 to 4 steps, known wordings
+    new_operands   numbers that no training ever saw together (a tenth, by hash)
+    longer         5 steps: longer chains than any that is trained on
+    new_wordings   new operands, asked in the two wordings of a family that are kept aside
+Used   reasoning/rewards.py, train_grpo.py, evaluate_reasoning.py, the demos
+Source GSM8K's file format: Cobbe et al. 2021, "Training Verifiers to Solve Math Word Problems"
+"""
+
+import json
+import random
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from run.runtime import replacing
+from sft.chat_format import Message
+from sft.records import read_records
+from sft.skill_form import ANSWER_MARK
+from sft.skills import DIRECT_ASKED, hash_of
+
+from reasoning.task_families import FAMILIES, LONGER_STEPS, TRAINED_STEPS
+
+SPLITS = ("train", "new_operands", "longer", "new_wordings")
+TEST_SPLITS = SPLITS[1:]
+HELD_OUT_WORDINGS = 2  # the last ones of every family
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One task, with everything that is needed to judge a reply."""
+
+    family: str
+    question: str
+    answer: str  # the final answer alone
+    steps: tuple[str, ...]  # "12 + 9 = 21", …; () where they are unknown (a file of one's own)
+    numbers: tuple[int, ...]  # what the question gives
+    wording: int = 0
+    target: int | None = None  # countdown: what the expression has to make
+
+    @property
+    def gold(self) -> str:
+        """The worked reply."""
+        return "".join(f"{step}. " for step in self.steps) + f"{ANSWER_MARK}{self.answer}."
+
+    @property
+    def messages(self) -> list[Message]:
+        return [Message("user", self.question)]
+
+
+def is_held_out(name: str, numbers: tuple[int, ...]) -> bool:
+    """A tenth of all sets of operands, by the hash: they are never trained on, in any order."""
+    return hash_of(f"{name} {sorted(numbers)}") % 10 == 0
+
+
+def draw_problem(name: str, split: str, rng: random.Random) -> Problem:
+    """One problem of a family; what belongs to another split is drawn again."""
+    kind = FAMILIES[name]
+    trained = len(kind.wordings) - HELD_OUT_WORDINGS
+    while True:
+        n_steps = rng.choice(LONGER_STEPS if split == "longer" else TRAINED_STEPS)
+        slots, answer, steps, numbers, target = kind.draw(rng, n_steps)
+        if is_held_out(name, numbers) == (split != "train"):
+            break
+    wording = rng.randrange(trained)
+    if split == "new_wordings":
+        wording = trained + rng.randrange(HELD_OUT_WORDINGS)
+    return Problem(name, kind.wordings[wording].format(**slots), answer, tuple(steps), numbers,
+                   wording, target)
+
+
+def check_names(split: str, families: tuple[str, ...]) -> None:
+    if split not in SPLITS:
+        raise ValueError(f"split={split!r}: choose from {', '.join(SPLITS)}")
+    unknown = [name for name in families if name not in FAMILIES]
+    if unknown or not families:
+        raise ValueError(f"families {unknown or 'none'}: choose from {', '.join(FAMILIES)}")
+
+
+def problems(n: int, split: str = "train", seed: int = 0,
+             families: tuple[str, ...] | None = None) -> list[Problem]:
+    """n problems, the families in turn, no question twice; the same for the same seed.
+
+    Raises ValueError for a split or a family that does not exist.
+    """
+    families = tuple(FAMILIES) if families is None else tuple(families)
+    check_names(split, families)
+    rng, found = random.Random(f"tasks {split} {seed}"), {}
+    for turn in range(50 * n + 1000):
+        problem = draw_problem(families[turn % len(families)], split, rng)
+        found.setdefault(problem.question, problem)
+        if len(found) == n:
+            break
+    return list(found.values())
+
+
+def direct(problem: Problem, rng: random.Random) -> Problem:
+    """The same problem, to be answered at once: no steps."""
+    question = rng.choice(DIRECT_ASKED).format(problem.question)
+    return Problem(problem.family, question, problem.answer, (), problem.numbers, problem.wording,
+                   problem.target)
+
+
+MARK = "####"  # GSM8K: the worked solution, then this, then the answer
+
+
+def read_gsm8k(path: Path) -> list[Problem]:
+    """{"question", "answer": "… #### 42"} records -> problems without known steps.
+
+    Raises ValueError, naming the line, for a record without question or without a final answer.
+    """
+    found = []
+    for number, record in read_records(path):
+        question = record.get("question") if isinstance(record, dict) else None
+        answer = record.get("answer") if isinstance(record, dict) else None
+        if not isinstance(question, str) or not isinstance(answer, str) or MARK not in answer:
+            raise ValueError(f'{path}, line {number}: needs a text "question", and a text "answer" '
+                             f'that ends in "{MARK} 42"')
+        final = answer.rsplit(MARK, 1)[1].strip().replace(",", "")
+        if not re.fullmatch(r"-?\d+(\.\d+)?", final):
+            raise ValueError(f"{path}, line {number}: the answer {final!r} is no number")
+        found.append(Problem("file", question.strip(), final, (), ()))
+    if not found:
+        raise ValueError(f"{path}: there is no problem in it")
+    return found
+
+
+def write_gsm8k(path: Path, found: list[Problem]) -> None:
+    """One problem a line, as GSM8K has it: each step on its own line, then #### and the answer."""
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        for problem in found:
+            answer = "\n".join([*problem.steps, f"{MARK} {problem.answer}"])
+            file.write(json.dumps({"question": problem.question, "answer": answer}) + "\n")

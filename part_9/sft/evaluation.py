@@ -1,0 +1,173 @@
+"""How well does a model follow instructions? Its replies, and exact match by checker.
+
+Math   interval of a share p over n answers: Wilson's, 95%                              (eq. 6.4)
+       (p + z^2/2n ± z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n),   z = 1.96
+       F1 = 2 P R / (P + R) over the words that reply and gold have in common           (eq. 6.5)
+Used   evaluate.py, train_sft.py, demos, and the parts after this one
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from gpt.generate import generate
+from text.tokenizer import Tokenizer
+
+from sft.chat_format import (
+    ROLE_TOKENS,
+    Message,
+    decode_reply,
+    encode_prompt,
+    messages_of,
+)
+from sft.skills import SKILLS, check, items, normalise
+
+MAKE_WITH = "python part_6/train_sft.py (about 4 minutes)"
+LONGEST_REPLY = 64  # tokens, but for a told story
+LONGEST_STORY = 240
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model said, and whether it stopped by itself."""
+
+    text: str
+    ended: bool
+    ids: tuple[int, ...]
+
+
+def room_for(model, prompt: list[int], wanted: int) -> int:
+    """How many new tokens fit behind a prompt; 0 where it fills the context."""
+    return min(wanted, model.config.block_size + 1 - len(prompt))
+
+
+@torch.inference_mode()
+def reply_to(model, tokenizer: Tokenizer, conversations: list[list[Message]], runtime, *,
+             longest: int = LONGEST_REPLY, size: int = 128, temperature: float = 0.0,
+             seed: int = 0) -> list[Reply]:
+    """The model's reply to each conversation, in batches of prompts of like length.
+
+    A prompt that fills the context gets an empty reply that has not ended: counted, not hidden.
+    """
+    prompts = [encode_prompt(messages, tokenizer) for messages in conversations]
+    return continue_prompts(model, tokenizer, prompts, runtime, longest=longest, size=size,
+                            temperature=temperature, seed=seed, stop=(tokenizer.end,))
+
+
+def continue_prompts(model, tokenizer, prompts, runtime, *, longest, size, stop,
+                     temperature=0.0, seed=0) -> list[Reply]:
+    generator = torch.Generator().manual_seed(seed)
+    was_training = model.training
+    model.eval()
+    replies = [Reply("", False, ())] * len(prompts)
+    order = sorted((i for i, p in enumerate(prompts) if room_for(model, p, longest) > 0),
+                   key=lambda i: len(prompts[i]))
+    for first in range(0, len(order), size):
+        part = order[first:first + size]
+        room = room_for(model, prompts[part[-1]], longest)  # the longest prompt has the least
+        with runtime.autocast():
+            texts = generate(model, [prompts[i] for i in part], room, temperature=temperature,
+                             stop=stop, generator=generator)
+        for i, ids in zip(part, texts):
+            replies[i] = Reply(decode_reply(ids, tokenizer), ids[-1] in stop, tuple(ids))
+    model.train(was_training)
+    return replies
+
+
+def is_chat_model(tokenizer: Tokenizer) -> bool:
+    return all(name in tokenizer.special for name in ROLE_TOKENS.values())
+
+
+def plain_replies(model, tokenizer, asked, runtime) -> list[Reply]:
+    """A base model knows no roles: it is given the text, and its reply is the rest of the line."""
+    prompts = []
+    for item in asked:
+        earlier = [f"{question} {answer}" for question, answer in item.history]
+        text = "\n".join([*([item.system] if item.system else []), *earlier, item.prompt])
+        prompts.append([tokenizer.begin, *tokenizer.encode(text)])
+    replies = continue_prompts(model, tokenizer, prompts, runtime, longest=LONGEST_REPLY, size=128,
+                               stop=(tokenizer.end,))
+    return [Reply(r.text.split("\n")[0], r.ended, r.ids) for r in replies]
+
+
+def answer_items(model, tokenizer, asked: list, runtime) -> list[Reply]:
+    """The model's replies to Items. Stories get more room than answers."""
+    if not is_chat_model(tokenizer):
+        return plain_replies(model, tokenizer, asked, runtime)
+    replies = [None] * len(asked)
+    for longest in (LONGEST_REPLY, LONGEST_STORY):
+        part = [i for i, item in enumerate(asked)
+                if (item.skill == "telling a story") == (longest == LONGEST_STORY)]
+        found = reply_to(model, tokenizer, [messages_of(asked[i]) for i in part], runtime,
+                         longest=longest)
+        for i, reply in zip(part, found):
+            replies[i] = reply
+    return replies
+
+
+def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """95% interval of a share (eq. 6.4). (0, 1) where nothing was asked."""
+    if n == 0:
+        return 0.0, 1.0
+    p = right / n
+    middle = p + z * z / (2 * n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+
+
+def token_f1(reply: str, gold: str) -> float:
+    """Words in common: 1 for the same words in any order, 0 for none (eq. 6.5)."""
+    a, b = normalise(reply).lower().split(), normalise(gold).lower().split()
+    common = sum((Counter(a) & Counter(b)).values())
+    if not common:
+        return float(a == b)
+    precision, recall = common / len(a), common / len(b)
+    return 2 * precision * recall / (precision + recall)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a set of replies is worth."""
+
+    right: int
+    n: int
+    end_rate: float  # share that stopped by itself
+    f1: float
+    by_skill: dict  # name -> (right, n)
+
+    @property
+    def exact_match(self) -> float:
+        return self.right / max(self.n, 1)
+
+
+def score_items(asked: list, replies: list[Reply]) -> Score:
+    """Right answers by the skills' own checkers."""
+    by_skill = {}
+    for item, reply in zip(asked, replies):
+        right, n = by_skill.get(item.skill, (0, 0))
+        by_skill[item.skill] = (right + check(item, reply.text), n + 1)
+    n = len(asked)
+    return Score(sum(right for right, _ in by_skill.values()), n,
+                 sum(reply.ended for reply in replies) / max(n, 1),
+                 sum(token_f1(r.text, i.answer) for i, r in zip(asked, replies)) / max(n, 1),
+                 by_skill)
+
+
+def evaluate_split(model, tokenizer, runtime, split: str, n: int, seed: int) -> Score:
+    asked = items(n, split, seed=seed)
+    return score_items(asked, answer_items(model, tokenizer, asked, runtime))
+
+
+def skill_table(scores: dict[str, Score]) -> list[list]:
+    """A row for each skill: right of n in each split, then all with the interval."""
+    rows = []
+    for name in SKILLS:
+        cells = [scores[split].by_skill.get(name) for split in scores]
+        rows.append([name, *(None if cell is None else cell[0] / cell[1] for cell in cells)])
+    rows.append(["all", *(score.exact_match for score in scores.values())])
+    for place, title in enumerate(("from", "to")):
+        rows.append([f"95% {title}", *(wilson(s.right, s.n)[place] for s in scores.values())])
+    rows.append(["stopped by itself", *(score.end_rate for score in scores.values())])
+    rows.append(["F1", *(score.f1 for score in scores.values())])
+    return rows
