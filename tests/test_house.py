@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = sorted(path.name for path in ROOT.glob("part_[0-9]"))
+MAIN = 'if __name__ == "__main__":'
 ROOMS = {path.parent.name for path in ROOT.glob("part_[0-9]/*/__init__.py")}
 LESSONS = [ROOT / "README.md", *sorted(ROOT.glob("part_[0-9]/README.md"))]
 SOURCES = [path for path in sorted(ROOT.glob("**/*.py"))
@@ -93,6 +94,63 @@ def test_every_flag_has_help_and_nothing_edits_the_import_path(path):
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("add_argument"):
             assert any(k.arg == "help" for k in node.keywords), f"line {node.lineno}: no help"
+
+
+def files_of(part: str) -> list[Path]:
+    """A part's own Python files, at its top and in its rooms."""
+    return sorted(path for path in PYTHON_FILES if path.relative_to(ROOT).parts[0] == part)
+
+
+def imported_files(path: Path, part: Path) -> set[Path]:
+    """The files of its own part that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:  # of a module, or of a room
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        found |= {part / f"{name.replace('.', '/')}.py" for name in names}
+    return {path for path in found if path.is_file()}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_module_of_a_part_is_reached_from_one_of_its_scripts(part):
+    files = files_of(part)
+    left = [path for path in files if MAIN in path.read_text(encoding="utf-8")]
+    seen = {path for path in files if path.name == "__init__.py"}
+    while left:
+        path = left.pop()
+        if path not in seen:
+            seen.add(path)
+            left += imported_files(path, ROOT / part)
+    assert [str(path.relative_to(ROOT)) for path in files if path not in seen] == []
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_top_of_a_part_and_each_of_its_rooms_can_be_taken_in_at_a_glance(part):
+    files = files_of(part)
+    top = [path for path in files if path.parent.name == part]
+    assert len(top) <= (26 if part == "part_9" else 24)
+    for room in {path.parent for path in files} - {ROOT / part}:
+        assert len([path for path in files if path.parent == room]) <= 16, room
+
+
+@pytest.mark.parametrize("part", PARTS[4:])
+def test_from_part_4_on_the_top_of_a_part_holds_what_one_runs_and_rooms_hold_the_rest(part):
+    for path in files_of(part):
+        is_script = MAIN in path.read_text(encoding="utf-8")
+        assert is_script == (path.parent.name == part), path.relative_to(ROOT)
+
+
+@pytest.mark.parametrize("part", PARTS[4:])
+def test_a_room_is_introduced_by_a_docstring_that_names_files_that_are_there(part):
+    for face in sorted((ROOT / part).glob("*/__init__.py")):
+        tree = ast.parse(face.read_text(encoding="utf-8"))
+        assert len(tree.body) == 1 and ast.get_docstring(tree), face
+        named = set(re.findall(r"\w+\.py", ast.get_docstring(tree)))
+        ever = {path.name for path in ROOT.glob(f"part_[0-9]/{face.parent.name}/*.py")}
+        assert named <= ever, f"{face}: {named - ever}"
+        missing = {path.name for path in face.parent.glob("*.py")} - named - {"__init__.py"}
+        assert not missing, f"{face}: does not say when to read {missing}"
 
 
 def functions_that_check(tree: ast.Module) -> set[str]:
