@@ -36,24 +36,40 @@ from reward.faults import Reply
 from reward.siblings import SharedRows, share_prompts
 
 
-class RewardModel(nn.Module):
-    """(B, T) ids, (B,) last -> (B,) scores. Also: every token's score, for looking at.
+class PlainRewardModel(nn.Module):
+    """The standard form, eq. 7.8 and nothing else: (B, T) ids, (B,) last -> (B,) scores."""
+
+    def __init__(self, body: GPT):
+        super().__init__()
+        self.body = body
+        self.head = nn.Linear(body.config.n_embd, 1, bias=False)
+        nn.init.normal_(self.head.weight, std=1 / math.sqrt(body.config.n_embd + 1))
+
+    def token_scores(self, ids: torch.Tensor) -> torch.Tensor:
+        """(B, T): what the score would be if the reply ended here."""
+        return self.head(self.body.features(ids).float()).squeeze(-1)
+
+    def forward(self, ids: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        """(B,): the score at the last real token; what stands behind it is padding."""
+        return self.token_scores(ids).gather(1, last[:, None]).squeeze(1)
+
+
+class RewardModel(PlainRewardModel):
+    """The same with a witness, eq. 7.9, and with replies to one prompt read together.
 
     `reply_token`: the token that opens a reply, <|assistant|>; a frozen copy of `body` as it is now
     becomes the witness. None: no witness, eq. 7.8 alone.
     """
 
     def __init__(self, body: GPT, bidirectional: bool = False, reply_token: int | None = None):
-        super().__init__()
+        super().__init__(body)
         if bidirectional and reply_token is not None:
             raise ValueError("bidirectional=True is for comparing bodies by eq. 7.8 alone; use "
                              "reply_token=None")
         if bidirectional and body.config.window is not None:
             raise ValueError(f"window={body.config.window} has no meaning where every token sees "
                              "all others; use bidirectional=False")
-        self.body, self.bidirectional, self.reply_token = body, bidirectional, reply_token
-        self.head = nn.Linear(body.config.n_embd, 1, bias=False)
-        nn.init.normal_(self.head.weight, std=1 / math.sqrt(body.config.n_embd + 1))
+        self.bidirectional, self.reply_token = bidirectional, reply_token
         self.witness = None
         if reply_token is not None:
             self.witness = copy.deepcopy(body).eval().requires_grad_(False)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from reward.checkpoint import load_reward, save_reward
 from reward.faults import Reply
-from reward.model import RewardModel, encode_reply, score_rows
+from reward.model import PlainRewardModel, RewardModel, encode_reply, score_rows
 from run.checkpoint import load_checkpoint
 from sft.chat_format import ROLE_TOKENS, Message, chat_tokenizer, encode_prompt, grow_vocabulary
 from text.rows import pad_rows
@@ -291,3 +291,29 @@ def test_the_base_s_weights_are_not_touched(tiny_base):
     reward = RewardModel(grow_vocabulary(model, tokenizer.vocab_size))
     reward(torch.tensor([[5, 6]]), torch.tensor([1])).sum().backward()
     assert torch.equal(before, model.token_embedding.weight)
+
+
+def test_without_a_witness_it_is_the_plain_form_scores_and_gradients(loaded):
+    body, tokenizer = loaded
+    found = []
+    for form in (PlainRewardModel, RewardModel):
+        torch.manual_seed(1)
+        model = form(body).train()
+        model.zero_grad(set_to_none=True)
+        rows = random_rows(tokenizer, [3, 9, 20])
+        scores = model(pad_rows(rows, tokenizer.pad), torch.tensor([2, 8, 19]))
+        (scores * torch.tensor([1.0, -2.0, 0.5])).sum().backward()
+        found.append((scores.detach(), [p.grad.clone() for p in model.parameters()]))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=0, atol=1e-6)
+    for one, other in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+def test_the_plain_form_reads_the_last_real_token(loaded):
+    body, tokenizer = loaded
+    model = PlainRewardModel(body).eval()
+    rows = random_rows(tokenizer, [3, 9])
+    padded = model(pad_rows(rows, tokenizer.pad, 30), torch.tensor([2, 8]))
+    for row, score in zip(rows, padded):
+        h = body.features(torch.tensor([row]))[0, -1]
+        torch.testing.assert_close(score, model.head.weight[0] @ h, rtol=1e-4, atol=1e-5)
