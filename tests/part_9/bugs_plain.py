@@ -1,0 +1,56 @@
+"""Plausible mistakes in GRPO's plain form, each of which its tests must catch."""
+
+from planted import Bug
+
+PLAIN, TEST = "part_9/reasoning/grpo_plain.py", "tests/part_9/test_grpo_plain.py"
+
+BUGS = [
+    Bug("plain GRPO: the batch as the group", PLAIN,
+        "better = groups - groups.mean(1, keepdim=True)", "better = groups - groups.mean()", TEST),
+    Bug("plain GRPO: the batch's deviation", PLAIN, "groups.std(1, keepdim=True)", "groups.std()",
+        TEST),
+    Bug("plain GRPO: groups across prompts", PLAIN, "groups = rewards.view(-1, group)  # (G, K)",
+        "groups = rewards.view(group, -1).T", TEST),
+    Bug("plain GRPO: not divided by the deviation", PLAIN,
+        "(better / (groups.std(1, keepdim=True) + 1e-4)).flatten()", "better.flatten()", TEST),
+    Bug("plain GRPO: min for max, so that clipping works the wrong way", PLAIN,
+        "policy = torch.maximum(", "policy = torch.minimum(", TEST),
+    Bug("plain GRPO: the advantage with the wrong sign", PLAIN,
+        "torch.maximum(-advantages * ratio, -advantages * clipped)",
+        "torch.maximum(advantages * ratio, advantages * clipped)", TEST),
+    Bug("plain GRPO: the ratio upside down", PLAIN, "ratio = (logp - old_logp).exp()  # ρ",
+        "ratio = (old_logp - logp).exp()  # ρ", TEST),
+    Bug("plain GRPO: clip-higher is ignored", PLAIN, "1 + s.clip_high)\n    policy",
+        "1 + s.clip_low)\n    policy", TEST),
+    Bug("plain GRPO: no KL in the loss", PLAIN, "(policy + s.beta * k3)", "(policy)", TEST),
+    Bug("plain GRPO: the KL is rewarded", PLAIN, "(policy + s.beta * k3)",
+        "(policy - s.beta * k3)", TEST),
+    Bug("plain GRPO: k1 for k3", PLAIN, "k3 = (ref_logp - logp).exp() - 1 - (ref_logp - logp)",
+        "k3 = logp - ref_logp", TEST),
+    Bug("plain GRPO: k3 without its last term", PLAIN,
+        "(ref_logp - logp).exp() - 1 - (ref_logp - logp)", "(ref_logp - logp).exp() - 1", TEST),
+    Bug("plain GRPO: k3 turned round", PLAIN, "(ref_logp - logp).exp() - 1 - (ref_logp - logp)",
+        "(logp - ref_logp).exp() - 1 - (logp - ref_logp)", TEST),
+    Bug("plain GRPO: padding and prompt in the loss", PLAIN, "k3)[is_response].mean()",
+        "k3).mean()", TEST),
+    Bug("plain GRPO: each reply counts the same", PLAIN,
+        "return (policy + s.beta * k3)[is_response].mean()",
+        "return (torch.where(is_response, policy + s.beta * k3, 0.0).sum(1)"
+        " / is_response.sum(1)).mean()", TEST),
+    Bug("plain GRPO: log-probabilities of the token just read", PLAIN, "ids[:, 1:, None]",
+        "ids[:, :-1, None]", TEST),
+    Bug("plain GRPO: gradients of all passes add up", PLAIN, "        optimizer.zero_grad()", "",
+        TEST),
+    Bug("plain GRPO: the policy is its own reference", PLAIN, "logp_of(reference, ids)",
+        "logp_of(model, ids)", TEST),
+    Bug("plain GRPO: the gradient is not clipped", PLAIN,
+        "        nn.utils.clip_grad_norm_(model.parameters(), s.max_norm)\n", "", TEST),
+    Bug("plain GRPO: the end token is not learnt", PLAIN,
+        "        is_response.append(going)  # END too: without it nobody learns to stop\n"
+        "        going = going & (token != end)\n",
+        "        going = going & (token != end)\n        is_response.append(going)\n", TEST),
+    Bug("plain GRPO: a reply goes on behind its end", PLAIN, "torch.where(going, token, pad)",
+        "token", TEST),
+    Bug("plain GRPO: siblings are not side by side", PLAIN, "prompts.repeat_interleave(s.group, 0)",
+        "prompts.repeat(s.group, 1)", TEST),
+]
