@@ -202,34 +202,34 @@ For a while {a} sat there, {doing}, and felt {mood}.
 event("end_have", """
 In the evening {a} had the {x} safe and sound, and {a.he} was {glad}.
 So in the end {a} had the {x} and could {x.use}. {a.He} had learned that {lesson}.
-{a} {how} went home with the {x}, ate some {meal} and slept well.
+{a} {how} put the {x} in {a.his} bag, ate some {meal} and slept well.
 From that day on, {a} took good care of the {x}. "Now I can {x.use}," {a.he} {say}.
 {when.Cap} {a} could {x.use}. "All is well," {say} {a}, and held the {x} tight.
 And so {a} got what {a.he} wanted. The {x} was in {a.his} hands, and {a} was {glad}.
 """, needs="a has x")
 
 event("end_gave", """
-Now {b} had the {x} and could {x.use}. {a} went home, {glad} and {glad2}.
-{b} thanked {a} again and again for the {x}. They shared some {meal} and were {glad}.
+Now {b} had the {x} and could {x.use}. {a} was {glad} and {glad2}.
+{b} was thankful to {a} for the {x} day after day. {a} ate some {meal} and was {glad}.
 So the {x} came to {b}, as {a} had wanted. {a} had learned that {lesson}.
-"What a good friend you are, {a}," {say} {b}, and held the {x} tight. {a} was {glad}.
+"What a good friend {a} is," {say} {b}, and held the {x} tight. {a} was {glad}.
 """, needs="b has x")
 
 event("end_kept", """
 It grew late, and {a} still had the {x}. "Tomorrow I will give it to {b}," {a.he} {say}.
 In the evening {a} sat down, {mood}, and looked at the {x}. It was still not with {b}.
-{a} was too tired to go on. {a.He} put the {x} beside {a.his} bed and dreamed of {b}.
+{a} was too tired to go on. {a.He} put the {x} beside {a.him} and dreamed of {b}.
 """, needs="a has x")
 
 event("end_other", """
 In the evening {b} still had the {x}. "Never mind," {say} {a}, and ate some {meal}.
-So {b} kept the {x}, and {a} went home without it. {a.He} had learned that {lesson}.
+So {b} kept the {x}, and {a} had to do without it. {a.He} had learned that {lesson}.
 {a} was {sad}, for {b} had the {x} now. "Tomorrow is another day," {a.he} {say}.
 {a} never got the {x}. {b} had it, and that was that.
 """, needs="b has x")
 
 event("end_lost", """
-Night fell, and the {x} still lay {s} {p.at}. {a} went to bed {sad}.
+Night fell, and the {x} still lay {s} {p.at}. {a} fell asleep {sad}.
 So the {x} stayed {s} {p.at}, and there it may lie to this day. {a} had learned that {lesson}.
-{a} had to go home without the {x}, which was {s} {p.at}. "Tomorrow I will try again," {say} {a}.
+{a} had to do without the {x}, which was {s} {p.at}. "Tomorrow I will try again," {say} {a}.
 """, needs="x lies p s")

@@ -5,6 +5,7 @@ from planted import Bug
 WORLD, JUDGE = "tests/part_4/test_world.py::test_", "tests/part_4/test_world_judge.py::test_"
 EXACT = WORLD + "the_probability_of_every_text_of_a_tiny_world_equals_brute_force"
 BACK = WORLD + "reading_a_text_back_gives_the_log_probability_of_drawing_it"
+READER = "tests/part_4/test_world_reader.py::test_"
 SOUND = JUDGE + "every_story_of_the_world_holds_together"
 
 BUGS = [
@@ -98,4 +99,12 @@ BUGS = [
     Bug("distractors are right answers", "part_4/world/world.py",
         "wrongs = [wrong for wrong in dict.fromkeys(wrongs) if wrong != right]", "wrongs = [right]",
         JUDGE + "every_answer_is_right_and_every_distractor_is_wrong_for_the_judge"),
+    Bug("who goes home stays where she was", "part_4/world/deeds.py",
+        "{a} {how} put the {x} in {a.his} bag, ate some {meal} and slept well.",
+        "{a} {how} went home with the {x}, ate some {meal} and slept well.",
+        READER + "every_deed_leaves_the_state_that_its_sentences_tell"),
+    Bug("who leaves is still there", "part_4/world/events.py",
+        '''""", needs="a with b, b has x", makes="b at q",
+      now="{b} had the {x} {q.at}")''', '''""", needs="a with b, b has x")''',
+        READER + "every_deed_leaves_the_state_that_its_sentences_tell"),
 ]
