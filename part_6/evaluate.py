@@ -26,6 +26,7 @@ from sft.chat_format import (
     read_conversations,
 )
 from sft.evaluation import (
+    LONGEST_STORY,
     MAKE_WITH,
     answer_items,
     is_chat_model,
@@ -38,10 +39,10 @@ from sft.evaluation import (
 from sft.skills import TEST_SPLITS, check, items, normalise
 
 
-def on_conversations(model, tokenizer, runtime, path: Path, show: int) -> None:
+def on_conversations(model, tokenizer, runtime, path: Path, show: int, longest: int) -> None:
     """Exact match and F1 on the last answers of conversations from a file."""
     conversations, skipped = read_conversations(path)
-    replies = reply_to(model, tokenizer, [c[:-1] for c in conversations], runtime)
+    replies = reply_to(model, tokenizer, [c[:-1] for c in conversations], runtime, longest=longest)
     gold = [c[-1].content for c in conversations]
     exact = sum(normalise(r.text) == normalise(g) for r, g in zip(replies, gold))
     f1 = sum(token_f1(r.text, g) for r, g in zip(replies, gold)) / len(gold)
@@ -66,6 +67,8 @@ def parse_args(argv=None):
                         help="what is new in the questions (default: all three, one at a time)")
     parser.add_argument("--data", type=Path, default=None,
                         help="Alpaca or chat records instead (default: the world's skills)")
+    parser.add_argument("--longest", type=int, default=LONGEST_STORY,
+                        help=f"most tokens of a reply to --data (default: {LONGEST_STORY})")
     parser.add_argument("--show", type=int, default=5,
                         help="how many wrong answers to show (default: 5)")
     return parser.parse_args(argv)
@@ -75,6 +78,8 @@ def main(argv=None):
     args = parse_args(argv)
     if args.items < 1:
         raise ValueError(f"--items {args.items}: must be at least 1")
+    if args.longest < 1:
+        raise ValueError(f"--longest {args.longest}: must be at least 1")
     model, tokenizer, _ = load_checkpoint(args.checkpoint, make_with=MAKE_WITH)
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
     model.to(runtime.device)
@@ -82,7 +87,7 @@ def main(argv=None):
         if not is_chat_model(tokenizer):
             raise ValueError(f"{args.checkpoint} knows no roles; make a chat model with: "
                              f"{MAKE_WITH}")
-        on_conversations(model, tokenizer, runtime, args.data, args.show)
+        on_conversations(model, tokenizer, runtime, args.data, args.show, args.longest)
         return
     scores, wrong = {}, []
     for split in args.splits:

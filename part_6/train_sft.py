@@ -34,6 +34,7 @@ from run.optim import (
 from sft.chat_format import chat_tokenizer, grow_vocabulary, read_conversations
 from sft.curriculum import ordered
 from sft.data import ExampleRows, encode_all, replay_examples, world_examples
+from sft.evaluation import LONGEST_STORY
 from sft.lora import add_lora, trained_parameters
 from sft.report import finish_tuning
 from sft.settings import PRESETS, add_flags, chosen, differences
@@ -226,6 +227,9 @@ def parse_args(argv=None):
                         help="random weights of the base model's sizes (default: off)")
     parser.add_argument("--eval-items", type=int, default=420,
                         help="questions of each split at the end, 0 for none (default: 420)")
+    parser.add_argument("--longest", type=int, default=LONGEST_STORY,
+                        help="most tokens of a reply to a held-out conversation of --data "
+                             f"(default: {LONGEST_STORY})")
     parser.add_argument("--resume", action="store_true",
                         help="go on from the newest checkpoint in --out (default: off)")
     parser.add_argument("--stop-at", type=int, default=None,
@@ -237,6 +241,8 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    if args.longest < 1:
+        raise ValueError(f"--longest {args.longest}: must be at least 1")
     run = Tuning(args)
     print(f"model   {run.parameters:,} parameters, {run.trained:,} of them trained")
     try:

@@ -76,7 +76,7 @@ def main(argv=None):
     at_once = [direct(problem, rng) for problem in asked]
     greedy = {name: answer_problems(model, tokenizer, which, runtime)
               for name, which in (("at once", at_once), ("as it likes", asked))}
-    shares = {name: sum(is_right(p, r.text) for p, r in zip(asked, replies)) / len(asked)
+    shares = {name: sum(is_right(p, r.text, r.ended) for p, r in zip(asked, replies)) / len(asked)
               for name, replies in greedy.items()}
     cost = {name: sum(len(r.ids) for r in replies) / len(asked) for name, replies in greedy.items()}
     samples = draw_samples(model, tokenizer, asked, runtime, k=MOST, seed=args.seed)

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from cold_start import learn
 from gpt.model import GPT, GPTConfig
+from reasoning.answers import is_same
 from reasoning.evaluation import answer_problems
 from reasoning.tasks import Problem
 from reasoning.tiny_chat import tiny_tokenizer
@@ -33,7 +34,6 @@ from reasoning.tools import CALC, Refused, calculate, run_tool, written
 from run import plotting
 from run.checkpoint import load_checkpoint
 from sft.chat_format import encode_prompt
-from sft.skill_form import final_answer
 from train_tools import tool_examples
 
 MAKE_WITH = "python part_9/train_tools.py (about a minute)"
@@ -76,8 +76,8 @@ def both_ways(model, tokenizer, runtime, numbers: int, n: int, seed: int) -> tup
     thought = answer_problems(model, tokenizer, plain, runtime, longest=112)
     called = reply_with_tools(model, tokenizer,
                               [encode_prompt(call.messages, tokenizer) for call in calls], runtime)
-    return (sum(final_answer(r.text) == c.result for r, c in zip(thought, calls)) / n,
-            sum(final_answer(r.text) == c.result and bool(r.calls)
+    return (sum(r.ended and is_same(c.result, r.text) for r, c in zip(thought, calls)) / n,
+            sum(r.ended and is_same(c.result, r.text) and bool(r.calls)
                 for r, c in zip(called, calls)) / n)
 
 
@@ -87,7 +87,7 @@ def names_right(model, tokenizer, runtime, n: int, seed: int) -> float:
     calls = [draw_look(rng, held_out=True) for _ in range(n)]
     replies = reply_with_tools(model, tokenizer,
                                [encode_prompt(call.messages, tokenizer) for call in calls], runtime)
-    return sum(final_answer(r.text) == c.result for r, c in zip(replies, calls)) / n
+    return sum(r.ended and is_same(c.result, r.text) for r, c in zip(replies, calls)) / n
 
 
 def refusals() -> list[list[str]]:

@@ -7,6 +7,8 @@
 Math   form      share of replies in the form of reasoning/rewards.py, ended by the model
        true      share whose every step holds: 12 + 9 = 21, and "Is it 16? No." behind it
        support   share whose steps are true, hang together and end in the answer
+                 Replies to problems of a file: by the calculator's marks, <<48/2=24>>, where they
+                 have some; else it is not known, and shown as "-".
        follows   a step's result is changed in the model's own reply, and the model goes on from
                  there: how often does its answer change as arithmetic says it must?    (eq. 9.7)
        A right answer without support was not reasoned. An answer that ignores a changed step was
@@ -19,6 +21,7 @@ from pathlib import Path
 
 from reasoning.evaluation import COLUMNS, MAKE_WITH, answer_problems, evaluate
 from reasoning.rewards import is_right
+from reasoning.sampling import LONGEST
 from reasoning.tasks import TEST_SPLITS, problems, read_gsm8k
 from run.checkpoint import load_checkpoint
 from run.runtime import (
@@ -40,6 +43,8 @@ def parse_args(argv=None):
                         help="of each split (default: 300)")
     parser.add_argument("--data", type=Path, default=None,
                         help="problems in GSM8K's format instead (default: the world's)")
+    parser.add_argument("--longest", type=int, default=LONGEST,
+                        help=f"most tokens of a reply (default: {LONGEST})")
     parser.add_argument("--show", type=int, default=3, help="wrong replies to show (default: 3)")
     return parser.parse_args(argv)
 
@@ -48,12 +53,14 @@ def main(argv=None):
     args = parse_args(argv)
     if args.problems < 1:
         raise ValueError(f"--problems {args.problems}: must be at least 1")
+    if args.longest < 1:
+        raise ValueError(f"--longest {args.longest}: must be at least 1")
     sets = {"file": read_gsm8k(args.data)} if args.data else \
         {split: problems(args.problems, split, args.seed) for split in TEST_SPLITS}
     model, tokenizer, _ = load_checkpoint(args.checkpoint, make_with=MAKE_WITH)
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
     model.to(runtime.device)
-    results = {name: evaluate(model, tokenizer, asked, runtime, args.seed)
+    results = {name: evaluate(model, tokenizer, asked, runtime, args.seed, args.longest)
                for name, asked in sets.items()}
     print_table(["split", *(name.replace("_", " ") for name in COLUMNS)],
                 [[name, *(found[key] for key in COLUMNS)] for name, found in results.items()],
@@ -62,10 +69,11 @@ def main(argv=None):
     print_table(["split", *families], [[name, *(found["by_family"].get(f) for f in families)]
                                        for name, found in results.items()], "Accuracy by family")
     first = next(iter(sets.values()))[:100]
-    wrong = [(p, r) for p, r in zip(first, answer_problems(model, tokenizer, first, runtime))
-             if not is_right(p, r.text)]
+    replies = answer_problems(model, tokenizer, first, runtime, longest=args.longest)
+    wrong = [(p, r) for p, r in zip(first, replies) if not is_right(p, r.text, r.ended)]
     for problem, reply in wrong[:args.show]:
-        print(f"\nasked {problem.question}\nsaid  {reply.text}\ngold  {problem.gold}")
+        print(f"\nasked {problem.question}\nsaid  {reply.text}{'' if reply.ended else ' (cut off)'}"
+              f"\ngold  {problem.gold}")
     save_json(out_folder(__file__, args.out) / "evaluate_reasoning.json", results)
 
 

@@ -7,7 +7,8 @@
 
 Each step: K replies to each prompt, a reward for each, advantages within the group, one update
 (reasoning/grpo_loop.py). No value head. A few of part 6's examples are read beside it (--keep-rows), so that its
-skills are kept. Held-out problems are only looked at.
+skills are kept. Held-out problems are only looked at. With --data a tenth of the file's questions is
+held out, all reports are about those, and nothing else is read unless --keep-rows asks for it.
 Writes out/grpo.pt, grpo.json, grpo.png, log.jsonl; with --reward model the names begin grpo_model.
 """
 
@@ -33,8 +34,9 @@ from reasoning.grpo_loop import GRPO
 from reasoning.grpo_report import finish_checker, finish_model
 from reasoning.grpo_settings import PRESETS, GRPOSettings
 from reasoning.rewards import Checker
+from reasoning.sampling import LONGEST
 from reasoning.task_families import FAMILIES
-from reasoning.tasks import problems, read_gsm8k
+from reasoning.tasks import problems, read_gsm8k, split_by_question
 from reward.preferences import asked_items
 from rl.ppo_settings import add_flags, chosen
 from rl.scoring import load_source
@@ -69,6 +71,8 @@ class Run:
         preset = PRESETS[args.preset]
         if self.by_model and args.preset == "tiny":
             preset = replace(preset, **MODEL_SETTINGS)
+        if args.data is not None:
+            preset = replace(preset, keep_rows=0)  # none of the world's examples, unless asked for
         self.settings = chosen(preset, args)
         self.name = "grpo_model" if self.by_model else "grpo"
         self.out = out_folder(__file__, args.out)
@@ -83,7 +87,8 @@ class Run:
                              "tokens, the prompt's included")
         self.runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
         seed_everything(args.seed)
-        self.tasks = self.make_tasks()
+        self.held_out = None  # of a file; the world's are drawn where they are asked
+        self.tasks = self.make_tasks() if args.data is None else self.read_tasks()
         self.grpo = GRPO(model, self.make_score(), self.settings, end=self.tokenizer.end,
                          pad=self.tokenizer.pad, runtime=self.runtime, seed=args.seed,
                          keep=self.make_keep())
@@ -99,17 +104,6 @@ class Run:
     def make_tasks(self) -> list:
         """What is asked: each once, then again in another order."""
         s, args = self.settings, self.args
-        if args.data is not None:
-            if self.by_model:
-                raise ValueError("--data holds problems with answers, which the checker reads; "
-                                 "leave out --reward model")
-            found = read_gsm8k(args.data)
-            kept = [p for p in found if len(encode_prompt(p.messages, self.tokenizer)) + s.max_new
-                    <= self.context]
-            if not kept:
-                raise ValueError(f"{args.data}: every question with {s.max_new} tokens for an "
-                                 "answer is longer than the context; lower --max-new")
-            return kept
         if self.by_model:
             total = s.steps * s.prompts
             unseen = round(UNSEEN * total)
@@ -118,6 +112,26 @@ class Run:
                                  if item.skill not in WITHOUT][:many]]
         families = tuple(args.families) if args.families else None
         return problems(s.steps * s.prompts, "train", args.seed + 1000, families)
+
+    def read_tasks(self) -> list:
+        """The problems of a file. What is held out, and what is left out and why, is said."""
+        args, s = self.args, self.settings
+        for flag, given in (("--reward model", self.by_model), ("--families", args.families)):
+            if given:
+                raise ValueError(f"--data holds problems of its own, with answers for the checker; "
+                                 f"leave out {flag}")
+        found = read_gsm8k(args.data)
+        try:
+            split = split_by_question(found, lambda p: len(
+                encode_prompt(p.messages, self.tokenizer)) + s.max_new <= self.context + 1)
+        except ValueError as error:
+            raise ValueError(f"{args.data}: {error}") from None
+        self.held_out = split.held_out
+        print(f"data    {args.data}: {len(found):,} problems, {len(split.learnt):,} to learn from, "
+              f"{len(split.held_out):,} held out by question; left out: {split.repeated:,} asked "
+              f"before, {split.too_long:,} that with --max-new {s.max_new} do not fit into the "
+              f"context of {self.context}")
+        return split.learnt
 
     def make_score(self):
         """function(rollout, tasks) -> rewards (N,)."""
@@ -158,8 +172,8 @@ class Run:
 def train(run: Run) -> None:
     """Take steps until the run is done or someone stops it; what was learnt until then is kept."""
     s, grpo = run.settings, run.grpo
-    look = [] if run.by_model or not run.args.look_every else problems(96, "new_operands",
-                                                                       run.args.seed + 7)
+    look = [] if run.by_model or not run.args.look_every else (
+        run.held_out[:96] if run.held_out else problems(96, "new_operands", run.args.seed + 7))
     with StopOnSignal() as stop, tqdm(total=s.steps, desc="grpo", mininterval=1.0) as bar:
         while grpo.steps_done < s.steps and not stop.requested:
             start = time.perf_counter()
@@ -179,7 +193,8 @@ def train(run: Run) -> None:
             bar.update()
             bar.set_postfix_str(f"reward {found['reward']:.2f}, KL {found['kl']:.3f}")
             if look and grpo.steps_done % run.args.look_every == 0:
-                shown = evaluate(grpo.model, run.tokenizer, look, run.runtime)
+                shown = evaluate(grpo.model, run.tokenizer, look, run.runtime,
+                                 longest=run.args.longest)
                 run.logger.log(grpo.steps_done, held_out=shown["accuracy"])
 
 
@@ -204,8 +219,12 @@ def parse_args(argv=None):
                         help="steps between looks at 96 held-out problems, 0: none (default: 10)")
     parser.add_argument("--eval-problems", type=int, default=300,
                         help="held-out problems of each split at the end (default: 300)")
-    parser.add_argument("--eval-exact", type=int, default=420,
-                        help="questions on part 6's skills at the end, 0: none (default: 420)")
+    parser.add_argument("--eval-exact", type=int, default=None,
+                        help="questions on part 6's skills at the end, 0: none (default: 420; 0 "
+                             "with --data)")
+    parser.add_argument("--longest", type=int, default=LONGEST,
+                        help="most tokens of a reply to a held-out problem; --max-new is that of "
+                             f"training (default: {LONGEST})")
     parser.add_argument("--no-tensorboard", action="store_true",
                         help="write log.jsonl only (default: off)")
     return parser.parse_args(argv)
@@ -213,9 +232,12 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.eval_problems < 1 or args.eval_exact < 0 or args.look_every < 0:
-        raise ValueError(f"--eval-problems {args.eval_problems} must be at least 1, --eval-exact "
-                         f"{args.eval_exact} and --look-every {args.look_every} at least 0")
+    if args.eval_exact is None:
+        args.eval_exact = 0 if args.data else 420
+    if min(args.eval_problems, args.longest) < 1 or min(args.eval_exact, args.look_every) < 0:
+        raise ValueError(f"--eval-problems {args.eval_problems} and --longest {args.longest} must "
+                         f"be at least 1, --eval-exact {args.eval_exact} and --look-every "
+                         f"{args.look_every} at least 0")
     run = Run(args)
     print(f"tasks   {len(run.tasks):,}, {run.settings.prompts * run.settings.group} replies a step")
     try:

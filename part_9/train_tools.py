@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 
 from cold_start import learn, old_examples
+from reasoning.answers import is_same
 from reasoning.tasks import problems
 from reasoning.tool_use import (
     Call,
@@ -39,7 +40,6 @@ from run.optim import model_state
 from sft.chat_format import Message, encode_prompt, grow_vocabulary
 from sft.data import Example, encode_example
 from sft.evaluation import is_chat_model
-from sft.skill_form import final_answer
 from text.tokenizer import Tokenizer
 
 GRPO_PT = here(__file__) / "out" / "grpo.pt"
@@ -67,7 +67,7 @@ def share_right(model, tokenizer, calls: list[Call], runtime) -> tuple[float, fl
     """-> (share of right answers, share that made the very call of the example), greedy."""
     replies = reply_with_tools(model, tokenizer,
                                [encode_prompt(call.messages, tokenizer) for call in calls], runtime)
-    right = sum(r.ended and final_answer(r.text) == c.result for r, c in zip(replies, calls))
+    right = sum(r.ended and is_same(c.result, r.text) for r, c in zip(replies, calls))
     same = sum([(mark, text) for mark, text, _ in r.calls] == [(c.mark, c.text)]
                for r, c in zip(replies, calls))
     return right / len(calls), same / len(calls)

@@ -67,7 +67,8 @@ def world_metrics(scores: dict, base) -> dict:
 
 def file_metrics(run) -> dict:
     """On conversations of the reader's own file that were held out."""
-    replies = reply_to(run.model, run.tokenizer, [c[:-1] for c in run.held_out_chats], run.runtime)
+    replies = reply_to(run.model, run.tokenizer, [c[:-1] for c in run.held_out_chats], run.runtime,
+                       longest=run.args.longest)
     gold = [c[-1].content for c in run.held_out_chats]
     n = len(gold)
     return {"exact_match": {"file": sum(normalise(r.text) == normalise(g)

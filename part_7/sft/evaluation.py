@@ -25,7 +25,7 @@ from sft.skills import SKILLS, check, items, normalise
 
 MAKE_WITH = "python part_6/train_sft.py (about 4 minutes)"
 LONGEST_REPLY = 64  # tokens, but for a told story
-LONGEST_STORY = 240
+LONGEST_STORY = 240  # and for what nobody knows: replies to conversations of one's own
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,29 @@ def reply_to(model, tokenizer: Tokenizer, conversations: list[list[Message]], ru
 
 def continue_prompts(model, tokenizer, prompts, runtime, *, longest, size, stop,
                      temperature=0.0, seed=0) -> list[Reply]:
+    """Each prompt goes on as if it were alone: its room is its own, whatever stands beside it.
+
+    A batch is drawn for as long as all its rows have room; the others then go on without those.
+    """
     generator = torch.Generator().manual_seed(seed)
     was_training = model.training
     model.eval()
-    replies = [Reply("", False, ())] * len(prompts)
-    order = sorted((i for i, p in enumerate(prompts) if room_for(model, p, longest) > 0),
-                   key=lambda i: len(prompts[i]))
+    rooms = [room_for(model, prompt, longest) for prompt in prompts]
+    said: list[list[int]] = [[] for _ in prompts]
+    order = sorted((i for i, room in enumerate(rooms) if room > 0), key=lambda i: len(prompts[i]))
     for first in range(0, len(order), size):
-        part = order[first:first + size]
-        room = room_for(model, prompts[part[-1]], longest)  # the longest prompt has the least
-        with runtime.autocast():
-            texts = generate(model, [prompts[i] for i in part], room, temperature=temperature,
-                             stop=stop, generator=generator)
-        for i, ids in zip(part, texts):
-            replies[i] = Reply(decode_reply(ids, tokenizer), ids[-1] in stop, tuple(ids))
+        going = order[first:first + size]
+        while going:
+            room = min(rooms[i] - len(said[i]) for i in going)
+            with runtime.autocast():
+                found = generate(model, [prompts[i] + said[i] for i in going], room,
+                                 temperature=temperature, stop=stop, generator=generator)
+            for i, ids in zip(going, found):
+                said[i] += ids
+            going = [i for i in going if said[i][-1] not in stop and len(said[i]) < rooms[i]]
     model.train(was_training)
-    return replies
+    return [Reply(decode_reply(ids, tokenizer), bool(ids) and ids[-1] in stop, tuple(ids))
+            for ids in said]
 
 
 def is_chat_model(tokenizer: Tokenizer) -> bool:

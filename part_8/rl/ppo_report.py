@@ -29,7 +29,8 @@ def finish(run) -> dict:
     if args.eval_prompts:
         found, _, _ = compare(ppo.policy.body, ppo.reference, run.source, run.tokenizer,
                               run.runtime, prompts=args.eval_prompts, samples=args.eval_samples,
-                              exact=args.eval_exact, seed=args.seed)
+                              exact=args.eval_exact, seed=args.seed,
+                              longest=run.settings.max_new)
         metrics |= found
     save_checkpoint(run.out / "ppo.pt", weights=model_state(ppo.policy.body),
                     config=ppo.policy.config, tokenizer=run.tokenizer, step=ppo.steps_done,

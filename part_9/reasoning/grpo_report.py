@@ -15,31 +15,35 @@ from run.runtime import print_table, save_results
 from sft.evaluation import evaluate_split
 
 from reasoning.evaluation import COLUMNS, answer_problems, evaluate, judge_replies
-from reasoning.sampling import draw_samples, pass_rate, voted_right
-from reasoning.tasks import TEST_SPLITS, direct, problems
+from reasoning.sampling import LONGEST, draw_samples, pass_rate, voted_right
+from reasoning.tasks import TEST_SPLITS, Problem, direct, problems
 
 K = 8  # samples for pass@k
 
 
-def reasoning_metrics(model, reference, tokenizer, runtime, *, n: int, exact: int,
-                      seed: int) -> dict:
-    """Both models on the same held-out problems -> the metrics of grpo.json."""
+def reasoning_metrics(model, reference, tokenizer, runtime, *, n: int, exact: int, seed: int,
+                      held_out: list[Problem] | None = None, longest: int = LONGEST) -> dict:
+    """Both models on the same held-out problems -> the metrics of grpo.json. `held_out`: those of a
+    file of one's own, which is then all that is asked about."""
+    sets = {split: problems(n, split, seed + 1) for split in TEST_SPLITS} \
+        if held_out is None else {"file": held_out[:n]}
     metrics: dict = {"splits": {}}
-    for split in TEST_SPLITS:
-        asked = problems(n, split, seed + 1)
-        found = [evaluate(m, tokenizer, asked, runtime, seed) for m in (reference, model)]
+    for split, asked in sets.items():
+        found = [evaluate(m, tokenizer, asked, runtime, seed, longest) for m in (reference, model)]
         metrics["splits"][split] = {"before": found[0], "after": found[1]}
-    asked = problems(min(n, 150), "new_operands", seed + 1)
+    first = next(iter(sets))  # new_operands, or the file
+    asked = sets[first][:150] if held_out else problems(min(n, 150), first, seed + 1)
     rng = random.Random(f"at once {seed}")
-    at_once = [direct(problem, rng) for problem in asked]
+    at_once = [direct(problem, rng) for problem in asked] if held_out is None else []
     for when, m in (("before", reference), ("after", model)):
-        samples = draw_samples(m, tokenizer, asked, runtime, k=K, seed=seed)
+        samples = draw_samples(m, tokenizer, asked, runtime, k=K, seed=seed, longest=longest)
         metrics |= {f"pass_at_1_{when}": pass_rate(1, asked, samples),
                     f"pass_at_{K}_{when}": pass_rate(K, asked, samples),
-                    f"majority_{when}": voted_right(K, asked, samples),
-                    f"direct_{when}": judge_replies(
-                        at_once, answer_problems(m, tokenizer, at_once, runtime))["accuracy"]}
-    main = metrics["splits"]["new_operands"]
+                    f"majority_{when}": voted_right(K, asked, samples)}
+        if at_once:  # the world's wordings of "no steps, please" mean nothing for other files
+            replies = answer_problems(m, tokenizer, at_once, runtime, longest=longest)
+            metrics[f"direct_{when}"] = judge_replies(at_once, replies)["accuracy"]
+    main = metrics["splits"][first]
     metrics |= {"accuracy_before": main["before"]["accuracy"],
                 "accuracy_after": main["after"]["accuracy"], "end_rate": main["after"]["end_rate"]}
     if exact:
@@ -50,18 +54,18 @@ def reasoning_metrics(model, reference, tokenizer, runtime, *, n: int, exact: in
 
 
 def finish_checker(run) -> dict:
-    """Measure on held-out problems, then write everything."""
+    """Measure on held-out problems, of the file if there is one, then write everything."""
     log = logged(run)
     metrics = common(run, log)
     save_model(run, metrics)  # what was learnt is safe, whatever happens while it is measured
-    if run.args.data is None:
-        metrics |= reasoning_metrics(run.grpo.model, run.grpo.reference, run.tokenizer,
-                                     run.runtime, n=run.args.eval_problems,
-                                     exact=run.args.eval_exact, seed=run.args.seed)
-        rows = [[split, when, *(found[when][key] for key in COLUMNS)]
-                for split, found in metrics["splits"].items() for when in ("before", "after")]
-        print_table(["split", "", *(name.replace("_", " ") for name in COLUMNS)], rows,
-                    "Held-out problems, greedy")
+    metrics |= reasoning_metrics(run.grpo.model, run.grpo.reference, run.tokenizer, run.runtime,
+                                 n=run.args.eval_problems, exact=run.args.eval_exact,
+                                 seed=run.args.seed, held_out=run.held_out,
+                                 longest=run.args.longest)
+    rows = [[split, when, *(found[when][key] for key in COLUMNS)]
+            for split, found in metrics["splits"].items() for when in ("before", "after")]
+    print_table(["split", "", *(name.replace("_", " ") for name in COLUMNS)], rows,
+                "Held-out problems, greedy")
     write(run, metrics)
     draw_curves(run, log, metrics)
     return metrics
@@ -74,7 +78,8 @@ def finish_model(run) -> dict:
     save_model(run, metrics)
     found, _, _ = compare(run.grpo.model, run.grpo.reference, run.source, run.tokenizer,
                           run.runtime, prompts=run.args.eval_problems, samples=4,
-                          exact=run.args.eval_exact, seed=run.args.seed)
+                          exact=run.args.eval_exact, seed=run.args.seed,
+                          longest=run.settings.max_new)
     metrics |= found
     write(run, metrics)
     draw_curves(run, log, metrics)
@@ -127,15 +132,13 @@ def draw_curves(run, log: list[dict], metrics: dict) -> Path:
     looks = [(line["step"], line["held_out"]) for line in log if "held_out" in line]
     s = run.settings
     if "accuracy_after" in metrics:
-        title = (f"GRPO: {metrics['accuracy_before']:.0%} to {metrics['accuracy_after']:.0%} of "
+        on = f" on {run.args.data.name}" if run.args.data else ""
+        title = (f"GRPO{on}: {metrics['accuracy_before']:.0%} to {metrics['accuracy_after']:.0%} of "
                  f"held-out problems right, greedy, in {run.seconds:.0f} s; pass@{K} before: "
                  f"{metrics[f'pass_at_{K}_before']:.0%}")
-    elif "quality_after" in metrics:
+    else:
         title = (f"GRPO on part 7's reward: true quality {metrics['quality_before']:.3f} to "
                  f"{metrics['quality_after']:.3f} in {run.seconds:.0f} s")
-    else:
-        title = (f"GRPO on {run.args.data.name}: reward {metrics['reward_first']:.2f} to "
-                 f"{metrics['reward_last']:.2f}")
     fig, axes = plotting.figure(title, f"{len(steps)} steps of {s.prompts} prompts x {s.group} "
                                 f"replies, {s.normaliser} mean, beta {s.beta}, seed "
                                 f"{run.args.seed}", panels=3, size=(7, 3.6))

@@ -4,6 +4,8 @@ Form   "12 + 9 = 21. 21 - 4 = 17. The answer is 17." and an end token: at least 
        them a sum, then the answer, and nothing else. A sum may be compared with a target:
        "21 + 5 = 26. Is it 16? No."
 Math   reward = right + w [form]                                                        (eq. 9.1)
+       "Right" is one rule for rewards, accuracy, votes and pass@k: the answer has the gold one's
+       value (reasoning/answers.py), and the model ended the reply itself. What was cut off is right nowhere.
        Whether the steps are *true* is not rewarded. It is measured (lesson 9.8): a model that is
        paid for answers may come to them by steps that do not hold.
 Used   train_grpo.py, evaluate_reasoning.py, reasoning/sampling.py
@@ -15,15 +17,15 @@ from dataclasses import dataclass
 import torch
 from rl.rollout import Rollout
 from sft.chat_format import decode_reply
-from sft.skill_form import ANSWER_MARK, final_answer
+from sft.skill_form import ANSWER_MARK
 from text.tokenizer import Tokenizer
 
+from reasoning.answers import is_same, read_sum, terms_of
 from reasoning.tasks import Problem
-from reasoning.tools import Refused, calculate
 
 STEP = re.compile(r"(\d+) ([+-]) (\d+) = (-?\d+)\.")
 COMPARED = re.compile(r"= (-?\d+)\. Is it (\d+)\? (Yes|No)\.")
-FORM = re.compile(rf"({STEP.pattern} (Is it \d+\? (Yes|No)\. )?)+{ANSWER_MARK}[^.]+\.")
+FORM = re.compile(rf"({STEP.pattern} (Is it \d+\? (Yes|No)\. )?)+{ANSWER_MARK}([^.]|\.(?=\d))+\.")
 
 
 @dataclass(frozen=True)
@@ -52,27 +54,17 @@ def steps_hold(reply: str) -> bool:
         (result == target) == (said == "Yes") for result, target, said in COMPARED.findall(reply))
 
 
-def number_in(text: str) -> str | None:
-    """The last number of a text, or None: "17 apples" -> "17"."""
-    found = re.findall(r"-?\d+(?:\.\d+)?", text.replace(",", ""))
-    return found[-1] if found else None
+def is_right(problem: Problem, reply: str, ended: bool = True) -> bool:
+    """Is the final answer right? A reply without one, with two, or without an end is wrong, no error.
 
-
-def is_right(problem: Problem, reply: str) -> bool:
-    """Is the final answer right? A reply without a number, or without an end, is wrong, no error.
-
-    Countdown: every expression counts that uses each number once and makes the target.
+    Countdown: every sum counts that uses each number once and makes the target.
     """
-    answer = final_answer(reply)
+    if not ended:
+        return False
     if problem.target is None:
-        return answer == problem.answer or number_in(answer) == problem.answer
-    if not re.fullmatch(r"\d+( [+-] \d+)+", answer):
-        return False
-    used = sorted(int(n) for n in re.findall(r"\d+", answer))
-    try:
-        return used == sorted(problem.numbers) and calculate(answer) == problem.target
-    except Refused:
-        return False
+        return is_same(problem.answer, reply)
+    terms = terms_of(read_sum(reply) or "")
+    return sorted(map(abs, terms)) == sorted(problem.numbers) and sum(terms) == problem.target
 
 
 def has_form(reply: str, ended: bool = True) -> bool:
@@ -95,7 +87,5 @@ class Checker:
                              for i, (reply, ended) in enumerate(zip(replies, rollout.ended))])
 
     def reward(self, problem: Problem, reply: str, ended: bool) -> float:
-        """eq. 9.1; what was not ended is worth nothing, whatever it says."""
-        if not ended:
-            return 0.0
-        return float(is_right(problem, reply)) + self.form_weight * has_form(reply, ended)
+        """eq. 9.1; what was not ended is neither right nor in form, whatever it says."""
+        return float(is_right(problem, reply, ended)) + self.form_weight * has_form(reply, ended)

@@ -21,6 +21,7 @@ from sft.records import read_records
 from sft.skill_form import ANSWER_MARK
 from sft.skills import DIRECT_ASKED, hash_of
 
+from reasoning.answers import plain, read_answer, read_sum, terms_of
 from reasoning.task_families import FAMILIES, LONGER_STEPS, TRAINED_STEPS
 
 SPLITS = ("train", "new_operands", "longer", "new_wordings")
@@ -35,7 +36,7 @@ class Problem:
     family: str
     question: str
     answer: str  # the final answer alone
-    steps: tuple[str, ...]  # "12 + 9 = 21", …; () where they are unknown (a file of one's own)
+    steps: tuple[str, ...]  # "12 + 9 = 21", …; of a file: the lines of its solution
     numbers: tuple[int, ...]  # what the question gives
     wording: int = 0
     target: int | None = None  # countdown: what the expression has to make
@@ -43,7 +44,8 @@ class Problem:
     @property
     def gold(self) -> str:
         """The worked reply."""
-        return "".join(f"{step}. " for step in self.steps) + f"{ANSWER_MARK}{self.answer}."
+        said = (step + (" " if step.endswith((".", "!", "?")) else ". ") for step in self.steps)
+        return "".join(said) + f"{ANSWER_MARK}{self.answer}."
 
     @property
     def messages(self) -> list[Message]:
@@ -104,32 +106,85 @@ def direct(problem: Problem, rng: random.Random) -> Problem:
 
 
 MARK = "####"  # GSM8K: the worked solution, then this, then the answer
+BOXED = "\\boxed"  # others put the answer in a box at the end
 
 
 def read_gsm8k(path: Path) -> list[Problem]:
-    """{"question", "answer": "… #### 42"} records -> problems without known steps.
+    """{"question", "answer": "… #### 42"} records -> problems, with the lines of their solutions.
 
+    The answer is read as a reply's is (reasoning/answers.py): "$1,200.00" is 1200; "10 + 4 - 3", as this
+    script writes countdown, asks for any sum of these numbers with that value; words stay words.
     Raises ValueError, naming the line, for a record without question or without a final answer.
     """
     found = []
     for number, record in read_records(path):
         question = record.get("question") if isinstance(record, dict) else None
         answer = record.get("answer") if isinstance(record, dict) else None
-        if not isinstance(question, str) or not isinstance(answer, str) or MARK not in answer:
+        if not isinstance(question, str) or not isinstance(answer, str) or \
+                not question.strip() or (MARK not in answer and BOXED not in answer):
             raise ValueError(f'{path}, line {number}: needs a text "question", and a text "answer" '
-                             f'that ends in "{MARK} 42"')
-        final = answer.rsplit(MARK, 1)[1].strip().replace(",", "")
-        if not re.fullmatch(r"-?\d+(\.\d+)?", final):
-            raise ValueError(f"{path}, line {number}: the answer {final!r} is no number")
-        found.append(Problem("file", question.strip(), final, (), ()))
+                             f'that ends in "{MARK} 42" or in {BOXED}{{42}}')
+        found.append(as_problem(question.strip(), answer, f"{path}, line {number}"))
     if not found:
         raise ValueError(f"{path}: there is no problem in it")
     return found
 
 
+def as_problem(question: str, answer: str, where: str) -> Problem:
+    """A question and its solution, which ends in the answer."""
+    solution, mark, final = answer.rpartition(MARK)
+    reply, final = (f"{MARK} {final}", final.strip()) if mark else (answer, answer.strip())
+    value = read_answer(reply)
+    if value is None:
+        raise ValueError(f"{where}: the answer {final[-40:]!r} is no number, sum or text; it may "
+                         "not be empty, or hold two numbers")
+    steps = tuple(line.strip() for line in solution.splitlines() if line.strip())
+    if re.fullmatch(r"\d+( [+-] \d+)+", final):
+        terms = terms_of(read_sum(reply))
+        return Problem("file", question, final, steps, tuple(map(abs, terms)), target=sum(terms))
+    text = final if mark else value
+    return Problem("file", question, text if isinstance(value, str) else plain(value), steps, ())
+
+
 def write_gsm8k(path: Path, found: list[Problem]) -> None:
-    """One problem a line, as GSM8K has it: each step on its own line, then #### and the answer."""
+    """One problem a line, as GSM8K has it: each step on its own line, its sum marked for a
+    calculator (12 + 9 = <<12+9=21>>21), then #### and the answer."""
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for problem in found:
-            answer = "\n".join([*problem.steps, f"{MARK} {problem.answer}"])
+            steps = [step if "<<" in step else
+                     re.sub(r"(\d+) ([+-]) (\d+) = (-?\d+)", r"\1 \2 \3 = <<\1\2\3=\4>>\4", step)
+                     for step in problem.steps]
+            answer = "\n".join([*steps, f"{MARK} {problem.answer}"])
             file.write(json.dumps({"question": problem.question, "answer": answer}) + "\n")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Problems of a file: what is learnt from, what is held out, and what was left out."""
+
+    learnt: list[Problem]
+    held_out: list[Problem]
+    repeated: int  # asked before in the same words: only the first is kept
+    too_long: int
+
+
+def split_by_question(found: list[Problem], fits) -> Split:
+    """A tenth of the questions, by the hash of their words, is held out, at least one: no question
+    is on both sides, however often or with whatever blanks the file asks it.
+
+    `fits(problem)` says whether there is room for it. Raises ValueError where fewer than two remain.
+    """
+    asked: dict[str, Problem] = {}
+    for problem in found:
+        asked.setdefault(" ".join(problem.question.casefold().split()), problem)
+    kept = {words: problem for words, problem in asked.items() if fits(problem)}
+    if len(kept) < 2:
+        raise ValueError(f"{len(kept)} of {len(found)} problems have room in the context and are "
+                         "different: at least two are needed, one to learn from and one held out; "
+                         "lower --max-new, or give more")
+    order = sorted(kept, key=lambda words: (hash_of(f"held out {words}") % 10 != 0, words))
+    count = sum(hash_of(f"held out {words}") % 10 == 0 for words in kept)
+    aside = set(order[:min(max(count, 1), len(kept) - 1)])
+    return Split([p for words, p in kept.items() if words not in aside],
+                 [p for words, p in kept.items() if words in aside],
+                 len(found) - len(asked), len(asked) - len(kept))

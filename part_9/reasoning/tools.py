@@ -17,6 +17,8 @@ from fractions import Fraction
 
 from world import facts as f
 
+from reasoning.answers import decimal, plain
+
 CALC, LOOK, RUN, DONE = TOOL_TOKENS = ("<|calc|>", "<|look|>", "<|run|>", "<|done|>")
 
 LONGEST = 200       # characters of a call
@@ -24,8 +26,9 @@ DEEPEST = 20        # brackets, signs and powers inside one another
 MOST_DIGITS = 12    # of a number that is written
 LARGEST_POWER = 64  # exponents from -64 to 64
 LARGEST_BITS = 256  # of any numerator or denominator on the way
+MOST_PLACES = 20    # decimals of a result that is written in full
 
-TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d+)?)|(.))", re.DOTALL)
+TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d+)?|\.\d+)|(.))", re.DOTALL)
 
 
 class Refused(ValueError):
@@ -116,7 +119,7 @@ class Parser:
                 raise Refused("a bracket is not closed")
             self.take()
             return value
-        if not token[0].isdigit():
+        if not token[-1].isdigit():
             raise Refused(f"{token!r} stands where a number should be")
         return Fraction(token)
 
@@ -146,10 +149,18 @@ def calculate(text: str) -> Fraction:
 
 
 def written(value: Fraction) -> str:
-    """17 -> "17", 1/4 -> "0.25", 1/3 -> "0.333333"."""
-    if value.denominator == 1:
-        return str(value.numerator)
-    return f"{float(value):.6f}".rstrip("0")
+    """17 -> "17", 1/4 -> "0.25", 1/10000000 -> "0.0000001", 1/3 -> "0.333333".
+
+    What ends is written to its end; what does not, or not within MOST_PLACES, to six decimals, and
+    to more where those would say a whole number: 1/30000000 -> "0.0000000333333", never "0".
+    """
+    text = plain(value)
+    if "/" not in text and len(text.partition(".")[2]) <= MOST_PLACES:
+        return text
+    places = 6
+    while round(value * 10**places) % 10**places == 0:
+        places += 1
+    return decimal(value, places if places == 6 else places + 5)
 
 
 # ---------------------------------------------------------------- the look-up

@@ -14,13 +14,13 @@ import torch
 from reward.judge import quality
 from reward.preferences import asked_items
 from sft.chat_format import encode_prompt, messages_of
-from sft.evaluation import evaluate_split
+from sft.evaluation import evaluate_split, room_for
 
 from rl.policy import response_logp
 from rl.rollout import Rollout, roll_out
 from rl.scoring import true_qualities
 
-LONGEST = 48  # tokens of a reply to a held-out prompt
+LONGEST = 48  # tokens of a reply to a held-out prompt, if nothing else is said
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,12 @@ def rollout_kl(body, reference, rollout: Rollout, runtime, *,
 
 
 def sampled_quality(body, reference, source, asked: list, tokenizer, runtime, *,
-                    samples: int = 4, seed: int = 0, temperature: float = 1.0) -> Quality:
-    """Draw `samples` replies to each item and measure them."""
+                    samples: int = 4, seed: int = 0, temperature: float = 1.0,
+                    longest: int = LONGEST) -> Quality:
+    """Draw `samples` replies to each item, each as if it were alone, and measure them."""
     prompts = [encode_prompt(messages_of(item), tokenizer) for item in asked]
-    rollout = roll_out(body, prompts, LONGEST, end=tokenizer.end, pad=tokenizer.pad,
+    rooms = [max(1, room_for(body, prompt, longest)) for prompt in prompts]
+    rollout = roll_out(body, prompts, rooms, end=tokenizer.end, pad=tokenizer.pad,
                        copies=samples, runtime=runtime, temperature=temperature,
                        generator=torch.Generator().manual_seed(seed))
     items = [item for item in asked for _ in range(samples)]
@@ -102,11 +104,12 @@ def best_quality(asked: list) -> float:
 
 
 def compare(body, reference, source, tokenizer, runtime, *, prompts: int, samples: int,
-            exact: int, seed: int) -> tuple[dict, Quality, Quality]:
+            exact: int, seed: int, longest: int = LONGEST) -> tuple[dict, Quality, Quality]:
     """The policy beside its reference -> (the metrics of ppo.json and dpo.json, after, before)."""
     asked = held_out_items(prompts, seed)
     before, after = (sampled_quality(model, reference, source, asked, tokenizer, runtime,
-                                     samples=samples, seed=seed) for model in (reference, body))
+                                     samples=samples, seed=seed, longest=longest)
+                     for model in (reference, body))
     best = best_quality(asked)
     gain, low, high = gain_interval(after.quality, before.quality, seed)
     metrics = {"reward_before": before.means()["reward"], "reward_after": after.means()["reward"],

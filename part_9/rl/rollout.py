@@ -114,36 +114,55 @@ def draw_batch(model, prompts: list[list[int]], max_new: int, *, end: int, copie
     return replies, logps
 
 
-def roll_out(model, prompts: list[list[int]], max_new: int, *, end: int, pad: int,
+def roll_out(model, prompts: list[list[int]], max_new: int | list[int], *, end: int, pad: int,
              copies: int = 1, temperature: float = 1.0, size: int = 256,
              generator: torch.Generator | None = None, runtime=None,
              look_every: int = 1) -> Rollout:
-    """`copies` replies of at most `max_new` tokens to each prompt, in batches of at most `size`
-    rows of like prompt length. The model is in eval mode meanwhile: no dropout.
+    """`copies` replies of at most `max_new` tokens (a number, or one for each prompt) to each
+    prompt, in batches of at most `size` rows of like prompt length. The model is in eval mode
+    meanwhile: no dropout.
 
     Raises ValueError where a prompt with its reply does not fit into the context.
     """
     if copies < 1 or not temperature > 0:
         raise ValueError(f"copies={copies} must be at least 1, temperature={temperature} above 0")
-    check_request(model, prompts, max_new, False, None)
+    rooms = [max_new] * len(prompts) if isinstance(max_new, int) else max_new
+    for room in sorted(set(rooms)) or [1]:
+        check_request(model, [p for p, own in zip(prompts, rooms) if own == room], room, False, None)
     was_training = model.training
     model.eval()
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     many = max(1, size // copies)
-    replies, logps = [[]] * (len(prompts) * copies), [[]] * (len(prompts) * copies)
-    for begin in range(0, len(order), many):
-        part = order[begin:begin + many]
-        with runtime.autocast() if runtime else torch.no_grad():
-            texts, chances = draw_batch(model, [prompts[i] for i in part], max_new, end=end,
-                                        copies=copies, temperature=temperature,
-                                        generator=generator, look_every=look_every)
-        for place, i in enumerate(part):
-            for copy in range(copies):
-                replies[i * copies + copy] = texts[place * copies + copy]
-                logps[i * copies + copy] = chances[place * copies + copy]
+    found = [([], []) for _ in range(len(prompts) * copies)]  # a reply and its log-probabilities
+    with runtime.autocast() if runtime else torch.no_grad():
+        for begin in range(0, len(order), many):
+            draw_rows(model, prompts, rooms, order[begin:begin + many], found, end=end,
+                      copies=copies, temperature=temperature, generator=generator,
+                      look_every=look_every)
     model.train(was_training)
+    replies, logps = zip(*found)
     return as_rollout([p for p in prompts for _ in range(copies)], replies, logps, end, pad,
                       next(model.parameters()).device, copies=copies)
+
+
+def draw_rows(model, prompts, rooms, part: list[int], found: list[tuple[list, list]], *, end: int,
+              copies: int, **settings) -> None:
+    """The replies to the prompts `part`, each as if it were alone, are added to `found`.
+
+    All are drawn for as long as each of them has room; the few that then have not ended, and have
+    more room than others, go on without those.
+    """
+    going = [i * copies + copy for i in part for copy in range(copies)]
+    asked = [prompts[i] for i in part]
+    while going:
+        room = min(rooms[row // copies] - len(found[row][0]) for row in going)
+        drawn = draw_batch(model, asked, room, end=end, copies=len(going) // len(asked), **settings)
+        for row, text, chances in zip(going, *drawn, strict=True):
+            found[row][0].extend(text)
+            found[row][1].extend(chances)
+        going = [row for row in going if found[row][0][-1] != end
+                 and len(found[row][0]) < rooms[row // copies]]
+        asked = [prompts[row // copies] + found[row][0] for row in going]
 
 
 def as_rollout(prompts: list[list[int]], replies: list[list[int]], logps: list[list[float]],

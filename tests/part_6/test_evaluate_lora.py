@@ -46,6 +46,17 @@ def test_replies_in_a_batch_are_those_of_one_by_one(loaded, runtime):
     assert [r.ids for r in together] == [r.ids for r in alone]
 
 
+def test_each_reply_has_the_room_it_would_have_alone(loaded, runtime):
+    model, tokenizer = loaded
+    texts = ["Hello", *("bell " * n for n in (20, 40, 55, 58, 60, 400)), "Name a bird.", "bell " * 59]
+    chats = [[Message("user", text)] for text in texts]
+    together = reply_to(model, tokenizer, chats, runtime, longest=50, size=5)
+    alone = [reply_to(model, tokenizer, [c], runtime, longest=50)[0] for c in chats]
+    assert [(r.ids, r.ended) for r in together] == [(r.ids, r.ended) for r in alone]
+    assert len({len(r.ids) for r in alone}) >= 4, "some had less room than others"
+    assert len(together[0].ids) == 50 and together[6] == Reply("", False, ())
+
+
 def test_a_prompt_that_fills_the_context_is_counted_as_not_answered(loaded, runtime):
     model, tokenizer = loaded
     full = [Message("user", "bell " * 400)]

@@ -1,10 +1,13 @@
 """The scripts as a person runs them: a whole tiny run, stop and resume, files, mistakes."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
+import train_sft
 from run.checkpoint import load_checkpoint, save_checkpoint
+from sft.chat_format import Message
 
 pytestmark = pytest.mark.scripts
 SMALL = ("--examples", 80, "--steps", 6, "--rows", 4, "--eval-every", 3, "--amp", "float32",
@@ -140,6 +143,24 @@ def test_as_many_items_are_asked_and_mistakes_shown_as_the_flags_say(run_script,
     (tmp_path / "chats.json").write_text(json.dumps(chats))
     done = run_script(*common, "--data", tmp_path / "chats.json", "--show", 1)
     assert done.stdout.count("\nasked   ") == 1 and "conversations" in done.stdout
+
+
+def test_replies_to_ones_own_chats_are_as_long_as_asked_for(loaded, runtime, monkeypatch, tmp_path):
+    import evaluate
+    from sft import report as sft_report
+
+    seen = []
+    monkeypatch.setattr("sft.evaluation.generate", lambda model, prompts, room, **options: seen.append(
+        room) or [[5] * room for _ in prompts])
+    (tmp_path / "c.jsonl").write_text(json.dumps({"instruction": "Hi", "output": "Hello"}))
+    evaluate.on_conversations(*loaded, runtime, tmp_path / "c.jsonl", 0, 77)
+    assert seen == [77]
+    assert evaluate.parse_args([]).longest == train_sft.parse_args([]).longest == 240
+    run = SimpleNamespace(model=loaded[0], tokenizer=loaded[1], runtime=runtime,
+                          args=train_sft.parse_args(["--longest", "88"]),
+                          held_out_chats=[[Message("user", "Hi"), Message("assistant", "Hello")]])
+    sft_report.file_metrics(run)
+    assert seen == [77, 88]
 
 
 def test_a_run_from_scratch_forgets_the_base(run_script, tiny_base, tmp_path):

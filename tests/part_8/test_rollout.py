@@ -118,6 +118,23 @@ def test_prompts_that_leave_no_room_are_refused(tiny):
         roll_out(tiny, [[1] * 20], 8, end=END, pad=PAD)
 
 
+def test_each_reply_has_the_room_it_would_have_alone(tiny):
+    limit = tiny.config.block_size
+    prompts = [[1, 2], [3] * (limit - 4), [4, 5, 6], [7] * (limit - 1), [8] * (limit - 4), [9]]
+    rooms = [min(12, limit + 1 - len(prompt)) for prompt in prompts]
+    options = {"end": END, "pad": PAD, "temperature": 1e-5}
+    together = roll_out(tiny, prompts, rooms, copies=2, size=4, **options)
+    alone = [roll_out(tiny, [p], room, **options) for p, room in zip(prompts, rooms)]
+    assert together.replies() == [one.replies()[0] for one in alone for _ in range(2)]
+    assert together.ended.tolist() == [bool(one.ended) for one in alone for _ in range(2)]
+    assert {len(one.replies()[0]) for one in alone if not one.ended} >= {5, 2}, "rooms differ"
+    same = [roll_out(tiny, PROMPTS, room, generator=torch.Generator().manual_seed(3), end=END,
+                     pad=PAD).replies() for room in (8, [8] * 4)]
+    assert same[0] == same[1]
+    with pytest.raises(ValueError, match="the batch is empty"):
+        roll_out(tiny, [], [], **options)
+
+
 def test_lists_become_rows_padded_on_the_right():
     found = as_rollout([[1, 2], [3]], [[4, END], [5]], [[-1.0, -2.0], [-3.0]], END, PAD)
     assert found.rows.ids.tolist() == [[1, 2, 4, END], [3, 5, PAD, PAD]]

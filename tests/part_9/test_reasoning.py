@@ -46,13 +46,34 @@ def test_most_votes_win_a_tie_goes_to_the_first_and_silence_has_no_vote():
     assert majority(["1 + 1 = 2. The answer is 2.", "The answer is 2", answer(4)]) == "2"
 
 
+def test_votes_are_counted_by_value_and_empty_double_or_cut_off_answers_have_none():
+    assert majority([answer(3), answer("7.0"), answer(7)]) == "7.0"
+    assert majority([answer("1/2"), answer(3), answer("0.50")]) == "1/2"
+    assert majority([answer("10 + 4 - 3"), answer("9 + 2"), answer("4 + 10 - 3")]) == "10 + 4 - 3"
+    assert majority([answer(3), "The answer is .", "The answer is ", "The answer is "]) == "3"
+    assert majority([answer(3), answer("4 or 5"), answer("4 or 5")]) == "3"
+    assert majority(["", "", answer(3)]) == "3" and majority(["", ""]) == ""
+    assert majority([answer(4), answer(4), answer(3)], [False, False, True]) == "3"
+    assert majority([answer(4)], [False]) == ""
+
+
+def test_one_rule_for_accuracy_votes_and_pass_at_k():
+    cut = S([[answer(2)] * 3, [answer(2)] * 3], [[False] * 3, [True, False, False]], 0.0)
+    assert right_counts([P, P], cut) == [0, 1]
+    assert pass_rate(1, [P, P], cut) == pytest.approx(1 / 6)
+    assert voted_right(3, [P, P], cut) == 0.5, "the second's one vote is right, the first has none"
+    game = Problem("countdown", "?", "10 + 4 - 3", (), (10, 4, 3), target=11)
+    texts = [answer("9 + 2"), answer("10 + 4 - 3"), answer("4 + 10 - 3 = 11")]
+    assert voted_right(3, [game], S([texts], [[True] * 3], 0.0)) == 1.0
+
+
 def test_the_best_of_k_has_the_highest_score_and_a_tie_goes_to_the_first():
     assert best_of(["a", "b", "c"], [0.1, 0.9, 0.3]) == "b"
     assert best_of(["a", "b"], [0.5, 0.5]) == "a"
 
 
 def test_shares_are_means_over_problems():
-    samples = S([[answer(2), answer(3), answer(2), answer(3)], [answer(3)] * 4], [], 0.0)
+    samples = S([[answer(2), answer(3), answer(2), answer(3)], [answer(3)] * 4], [[True] * 4] * 2, 0.0)
     assert right_counts([P, P], samples) == [2, 0]
     assert pass_rate(1, [P, P], samples) == pytest.approx(0.25)
     assert pass_rate(4, [P, P], samples) == pytest.approx(0.5)
@@ -76,3 +97,19 @@ def test_samples_are_as_long_as_the_context_has_room_for(loaded, runtime):
     asked = problems(2, "new_operands", 0)
     samples = draw_samples(model, tokenizer, asked, runtime, longest=10 * model.config.block_size)
     assert len(samples.texts) == 2 and samples.tokens <= model.config.block_size
+
+
+def test_each_sample_has_the_room_it_would_have_alone(loaded, runtime):
+    model, tokenizer = loaded
+    long = " ".join(["bell"] * 55)  # some 280 tokens of 320
+    asked = [Problem("file", question, "2", (), ()) for question in
+             ("What is 1 + 1?", f"{long}?", "Say 2.", f"{long} {long}?", "What is 1 + 1?")]
+
+    def drawn(some, copies=1):
+        return draw_samples(model, tokenizer, some, runtime, k=copies, temperature=1e-5, longest=90)
+
+    together, alone = drawn(asked, 2), [drawn([one]) for one in asked]
+    assert [[texts[0]] * 2 for one in alone for texts in one.texts] == together.texts
+    assert [ended[0] for one in alone for ended in one.ended] == [e[0] for e in together.ended]
+    assert together.texts[3] == ["", ""] and together.ended[3] == [False, False], "no room at all"
+    assert together.tokens == pytest.approx(2 * sum(one.tokens for one in alone) / len(asked))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from reasoning.rewards import Checker, Step, has_form, is_right, number_in, steps_hold, steps_of
+from reasoning.rewards import Checker, Step, has_form, is_right, steps_hold, steps_of
 from reasoning.tasks import Problem
 from reasoning.tiny_chat import tiny_tokenizer
 from rl.policy import Rows
@@ -25,7 +25,7 @@ def test_only_the_final_answer_makes_a_sum_right(reply, right):
 @pytest.mark.parametrize("answer, right", [
     ("10 + 4 - 3", True), ("10 - 3 + 4", True), ("4 + 10 - 3", True), ("11", False),
     ("10 + 4 + 3", False), ("10 + 1", False), ("10 + 4 - 3 + 0", False), ("10 + 4 - 4", False),
-    ("10 +4 - 3", False), ("10 * 4 - 29", False), ("10", False), ("", False)])
+    ("10 +4 - 3", True), ("10 * 4 - 29", False), ("10", False), ("", False)])
 def test_countdown_takes_every_solution_that_uses_each_number_once(answer, right):
     assert is_right(GAME, f"10 + 4 = 14. The answer is {answer}.") == right
 
@@ -58,8 +58,19 @@ def test_what_steps_say_is_checked_sums_and_comparisons(reply, hold):
     assert steps_hold(reply) == hold
 
 
-def test_the_last_number_of_a_text():
-    assert number_in("from 3 to 1,250 apples") == "1250" and number_in("none") is None
+def test_what_was_cut_off_is_right_nowhere():
+    assert is_right(SUM, GOOD, True) and not is_right(SUM, GOOD, False)
+    assert is_right(GAME, "The answer is 10 + 4 - 3.") \
+        and not is_right(GAME, "The answer is 10 + 4 - 3.", False)
+    assert Checker(None).reward(SUM, GOOD, False) == 0.0
+
+
+@pytest.mark.parametrize("reply, reward", [
+    ("12 + 9 = 21. 21 - 4 = 17. The answer is 17.0.", 1.2), ("The answer is 18.5.", 0.0),
+    ("12 + 9 = 21. The answer is 18.5.", 0.2), ("The answer is 16 or 17.", 0.0),
+    ("The answer is 12 + 9 - 4.", 0.0), ("The answer is −17.", 0.0), ("The answer is 34/2.", 1.0)])
+def test_values_are_paid_for_and_the_question_said_again_is_not(reply, reward):
+    assert Checker(None).reward(SUM, reply, True) == pytest.approx(reward)
 
 
 def rollout_of(texts, ended, tokenizer):

@@ -10,7 +10,7 @@ from run.checkpoint import load_checkpoint, save_checkpoint
 pytestmark = pytest.mark.scripts
 FAST = ("--device", "cpu", "--amp", "float32")
 STEP = (*FAST, "--steps", 2, "--prompts", 4, "--group", 3, "--max-new", 12, "--look-every", 1,
-        "--eval-problems", 4, "--eval-exact", 0, "--no-tensorboard")
+        "--eval-problems", 4, "--eval-exact", 0, "--longest", 30, "--no-tensorboard")
 
 
 def weights(path):
@@ -88,16 +88,87 @@ def test_a_run_with_a_reward_model_reports_true_quality(tiny_sft, run_script, tm
     assert differ(weights(tmp_path / "grpo_model.pt"), weights(tiny_sft)), "rewards differ"
 
 
+def own_file(path, n=6, longest=""):
+    lines = [{"question": f"{a} + 1?", "answer": f"#### {a + 1}"} for a in range(n)]
+    lines += [{"question": " 0 +  1?", "answer": "#### $1.00"}]  # asked before
+    lines += [{"question": longest, "answer": "#### 3"}] if longest else []
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
 def test_problems_of_ones_own_are_learnt_from_and_evaluated(chain, run_script, tmp_path):
-    lines = [json.dumps({"question": f"{a} + 1?", "answer": f"#### {a + 1}"}) for a in range(6)]
-    (tmp_path / "p.jsonl").write_text("\n".join(lines))
-    run_script("part_9/train_grpo.py", *STEP, "--model", chain / "cold.pt", "--data",
-               tmp_path / "p.jsonl", "--out", tmp_path)
+    data = own_file(tmp_path / "p.jsonl", longest="bell " * 70)
+    common = ("--data", data, "--longest", 9, "--out", tmp_path)
+    done = run_script("part_9/train_grpo.py", *STEP, "--model", chain / "cold.pt", *common)
     assert (tmp_path / "grpo.png").exists()
+    assert "8 problems, 5 to learn from, 1 held out by question; left out: 1 asked before, 1 that " \
+        "with --max-new 12 do not fit into the context of 320" in " ".join(done.stdout.split())
+    metrics = json.loads((tmp_path / "grpo.json").read_text())["metrics"]
+    assert list(metrics["splits"]) == ["file"] and metrics["splits"]["file"]["after"]["n"] == 1
+    assert {"accuracy_before", "accuracy_after", "pass_at_8_after", "majority_after"} <= set(metrics)
+    assert not {"direct_after", "exact_match"} & set(metrics), "these are the world's"
     done = run_script("part_9/evaluate_reasoning.py", *FAST, "--checkpoint", tmp_path / "grpo.pt",
-                      "--data", tmp_path / "p.jsonl", "--out", tmp_path)
+                      *common, "--show", 1)
     found = json.loads((tmp_path / "evaluate_reasoning.json").read_text())["file"]
-    assert found["n"] == 6 and 0 <= found["accuracy"] <= 1 and "Accuracy by family" in done.stdout
+    assert found["n"] == 8 and 0 <= found["accuracy"] <= 1 and "Accuracy by family" in done.stdout
+    assert found["supported"] is None and found["right_without_support"] is None
+    assert " - " in done.stdout.split("greedy")[1].split("Accuracy")[0], "not known, not 0.00"
+
+
+def run_on(chain, tmp_path, *flags):
+    import train_grpo
+    own_file(tmp_path / "p.jsonl", 60)
+    args = train_grpo.parse_args([*map(str, STEP), "--model", str(chain / "cold.pt"), "--data",
+                                  str(tmp_path / "p.jsonl"), "--out", str(tmp_path), *flags])
+    return train_grpo.Run(args)
+
+
+def test_a_file_is_learnt_from_alone_and_what_is_held_out_is_never_asked(chain, tmp_path):
+    run = run_on(chain, tmp_path)
+    asked = {task.question for step in range(40) for task in run.tasks_of_step(step)}
+    held = {problem.question for problem in run.held_out}
+    assert asked and held and not asked & held and len(asked) + len(held) == 60
+    assert run.settings.keep_rows == 0 and run.grpo.keep is None, "no world beside it"
+    assert run_on(chain, tmp_path, "--keep-rows", "2").grpo.keep is not None, "unless asked for"
+
+
+def test_all_reports_of_a_run_on_a_file_are_about_its_held_out_part(chain, tmp_path, monkeypatch):
+    import train_grpo
+    from reasoning import grpo_report
+    own_file(tmp_path / "p.jsonl", 60)
+    seen = {"look": [], "evaluate": [], "draw_samples": []}
+    for module, name, key in ((train_grpo, "evaluate", "look"), (grpo_report, "evaluate", "evaluate"),
+                              (grpo_report, "draw_samples", "draw_samples")):
+        def watched(model, tokenizer, asked, *rest, real=getattr(module, name), key=key, **options):
+            seen[key].append([p.question for p in asked])
+            return real(model, tokenizer, asked, *rest, **options)
+        monkeypatch.setattr(module, name, watched)
+    built = []
+    monkeypatch.setattr(train_grpo, "Run", lambda args, real=train_grpo.Run: built.append(
+        real(args)) or built[0])
+    train_grpo.main([*map(str, STEP[:-1]), "--eval-problems", "99", "--longest", "5",
+                     "--no-tensorboard", "--model", str(chain / "cold.pt"), "--data",
+                     str(tmp_path / "p.jsonl"), "--out", str(tmp_path)])
+    held = [problem.question for problem in built[0].held_out]
+    assert len(seen["look"]) == 2 and len(seen["evaluate"]) == len(seen["draw_samples"]) == 2
+    assert all(asked == held for found in seen.values() for asked in found)
+
+
+def test_what_tasks_writes_is_learnt_from(chain, run_script, tmp_path):
+    run_script("part_9/show_problems.py", "--write", tmp_path / "p.jsonl")
+    done = run_script("part_9/train_grpo.py", *STEP, "--steps", 1, "--look-every", 0, "--longest", 4,
+                      "--model", chain / "cold.pt", "--data", tmp_path / "p.jsonl", "--out", tmp_path)
+    assert "1,000 problems" in done.stdout and "0 asked before" in " ".join(done.stdout.split())
+
+
+def test_an_answer_that_is_no_whole_number_does_not_end_a_run(chain, tmp_path, monkeypatch):
+    import train_grpo
+    for module in ("sft.evaluation", "reasoning.sampling", "reasoning.rewards"):
+        monkeypatch.setattr(f"{module}.decode_reply",
+                            lambda ids, tokenizer: "12 + 9 = 21. 21 - 4 = 17. The answer is 18.5.")
+    train_grpo.main([*map(str, STEP), "--longest", "6", "--model", str(chain / "cold.pt"),
+                     "--form-weight", "0", "--out", str(tmp_path)])
+    assert json.loads((tmp_path / "grpo.json").read_text())["metrics"]["accuracy_after"] == 0.0
 
 
 def test_tools_are_trained_and_talked_to(chain, run_script, tmp_path):
@@ -119,6 +190,10 @@ def test_tools_are_trained_and_talked_to(chain, run_script, tmp_path):
     ("train_grpo", ("--max-new", 4000), "the context has 320"),
     ("train_grpo", ("--data", "nowhere.jsonl"), "there is no such file"),
     ("train_grpo", ("--eval-problems", 0), "--eval-problems 0"),
+    ("train_grpo", ("--longest", 0), "--longest 0 must be at least 1"),
+    ("train_grpo", ("--data", "p.jsonl", "--families", "chain"), "leave out --families"),
+    ("train_grpo", ("--data", "p.jsonl", "--reward", "model"), "leave out --reward model"),
+    ("evaluate_reasoning", ("--longest", 0), "--longest 0: must be at least 1"),
     ("cold_start", ("--sft", "nowhere.pt"), "python part_6/train_sft.py"),
     ("cold_start", ("--steps", 0), "--steps 0: must be at least 1"),
     ("train_tools", ("--model", "nowhere.pt"), "python part_9/train_grpo.py"),

@@ -15,6 +15,7 @@ from reasoning.tasks import (
     is_held_out,
     problems,
     read_gsm8k,
+    split_by_question,
     write_gsm8k,
 )
 from sft.skill_form import final_answer
@@ -149,12 +150,76 @@ def test_gsm8ks_own_habits_are_understood(tmp_path):
 @pytest.mark.parametrize("line, says", [
     ('{"question": "a"}', "line 1: needs a text"),
     ('{"question": "a", "answer": "12"}', "needs a text"),
-    ('{"question": "a", "answer": "#### many"}', "'many' is no number"),
+    ('{"question": "a", "answer": "#### "}', "line 1: the answer '' is no number"),
+    ('{"question": "a", "answer": "#### 41 or 42"}', "'41 or 42' is no number, sum or text"),
+    ('{"question": " ", "answer": "#### 4"}', "needs a text"),
     ('["a"]', "needs a text"), ("{", "not JSON"), ("", "no problem in it")])
 def test_records_that_are_no_problems_are_named(tmp_path, line, says):
     (tmp_path / "a.jsonl").write_text(line)
     with pytest.raises(ValueError, match=says):
         read_gsm8k(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize("answer, gold", [
+    ("#### $18", "18"), ("#### $18.00", "18"), ("… = <<9+9=18>>18\n#### 18 dollars", "18"),
+    ("#### 1,234", "1234"), ("#### −7", "-7"), ("#### 1/2", "0.5"), ("#### 1/3", "1/3"),
+    ("#### 50%", "50"), ("So it is \\boxed{18}.", "18"), ("#### Paris", "Paris")])
+def test_a_gold_answer_is_read_as_a_replys_is(tmp_path, answer, gold):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"question": "How much?", "answer": answer}))
+    [problem] = read_gsm8k(tmp_path / "a.jsonl")
+    assert problem.answer == gold and problem.target is None and is_right(problem, problem.gold)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("split", SPLITS)
+def test_what_is_written_is_read_back_and_graded_alike(tmp_path, family, split):
+    asked = problems(40, split, 5, (family,))
+    write_gsm8k(tmp_path / "a.jsonl", asked)
+    found = read_gsm8k(tmp_path / "a.jsonl")
+    write_gsm8k(tmp_path / "b.jsonl", found)
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+    for problem, other in zip(asked, found, strict=True):
+        assert (other.question, other.answer, other.target) == \
+            (problem.question, problem.answer, problem.target)
+        assert is_right(other, problem.gold) and is_right(other, other.gold)
+        assert is_right(problem, other.gold) and len(other.steps) == len(problem.steps)
+        if problem.target is not None:
+            assert sorted(other.numbers) == sorted(problem.numbers)
+            for reply in solutions(problem.numbers, problem.target):
+                assert is_right(other, f"The answer is {reply}.")
+            assert not is_right(other, f"The answer is {problem.target}.")
+
+
+def asked_of(questions):
+    return [Problem("file", question, str(i), (), ()) for i, question in enumerate(questions)]
+
+
+def test_a_file_is_split_by_question_and_duplicates_stay_on_one_side():
+    found = asked_of([f"How much is {i % 300}?{' ' * (i // 300)}" for i in range(600)])
+    split = split_by_question(found, lambda p: True)
+    words = [{" ".join(p.question.split()) for p in side} for side in (split.learnt, split.held_out)]
+    assert not words[0] & words[1] and len(words[0] | words[1]) == 300
+    assert split.repeated == 300 and split.too_long == 0 and 15 <= len(split.held_out) <= 45
+    upper = asked_of([p.question.upper() for p in found])
+    assert {p.question.lower() for p in split_by_question(upper, lambda p: True).held_out} \
+        == {p.question.lower() for p in split.held_out}
+    more = split_by_question(found + asked_of(["And more?"]), lambda p: True)
+    assert set(split.held_out) <= set(more.held_out), "a question stays on its side"
+
+
+@pytest.mark.parametrize("n", [2, 3, 6])
+def test_a_short_file_has_something_on_both_sides(n):
+    for start in range(20):
+        split = split_by_question(asked_of([f"{start + i}?" for i in range(n)]), lambda p: True)
+        assert split.learnt and split.held_out and len(split.learnt) + len(split.held_out) == n
+
+
+def test_what_does_not_fit_is_counted_and_one_problem_is_too_few():
+    found = asked_of(["a?", "b?", "c?", "a long one?"])
+    split = split_by_question(found, lambda p: len(p.question) < 5)
+    assert split.too_long == 1 and len(split.learnt) + len(split.held_out) == 3
+    with pytest.raises(ValueError, match="1 of 2 problems have room in the context"):
+        split_by_question(found[2:], lambda p: len(p.question) < 5)
 
 
 def test_the_script_shows_and_writes(tmp_path, capsys):

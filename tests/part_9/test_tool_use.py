@@ -135,6 +135,20 @@ def test_a_real_model_with_random_weights_comes_to_an_end(loaded, runtime):
         assert sum(reply.is_own) <= 12 and len(reply.ids) == len(reply.is_own)
 
 
+def test_each_reply_has_the_room_it_would_have_alone(loaded, runtime):
+    from sft.chat_format import grow_vocabulary
+    model = grow_vocabulary(loaded[0], TOKENIZER.vocab_size)
+    limit, texts = model.config.block_size, ("Hi.", "bell " * 40, "bell " * 54, "Good day!", "bell " * 99)
+    prompts = [encode_prompt([tool_use.Message("user", text)], TOKENIZER) for text in texts]
+    together = reply_with_tools(model, TOKENIZER, prompts, runtime, longest=70)
+    alone = [reply_with_tools(model, TOKENIZER, [p], runtime, longest=70)[0] for p in prompts]
+    assert together == alone
+    rooms = [max(0, min(70, limit + 1 - len(p))) for p in prompts]
+    assert len(set(rooms)) == 3 and rooms[-1] == 0, "the test has long and short ones"
+    assert all(len(r.ids) == room or r.ended or r.ids[-1] == TOKENIZER.id_of(RUN)
+               for r, room in zip(alone, rooms))
+
+
 # ---- examples
 
 def test_held_out_sums_and_names_are_never_trained_on():

@@ -62,6 +62,28 @@ def test_results_are_written_as_people_write_them():
                                                                           "0.333333"]
 
 
+@pytest.mark.parametrize("asked, result", [
+    ("1/10000000", "0.0000001"), ("-1/10000000", "-0.0000001"), ("0.9999999", "0.9999999"),
+    ("100000000000*100000000000/3", "3333333333333333333333.333333"), ("1/3", "0.333333"),
+    ("2/3", "0.666667"), ("-2/3", "-0.666667"), ("1/8", "0.125"), ("0 - 0", "0"), ("-0", "0"),
+    ("1/30000000", "0.0000000333333"), ("-1/30000000", "-0.0000000333333"), ("5/2", "2.5"),
+    ("2999999999/3000000000", "0.999999999666667"), ("1/30", "0.033333"), (".5 + .25", "0.75"),
+    ("1.10 + 2.20", "3.3"), ("99999999999*99999999999", "9999999999800000000001"),
+    ("0.1 + 0.2", "0.3"), ("1/2^20", "0.00000095367431640625"), ("7/1", "7"), ("3.00", "3")])
+def test_results_are_exact_and_never_a_whole_number_that_they_are_not(asked, result):
+    assert run_tool(CALC, asked) == result
+
+
+def test_a_written_result_is_within_half_a_millionth_and_has_no_loose_end():
+    rng = random.Random(3)
+    for _ in range(2000):
+        value = Fraction(rng.randint(-10**rng.randint(1, 30), 10**12), rng.randint(1, 10**9))
+        text = written(value)
+        assert abs(Fraction(text) - value) <= Fraction(1, 2 * 10**6)
+        assert not text.endswith(".") and text != "-0" and (text == "0") == (value == 0)
+        assert (Fraction(text).denominator == 1) <= (value.denominator == 1)
+
+
 def test_names_are_looked_up_in_the_worlds_tables():
     assert look_up("capital France") == run_tool(LOOK, "capital France") == f.CAPITALS["France"]
     assert all(look_up(f"{table} {name}") == value
