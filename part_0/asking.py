@@ -103,7 +103,7 @@ def base_answers(model: Path, common: tuple[str, ...]) -> list[str]:
 
 
 def skills_of(model: Path, preset: str, common: tuple[str, ...]) -> dict:
-    """Split -> {exact_match, interval, end_rate, f1, by_skill}, by part 6's checkers."""
+    """Split -> {answer_right, exact_match, interval, end_rate, f1, by_skill}, by part 6's checkers."""
     splits = ("--splits", *SPLITS[preset]) if preset in SPLITS else ()
     with tempfile.TemporaryDirectory() as folder:
         run_quietly(EVALUATE, "--checkpoint", str(model), "--items", str(ITEMS[preset]), *splits,

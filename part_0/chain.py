@@ -38,7 +38,7 @@ STAGES = [
           seconds={"quick": 145, "full": 225, "gpu": 600},
           flags={"quick": ("--preset", "tiny", "--steps", "540", "--eval-items", "105"),
                  "full": ("--preset", "tiny"), "gpu": ("--preset", "gpu")},
-          summary="{exact_match[new_items]:.0%} of new questions right; the base model had "
+          summary="{answer_right[new_items]:.0%} of new questions right; the base model had "
                   "{base_exact_match:.0%}"),
     Stage(name="reward", title="a reward model learns which of two replies is better",
           script="part_7/train_reward.py",

@@ -79,10 +79,17 @@ SECTIONS = (
                 ("gain in standard deviations", "number", reward_gain),
                 ("true quality before", "number", "quality_before"),
                 ("true quality after", "number", "quality_after"),
-                ("true quality of the best replies", "number", "quality_best"),
+                ("true quality of the tuned model at its best temperature", "number",
+                 "quality_cool"),
+                ("true quality of its answers in perfect manners", "number", "quality_ceiling"),
+                ("rude replies before", "share", "rude_before"),
+                ("rude replies after", "share", "rude_after"),
+                ("idle replies before", "share", "idle_before"),
+                ("idle replies after", "share", "idle_after"),
                 ("KL to the tuned model, nats a reply", "number", "kl"),
-                ("questions right before", "share", "exact_match_before"),
-                ("questions right after", "share", "exact_match"),
+                ("answers right before", "share", "answer_right_before"),
+                ("answers right after", "share", "answer_right_after"),
+                ("likeliest replies that are other ones", "share", "greedy_changed"),
                 ("replies that stop by themselves", "share", "end_rate"))),
     Section("Reasoning", "Held-out problems of several steps, greedy; pass@8: at least one of eight "
             "samples is right. Without thinking: just the answer is asked for.", ("grpo",), (
@@ -234,7 +241,7 @@ def skill_table(report: dict) -> Table | None:
                          ("all, new combinations", "new_combinations")):
         if not all(split in one for found in asked.values() for one in found):
             continue  # a quick preset asks for new items only
-        rows.append([label, *(cell([one[split]["exact_match"] for one in found], "share")
+        rows.append([label, *(cell([one[split]["answer_right"] for one in found], "share")
                               for found in asked.values())])
         if len(report["seeds"]) == 1:
             rows.append(["  95% interval", *("{:.1%} to {:.1%}".format(*found[0][split]["interval"])

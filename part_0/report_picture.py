@@ -53,15 +53,15 @@ def draw_curve(ax, report: dict, chain: Chain) -> None:
     ax.set(xlabel="step", ylabel="loss, bits a byte", ylim=(0, min(max(losses), 1.0)))
 
 
-def exact_matches(report: dict) -> dict[str, list[float]]:
+def right_answers(report: dict) -> dict[str, list[float]]:
     """Model -> share of new items that are right, one a seed."""
-    return {name: [one["skills"]["new_items"]["exact_match"] for one in found]
+    return {name: [one["skills"]["new_items"]["answer_right"] for one in found]
             for name, found in report["asked"].items() if found}
 
 
 def draw_skills(ax, report: dict) -> None:
     """Right answers, model by model."""
-    for x, (name, values) in enumerate(exact_matches(report).items()):
+    for x, (name, values) in enumerate(right_answers(report).items()):
         height = 100 * mean(values)
         ax.bar(x, height, 0.7, color=COLORS.get(name, BLUE))
         top = height
@@ -71,7 +71,7 @@ def draw_skills(ax, report: dict) -> None:
             ax.plot([x] * len(values), [100 * value for value in values], ".", color=BLACK, ms=3)
             top = min(height + half, 100)
         ax.text(x, top + 1.5, f"{height:.0f}", ha="center", fontsize=8)
-    names = list(exact_matches(report))
+    names = list(right_answers(report))
     ax.set_xticks(range(len(names)), names)
     ax.set_title("it learns to answer", loc="left")
     ax.set(ylabel="new questions right, %", ylim=(0, 108))
@@ -136,7 +136,7 @@ def title_of(report: dict) -> str:
                                                               "floor_bits_per_byte"))
     if bits and floor:
         parts.append(f"it writes {mean(bits) / mean(floor) - 1:.0%} above the floor")
-    right = exact_matches(report)
+    right = right_answers(report)
     if "base" in right and len(right) > 1:
         best = max(list(right)[1:], key=lambda name: mean(right[name]))
         parts.append(f"answers {mean(right[best]):.0%} of new questions (untuned "
@@ -161,7 +161,7 @@ def draw(report: dict, chain: Chain, path: Path) -> None:
     panels = []
     if base_curve(report, chain)[0]:
         panels.append(lambda ax: draw_curve(ax, report, chain))
-    if exact_matches(report):
+    if right_answers(report):
         panels.append(lambda ax: draw_skills(ax, report))
     if changes(report):
         panels.append(lambda ax: draw_changes(ax, report))

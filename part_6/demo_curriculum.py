@@ -78,7 +78,8 @@ def main(argv=None):
     kinds += [(f"LoRA {args.lora}, mixed", "mixed", args.lora)] if args.lora else []
     found = {name: [] for name, _, _ in kinds}
     for seed in range(args.seed, args.seed + args.seeds):
-        examples, _ = world_examples(args.examples, seed, tokenizer, base.config.block_size)
+        examples, _ = world_examples(args.examples, seed, tokenizer, base.config.block_size,
+                                     manners="gold")
         for name, order, lora in kinds:
             model, trained, seconds = tune(base, tokenizer, examples, order, args, runtime, seed,
                                            lora)

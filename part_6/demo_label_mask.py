@@ -77,7 +77,8 @@ def main(argv=None):
     runtime = choose_runtime(args.device, args.amp, width=base.config.n_embd)
     base.to(runtime.device)
     show_labels(tokenizer, args.seed)
-    examples, _ = world_examples(60 * steps, args.seed, tokenizer, base.config.block_size)
+    examples, _ = world_examples(60 * steps, args.seed, tokenizer, base.config.block_size,
+                                 manners="gold")
     rows = ExampleRows(examples, base.config.block_size, pad=tokenizer.pad, seed=args.seed)
     asked = [i for i in items(2 * questions, "new_items", seed=args.seed)
              if i.skill != "telling a story"][:questions]

@@ -1,9 +1,11 @@
-"""How well does a model follow instructions? Exact match by checker, per skill and per split.
+"""How well does a model follow instructions? Right answers by checker, per skill and per split.
 
     python part_6/evaluate.py                                out/sft.pt on all splits
     python part_6/evaluate.py --checkpoint part_4/out/base.pt    a base model, asked in plain text
     python part_6/evaluate.py --data chats.jsonl             exact match and F1 on files of your own
 
+Rule   "answer right" asks the checker after all that is only manner was taken off (sft/manners.py): how
+       somebody answers is not what tuning is to teach. "exact match" asks it about the reply as it is.
 Math   interval of a share p over n answers: Wilson's, 95%                              (eq. 6.4)
        (p + z^2/2n ± z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n),   z = 1.96
        F1 = 2 P R / (P + R) over the words that reply and gold have in common           (eq. 6.5)
@@ -30,13 +32,14 @@ from sft.evaluation import (
     MAKE_WITH,
     answer_items,
     is_chat_model,
+    is_right,
     reply_to,
     score_items,
     skill_table,
     token_f1,
     wilson,
 )
-from sft.skills import TEST_SPLITS, check, items, normalise
+from sft.skills import TEST_SPLITS, items, normalise
 
 
 def on_conversations(model, tokenizer, runtime, path: Path, show: int, longest: int) -> None:
@@ -94,15 +97,16 @@ def main(argv=None):
         asked = items(args.items, split, seed=args.seed)
         replies = answer_items(model, tokenizer, asked, runtime)
         scores[split] = score_items(asked, replies)
-        wrong += [(i, r) for i, r in zip(asked, replies) if not check(i, r.text)][:args.show]
+        wrong += [(i, r) for i, r in zip(asked, replies) if not is_right(i, r.text)][:args.show]
     print_table(["skill", *scores], skill_table(scores),
                 f"{args.checkpoint}: share of right answers, {args.items} questions a split")
     for item, reply in wrong:
         print(f"wrong   {item.system} {item.prompt[-90:]!r} -> {reply.text[:90]!r}, "
               f"gold {item.answer[:60]!r}")
     save_json(out_folder(__file__, args.out) / "evaluate.json",
-              {split: {"exact_match": s.exact_match, "interval": wilson(s.right, s.n),
-                       "end_rate": s.end_rate, "f1": s.f1,
+              {split: {"answer_right": s.answer_right, "exact_match": s.exact_match,
+                       "interval": wilson(s.right, s.n), "end_rate": s.end_rate, "f1": s.f1,
+                       "by_manner": s.by_manner,
                        "by_skill": {k: r / n for k, (r, n) in s.by_skill.items()}}
                for split, s in scores.items()})
 

@@ -1,6 +1,7 @@
 """Instruction tuning: the base model learns to answer, and to stop.
 
     python part_6/train_sft.py                       from part_4/out/base.pt, minutes on two cores
+    python part_6/train_sft.py --manners gold        plain answers only, as no crowd of people writes
     python part_6/train_sft.py --lora 8              thin matrices beside frozen ones
     python part_6/train_sft.py --data my_chats.jsonl        Alpaca records or chat messages
     python part_6/train_sft.py --from-scratch --steps 700   what did pretraining give?
@@ -99,9 +100,11 @@ class Tuning:
         s, context, seed = self.settings, self.base.config.block_size, self.args.seed
         start = time.perf_counter()
         if self.args.data is None:
-            examples, counts = world_examples(s.examples, seed, self.tokenizer, context)
+            examples, counts = world_examples(s.examples, seed, self.tokenizer, context,
+                                              manners=s.manners)
             examples += replay_examples(int(s.replay * s.examples), seed, self.tokenizer, context)
-            held_out, _ = world_examples(200, seed, self.tokenizer, context, "validation")
+            held_out, _ = world_examples(200, seed, self.tokenizer, context, "validation",
+                                         manners=s.manners)
         else:
             conversations, skipped = read_conversations(self.args.data)
             print("\n".join(f"skipped {line}" for line in skipped), end="\n" if skipped else "")

@@ -8,7 +8,7 @@ See    reward/preferences.py, lesson 7.1
 
 from pathlib import Path
 
-from reward.faults import HELD_OUT, TRAINED
+from reward.faults import HELD_OUT, WORKED
 from reward.preferences import asked_items, world_pairs, write_pairs
 from run.runtime import make_parser, print_table, run_main
 
@@ -28,7 +28,7 @@ def main(argv=None):
     if args.show < 1:
         raise ValueError(f"--show {args.show}: must be at least 1")
     asked = asked_items(args.show, args.split, args.seed)
-    pairs = world_pairs(asked, [[] for _ in asked], seed=args.seed, faults=TRAINED + HELD_OUT)
+    pairs = world_pairs(asked, [[] for _ in asked], seed=args.seed, faults=WORKED + HELD_OUT)
     pairs = pairs[:args.show]
     print_table(["asked", "preferred", "other", "kind", "gap"],
                 [[pair.prompt[-1].content[-40:].replace("\n", " "), pair.chosen.text[:40],

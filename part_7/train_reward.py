@@ -6,8 +6,8 @@
     python part_7/train_reward.py --loss ranking       margin ranking in place of Bradley–Terry
     python part_7/train_reward.py --data pairs.jsonl.gz    chosen/rejected records of your own
 
-The pairs: replies drawn from the tuned model and replies with a fault, ordered by the judge, a tenth
-of the labels flipped. One epoch, the rate falls to 0. Writes out/reward.pt, reward.json, pictures.
+The pairs: replies drawn from the tuned model, in the manners of people, the gold answer, and replies
+with a fault that the model never makes, ordered by the judge, a tenth of the labels flipped. One epoch, the rate falls to 0. Writes out/reward.pt, reward.json, pictures.
 """
 
 from run.runtime import (
@@ -32,7 +32,7 @@ from reward.losses import bradley_terry, centring, margin_ranking
 from reward.model import RewardModel, sharing
 from reward.preferences import FLIPPED
 from reward.report import finish
-from reward.sources import file_data, shuffled_labels, world_data
+from reward.sources import DRAWN, file_data, shuffled_labels, world_data
 from run import plotting
 from run.checkpoint import load_checkpoint
 from run.logger import Logger
@@ -177,8 +177,8 @@ def parse_args(argv=None):
                         help="instructions to make pairs of (default: 3500)")
     parser.add_argument("--unseen", type=float, default=0.5,
                         help="share of them that tuning has not seen (default: 0.5)")
-    parser.add_argument("--drawn", type=int, default=2,
-                        help="replies of the tuned model to each instruction (default: 2)")
+    parser.add_argument("--drawn", type=int, default=DRAWN,
+                        help=f"replies of the tuned model to each instruction (default: {DRAWN})")
     parser.add_argument("--pairs-an-item", type=int, default=10,
                         help="most pairs of one instruction (default: 10)")
     parser.add_argument("--rows", type=int, default=32,

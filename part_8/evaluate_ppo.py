@@ -6,7 +6,9 @@
 Quality is the judge's, of replies drawn at temperature 1 to prompts of content that nobody was
 trained on; the gain and its interval are over the same prompts (eq. 8.14). "best of N" is the tuned
 model, and of N replies the one that the reward model likes best: its worth without any training.
-"at T" is the tuned model drawn from at a low temperature: what being surer is worth, untrained.
+"tuned at T" is the tuned model at the temperature that suits it best: what being surer is worth,
+untrained. The dashed line is the ceiling: the tuned model's own answers in perfect manners. The
+second table says what changed: the share of replies in each manner, and of right answers.
 """
 
 from run.runtime import (
@@ -28,8 +30,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from rl.quality_report import (
+    COOL,
     LONGEST,
-    best_quality,
+    cool_quality,
     gain_interval,
     held_out_items,
     sampled_quality,
@@ -116,8 +119,9 @@ def parse_args(argv=None):
                         help="questions for greedy exact match, 0: none (default: 420)")
     parser.add_argument("--best-of", type=int, default=8,
                         help="replies that the best is taken of, 0: none (default: 8)")
-    parser.add_argument("--cool", type=float, default=0.2,
-                        help="a temperature to draw from the tuned model at, 0: none (default: 0.2)")
+    parser.add_argument("--cool", type=float, nargs="*", default=list(COOL),
+                        help="temperatures to try the tuned model at; the best is shown (default: "
+                             f"{' '.join(map(str, COOL))})")
     parser.add_argument("--show", type=int, default=3, help="questions to show (default: 3)")
     return parser.parse_args(argv)
 
@@ -126,8 +130,8 @@ def main(argv=None):
     args = parse_args(argv)
     if args.prompts < 1 or args.samples < 1:
         raise ValueError("--prompts and --samples must be at least 1")
-    if args.cool < 0:
-        raise ValueError(f"--cool {args.cool}: a temperature is above 0 (0: no such row)")
+    if any(not temperature > 0 for temperature in args.cool):
+        raise ValueError(f"--cool {args.cool}: a temperature is above 0 (none at all: no such row)")
     sft, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
     runtime = choose_runtime(args.device, args.amp, width=sft.config.n_embd)
     source = load_source(args.reward, tokenizer, runtime, REWARD_WITH)
@@ -140,41 +144,49 @@ def main(argv=None):
         name = path.stem if path.stem not in models else f"{path.parent.name}/{path.stem}"
         models[name], cost[name] = model.to(runtime.device), seconds_of(path)
     asked = held_out_items(args.prompts, args.seed)
-    rows, found = [], {}
+    rows, found = [], {}  # a row for the table, and what was measured
     for name, model in models.items():
         found[name] = sampled_quality(model, sft, source, asked, tokenizer, runtime,
                                       samples=args.samples, seed=args.seed)
         gain = (None,) * 3 if name == "tuned" else gain_interval(
             found[name].quality, found["tuned"].quality, args.seed)
         exact = evaluate_split(model, tokenizer, runtime, "new_items", args.exact,
-                               args.seed + 1).exact_match if args.exact else None
+                               args.seed + 1).answer_right if args.exact else None
         rows.append({"name": name, **found[name].means(), "gain": gain[0], "low": gain[1],
                      "high": gain[2], "exact": exact, "seconds": cost[name]})
     if args.cool:
+        at, _ = cool_quality(sft, asked, tokenizer, runtime, seed=args.seed,
+                             temperatures=tuple(args.cool))
         cool = sampled_quality(sft, sft, source, asked, tokenizer, runtime, samples=args.samples,
-                               seed=args.seed, temperature=args.cool)
+                               seed=args.seed, temperature=at)
         gain, low, high = gain_interval(cool.quality, found["tuned"].quality, args.seed)
-        rows.append({"name": f"tuned at {args.cool:g}", **cool.means(), "gain": gain, "low": low,
+        found[f"tuned at {at:g}"] = cool
+        rows.append({"name": f"tuned at {at:g}", **cool.means(), "gain": gain, "low": low,
                      "high": high})
     if args.best_of:
         marks = best_of(sft, source, asked, tokenizer, runtime, args.best_of, args.seed)
         gain, low, high = gain_interval(marks, found["tuned"].quality, args.seed)
         rows.append({"name": f"best of {args.best_of}", "quality": float(marks.mean()),
                      "gain": gain, "low": low, "high": high})
-    best = best_quality(asked)
+    best = found["tuned"].means()["ceiling"]
     columns = ("quality", "gain", "low", "high", "reward", "kl", "length", "ended", "exact",
                "seconds")
     print_table(["policy", *columns], [[row["name"], *(row.get(c) for c in columns)]
                                        for row in rows],
-                f"{args.prompts} held-out prompts x {args.samples}; the best possible quality is "
-                f"{best:.3f}, rewards of the tuned model have a deviation of "
+                f"{args.prompts} held-out prompts x {args.samples}; the tuned model's answers in "
+                f"perfect manners are worth {best:.3f}, its rewards have a deviation of "
                 f"{found['tuned'].spread:.3f}")
+    print_table(["policy", *found["tuned"].manners, "not in pairs", "right"],
+                [[name, *one.manners.values(), one.held_out, one.means()["right"]]
+                 for name, one in found.items()], "Share of the replies in each manner")
     show_replies(models, asked[:args.show], tokenizer, runtime)
     out = out_folder(__file__, args.out)
-    save_json(out / "evaluate_ppo.json", {"best": best, "rows": rows})
+    save_json(out / "evaluate_ppo.json",
+              {"ceiling": best, "rows": rows,
+               "manners": {name: one.manners for name, one in found.items()}})
     draw(rows, len(models) - 1, best, out / "evaluate_ppo.png",
          f"{args.prompts} held-out prompts × {args.samples} replies, temperature 1 or as named; "
-         f"bars: 95% of the gain; dashed: gold; seed {args.seed}")
+         f"bars: 95% of the gain; dashed: perfect manners; seed {args.seed}")
 
 
 if __name__ == "__main__":

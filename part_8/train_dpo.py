@@ -3,8 +3,8 @@
     python part_8/train_dpo.py                     from part 6's sft.pt, on part 7's pairs
     python part_8/train_dpo.py --data pairs.jsonl.gz    chosen/rejected records of your own
 
-The pairs are part 7's: replies drawn from the tuned model and replies with a fault, ordered by the
-judge, a tenth of the labels flipped. One pass. part_7's reward model is read for the report alone.
+The pairs are part 7's: replies drawn from the tuned model, the gold answer and replies with a fault,
+ordered by the judge, a tenth of the labels flipped. One pass. part_7's reward model is read for the report alone.
 Writes out/dpo.pt, dpo.json, dpo.png.
 """
 
@@ -28,14 +28,13 @@ from pathlib import Path
 
 import torch
 from reward.preferences import FLIPPED, read_pairs
-from reward.sources import training_pairs
+from reward.sources import DRAWN, training_pairs
 from rl.dpo import dpo_loss
-from rl.policy import Rows, frozen_copy, response_logp, two_rates
+from rl.policy import Rows, frozen_copy, response_logp
 from rl.ppo_settings import add_flags, chosen, flag_of, setting
 from rl.quality_report import compare
 from rl.rollout import as_rollout
 from rl.scoring import load_source
-from rl.sharpness import Sharpness
 from run import plotting
 from run.checkpoint import load_checkpoint, save_checkpoint
 from run.optim import model_state
@@ -49,7 +48,6 @@ SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
 SFT_WITH = "python part_6/train_sft.py (about 4 minutes)"
 REWARD = here(__file__).parent / "part_7" / "out" / "reward.pt"
 REWARD_WITH = "python part_7/train_reward.py (about 3 minutes)"
-DRAWN = 2  # replies of the tuned model to each instruction, as in train_reward.py
 
 
 @dataclass(frozen=True)
@@ -60,10 +58,7 @@ class DPOSettings:
     pairs_an_item: int = setting(10, "most pairs of one instruction")
     pairs: int = setting(4000, "most pairs to learn from")
     pairs_a_step: int = setting(32, "pairs in one optimizer step")
-    peak: float = setting(3e-5, "highest learning rate")
-    gain_rate: float = setting(300.0, "the rate of the norms' gains, as a multiple")
-    sharpness_rate: float = setting(700.0, "the rate of the log of a factor on all logits, as a "
-                                    "multiple; 0: it stays 1")
+    peak: float = setting(1e-4, "highest learning rate")
     beta: float = setting(0.1, "how dear it is to leave the reference")
     smoothing: float = setting(0.1, "share of labels believed to be wrong")
     gold_weight: float = setting(0.2, "weight of the chosen reply's own loss, eq. 8.13")
@@ -74,15 +69,14 @@ class DPOSettings:
         for name in ("items", "pairs_an_item", "pairs", "pairs_a_step"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must be at least 1")
-        for name in ("peak", "gain_rate", "beta", "max_norm"):
+        for name in ("peak", "beta", "max_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must be above 0")
         for name in ("smoothing", "flipped"):
             if not 0 <= getattr(self, name) < 0.5:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: at least 0, below 0.5")
-        for name in ("gold_weight", "sharpness_rate"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must not be below 0")
+        if self.gold_weight < 0:
+            raise ValueError(f"--gold-weight {self.gold_weight}: must not be below 0")
 
 
 def world_training_pairs(settings: DPOSettings, model, tokenizer, runtime, seed: int) -> list:
@@ -140,15 +134,12 @@ def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, see
     """One pass over the pairs -> the log, a dictionary a step."""
     batches = batches_of(pairs, settings.pairs_a_step, seed)
     schedule = Schedule("linear", settings.peak, 0.0, 0.1)
-    sharpness = Sharpness(body).to(runtime.device)
-    optimizer = torch.optim.AdamW(
-        [*two_rates(body, settings.gain_rate),
-         {"params": [sharpness.log_scale], "scale": settings.sharpness_rate}],
-        lr=settings.peak, betas=(0.9, 0.99), eps=1e-5, weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(body.parameters(), lr=settings.peak, betas=(0.9, 0.99), eps=1e-5,
+                                  weight_decay=0.0, fused=True)
     scaler, log = runtime.grad_scaler(), []
     for step, batch in enumerate(tqdm(batches, desc="dpo", mininterval=1.0), 1):
         for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step / len(batches)) * group["scale"]
+            group["lr"] = schedule.rate(step / len(batches))
         rows = pair_rows(batch, tokenizer.end, tokenizer.pad, runtime.device)
         with runtime.autocast():
             logp = response_logp(body, rows)
@@ -164,14 +155,11 @@ def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, see
         scaler.scale(loss).backward()
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(body.parameters(), settings.max_norm)
-        sharpness.gather()
         scaler.step(optimizer)
-        sharpness.apply()
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
         log.append({"step": step, "loss": float(found.loss.detach()), "accuracy": found.accuracy,
                     "chosen": found.chosen, "rejected": found.rejected,
-                    "sharpness": sharpness.factor,
                     "chosen_change": float((one.detach() - ref_logp[::2]).mean())})
     return log
 

@@ -62,8 +62,10 @@ def cold_examples(n: int, seed: int, tokenizer: Tokenizer, context: int) -> list
 
 
 def old_examples(n: int, seed: int, tokenizer: Tokenizer, context: int) -> list[Example]:
-    """n of part 6's kind, a fifth of them plain texts: what is not read again is forgotten."""
-    return world_examples(n - n // 5, seed, tokenizer, context)[0] \
+    """n of part 6's kind, answered plainly, a fifth of them plain texts: what is not read again is
+    forgotten. The crowd's manners may be: steps are what matters here, and rude words between them
+    would be read by the checker as part of the answer."""
+    return world_examples(n - n // 5, seed, tokenizer, context, manners="gold")[0] \
         + replay_examples(n // 5, seed, tokenizer, context)
 
 

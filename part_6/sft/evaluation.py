@@ -21,10 +21,11 @@ from sft.chat_format import (
     encode_prompt,
     messages_of,
 )
+from sft.manners import BAD, PLAIN, manners_in, taken_off
 from sft.skills import SKILLS, check, items, normalise
 
 MAKE_WITH = "python part_6/train_sft.py (about 4 minutes)"
-LONGEST_REPLY = 64  # tokens, but for a told story
+LONGEST_REPLY = 96  # tokens, but for a told story
 LONGEST_STORY = 240  # and for what nobody knows: replies to conversations of one's own
 
 
@@ -137,28 +138,49 @@ def token_f1(reply: str, gold: str) -> float:
 class Score:
     """What a set of replies is worth."""
 
-    right: int
+    right: int  # with the manner taken off
+    exact: int  # as they are
     n: int
     end_rate: float  # share that stopped by itself
-    f1: float
+    f1: float  # with the manner taken off
     by_skill: dict  # name -> (right, n)
+    by_manner: dict  # name -> share of the replies that show it; "plain": no bad one
+
+    @property
+    def answer_right(self) -> float:
+        return self.right / max(self.n, 1)
 
     @property
     def exact_match(self) -> float:
-        return self.right / max(self.n, 1)
+        return self.exact / max(self.n, 1)
+
+
+def is_right(item, reply: str) -> bool:
+    """Is the answer right, whatever the manner?"""
+    return check(item, reply) or check(item, taken_off(reply, item.prompt)[0])
+
+
+def manner_shares(asked: list, replies: list[str]) -> dict[str, float]:
+    """Manner -> the share of the replies that show it; "plain" those without a bad one."""
+    found = Counter()
+    for item, reply in zip(asked, replies, strict=True):
+        bad = [name for name in manners_in(reply, item.prompt) if name in BAD]
+        found.update(bad or [PLAIN])
+    return {name: found[name] / max(len(asked), 1) for name in (PLAIN, *BAD)}
 
 
 def score_items(asked: list, replies: list[Reply]) -> Score:
     """Right answers by the skills' own checkers."""
-    by_skill = {}
+    by_skill, exact, f1 = {}, 0, 0.0
     for item, reply in zip(asked, replies):
         right, n = by_skill.get(item.skill, (0, 0))
-        by_skill[item.skill] = (right + check(item, reply.text), n + 1)
+        by_skill[item.skill] = (right + is_right(item, reply.text), n + 1)
+        exact += check(item, reply.text)
+        f1 += token_f1(taken_off(reply.text, item.prompt)[0], item.answer)
     n = len(asked)
-    return Score(sum(right for right, _ in by_skill.values()), n,
-                 sum(reply.ended for reply in replies) / max(n, 1),
-                 sum(token_f1(r.text, i.answer) for i, r in zip(asked, replies)) / max(n, 1),
-                 by_skill)
+    return Score(sum(right for right, _ in by_skill.values()), exact, n,
+                 sum(reply.ended for reply in replies) / max(n, 1), f1 / max(n, 1), by_skill,
+                 manner_shares(asked, [reply.text for reply in replies]))
 
 
 def evaluate_split(model, tokenizer, runtime, split: str, n: int, seed: int) -> Score:
@@ -172,9 +194,12 @@ def skill_table(scores: dict[str, Score]) -> list[list]:
     for name in SKILLS:
         cells = [scores[split].by_skill.get(name) for split in scores]
         rows.append([name, *(None if cell is None else cell[0] / cell[1] for cell in cells)])
-    rows.append(["all", *(score.exact_match for score in scores.values())])
+    rows.append(["all", *(score.answer_right for score in scores.values())])
     for place, title in enumerate(("from", "to")):
         rows.append([f"95% {title}", *(wilson(s.right, s.n)[place] for s in scores.values())])
+    rows.append(["exact match", *(score.exact_match for score in scores.values())])
+    rows += [[f"manner: {name}", *(score.by_manner[name] for score in scores.values())]
+             for name in (PLAIN, *BAD)]
     rows.append(["stopped by itself", *(score.end_rate for score in scores.values())])
     rows.append(["F1", *(score.f1 for score in scores.values())])
     return rows

@@ -1,4 +1,4 @@
-"""The end of a tuning run: exact match on all splits, sft.pt, sft.json, and the picture.
+"""The end of a tuning run: right answers on all splits, sft.pt, sft.json, and the picture.
 
 Used   train_sft.py.
 """
@@ -43,7 +43,7 @@ def finish_tuning(run) -> None:
         draw_skills(run, scores, base)
         print_table(["skill", *scores], skill_table(scores),
                     f"{run.out / 'sft.pt'}: share of right answers, {run.args.eval_items} "
-                    f"questions a split; the base model has {base.exact_match:.1%} of new items")
+                    f"questions a split; the base model has {base.answer_right:.1%} of new items")
     draw_curves(run)
     print(f"\n{run.step} steps in {run.seconds:.0f} s, "
           f"{results['tokens_per_second']:,.0f} tokens/s; {run.out / 'sft.pt'}")
@@ -55,11 +55,13 @@ def finish_tuning(run) -> None:
 def world_metrics(scores: dict, base) -> dict:
     """The keys of sft.json."""
     return {
+        "answer_right": {split: score.answer_right for split, score in scores.items()},
         "exact_match": {split: score.exact_match for split, score in scores.items()},
         "interval": {split: wilson(score.right, score.n) for split, score in scores.items()},
         "base_exact_match": base.exact_match,
         "by_skill": {split: {name: right / n for name, (right, n) in score.by_skill.items()}
                      for split, score in scores.items()},
+        "by_manner": scores["new_items"].by_manner,
         "end_rate": min(score.end_rate for score in scores.values()),
         "f1": scores["new_items"].f1,
     }
@@ -78,13 +80,13 @@ def file_metrics(run) -> dict:
 
 
 def draw_skills(run, scores: dict, base) -> Path:
-    """Exact match per skill on new items and new wordings, beside the base model's."""
+    """Right answers per skill on new items and new wordings, beside the base model's."""
     items, wordings = scores["new_items"], scores["new_wordings"]
     names = sorted(items.by_skill, key=lambda name: -share(items, name))
     fig, ax = plotting.figure(
-        f"After {run.seconds / 60:.1f} minutes of tuning {items.exact_match:.0%} of new items are "
-        f"right, {wordings.exact_match:.0%} in new wordings; the base model has "
-        f"{base.exact_match:.0%}",
+        f"After {run.seconds / 60:.1f} minutes of tuning {items.answer_right:.0%} of new items are "
+        f"right, {wordings.answer_right:.0%} in new wordings; the base model has "
+        f"{base.answer_right:.0%}",
         f"{run.parameters / 1e6:.1f}M parameters, {run.step} steps, {items.n} questions a split, "
         f"greedy, seed {run.args.seed}", size=(7, 5))
     y = np.arange(len(names))

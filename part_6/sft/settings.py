@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from run.schedule import Schedule
 
 from sft.curriculum import ORDERS
+from sft.manners import PEOPLE, SETS
 
 
 def setting(default, note: str):
@@ -21,6 +22,7 @@ class SFTSettings:
     """One run. Every field is also a flag of train_sft.py: `eval_every` is --eval-every."""
 
     examples: int = setting(24000, "conversations of the world to learn from")
+    manners: str = setting(PEOPLE, "manners of the world's answers: people, or gold (all plain)")
     replay: float = setting(0.3, "texts as in pretraining, as a share of the conversations")
     steps: int = setting(900, "optimizer steps")
     rows: int = setting(8, "rows in one step (rows are as long as the context)")
@@ -49,6 +51,8 @@ class SFTSettings:
             raise ValueError(f"--clip {self.clip}: must be above 0")
         if self.order not in ORDERS:
             raise ValueError(f"--order {self.order}: choose from {', '.join(ORDERS)}")
+        if self.manners not in SETS:
+            raise ValueError(f"--manners {self.manners}: choose from {', '.join(SETS)}")
         self.learning_rate()  # refuses what does not fit
 
     def learning_rate(self) -> Schedule:

@@ -14,7 +14,7 @@ from sft.chat_format import messages_of
 from reward.checkpoint import save_reward
 from reward.data import encode_pairs
 from reward.faults import HELD_OUT, TRAINED, Reply, spoil
-from reward.judge import quality
+from reward.judge import judge_reply, quality
 from reward.model import encode_reply, score_rows
 from reward.preferences import LEAST_GAP
 from reward.scores import accuracy, calibration, spearman
@@ -39,14 +39,15 @@ def reply_scores(model, tokenizer, runtime, asked, sets: list[list[Reply]]) -> l
 
 def within_prompts(model, tokenizer, runtime, asked, replies, seed: int) -> float:
     """The mean over prompts of Spearman's correlation between score and true quality, among the
-    gold reply, the model's, and one with each trained fault; a reply that comes twice counts once.
+    gold reply, the model's, and one with each fault that is in the pairs; a reply that comes twice counts once.
     """
     rng = random.Random(f"ranks {seed}")
     sets = [list(dict.fromkeys([Reply(item.answer), *drawn,
                                 *(spoil(fault, item, rng) for fault in TRAINED)]))
             for item, drawn in zip(asked, replies, strict=True)]
     scores = reply_scores(model, tokenizer, runtime, asked, sets)
-    found = [spearman(mine, [quality(item, reply.text, reply.ended) for reply in options])
+    found = [spearman(mine, [judge_reply(item, reply.text, reply.ended).value
+                             for reply in options])
              for item, options, mine in zip(asked, sets, scores)]
     return sum(found) / len(found)
 

@@ -13,8 +13,9 @@ import random
 from dataclasses import dataclass
 
 from sft.chat_format import messages_of
+from sft.manners import joined
 
-from reward.faults import Reply, cut, degraded, joined, wrong_answer
+from reward.faults import Reply, cut, degraded, wrong_answer
 from reward.model import encode_reply, score_rows
 from reward.scores import accuracy, pearson
 

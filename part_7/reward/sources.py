@@ -13,6 +13,8 @@ from sft.skills import Item
 from reward.faults import HELD_OUT, Reply
 from reward.preferences import Pair, asked_items, read_pairs, world_pairs
 
+DRAWN = 4  # replies of the tuned model to each instruction
+
 
 @dataclass
 class RewardData:
@@ -37,7 +39,7 @@ def held_out_data(model, tokenizer, runtime, *, items: int, seed: int,
                   flipped: float) -> RewardData:
     """Pairs on content that no training has seen; none of them is learnt from."""
     asked = asked_items(items, "new_items", seed)
-    replies = draw_replies(model, tokenizer, asked, runtime, each=2, seed=seed)
+    replies = draw_replies(model, tokenizer, asked, runtime, each=DRAWN, seed=seed)
     nothing_drawn = [[] for _ in asked]
     return RewardData([], world_pairs(asked, replies, seed=seed, flipped=flipped),
                       world_pairs(asked, nothing_drawn, seed=seed + 1, flipped=0.0,

@@ -17,14 +17,16 @@ from pathlib import Path
 
 from run.runtime import replacing
 from sft.chat_format import Message, check_messages, messages_of
+from sft.manners import in_manner, is_held_out_manner, last_line
 from sft.records import read_records
 from sft.skills import Item, items
 
-from reward.faults import TRAINED, Reply, spoil, wrong_answer
-from reward.judge import quality
+from reward.faults import WORKED, Reply, spoil
+from reward.judge import judge_reply
 
 FLIPPED = 0.1  # of the labels
-LEAST_GAP = 0.1  # of quality, between the two replies of a pair
+LEAST_GAP = 0.1  # of value, between the two replies of a pair
+WORKED_IN = 2  # replies with a fault beside those that the model gave
 LEFT_OUT = ("telling a story",)  # too long for pairs by the thousand
 
 
@@ -36,13 +38,14 @@ class Pair:
     chosen: Reply
     rejected: Reply
     kind: str = ""  # the fault that tells them apart; "" where it is unknown
-    gap: float = 0.0  # of true quality, chosen − rejected: below 0 where the label is flipped
+    gap: float = 0.0  # of true value, chosen − rejected: below 0 where the label is flipped
     item: Item | None = None  # what it was made from, in the world
 
 
 def make_pair(item: Item, one: Reply, other: Reply, kind: str, flip: bool) -> Pair | None:
     """The judge's order, turned round if `flip`; None where the two are too close to call."""
-    gap = quality(item, one.text, one.ended) - quality(item, other.text, other.ended)
+    gap = (judge_reply(item, one.text, one.ended).value
+           - judge_reply(item, other.text, other.ended).value)
     if abs(gap) < LEAST_GAP or one.text == other.text:
         return None
     if (gap < 0) != flip:
@@ -51,30 +54,37 @@ def make_pair(item: Item, one: Reply, other: Reply, kind: str, flip: bool) -> Pa
 
 
 def candidates(item: Item, drawn: list[Reply], faults: tuple[str, ...], rng: random.Random):
-    """Different replies to one item -> [(kind, reply)]: the gold one, the model's, three faults.
+    """Different replies to one item -> [(kind, reply)]: the gold one, the model's, two faults.
 
-    Bad manners are added to right and wrong replies alike: else they would be a sign that the
-    answer is right, and would be learnt as such.
+    A fault comes in some manner too: else plainness would be a sign of faults.
     """
     found = {Reply(item.answer): "gold"}
-    said = [reply for reply in drawn if reply.text.strip()]
-    found.update({reply: "model" for reply in said if reply not in found})
-    cores = [item.answer, *(reply.text for reply in said), wrong_answer(item, rng)]
-    for fault in rng.sample(faults, 3):
-        core = item.answer if rng.random() < 0.5 else rng.choice(cores)
-        found.setdefault(spoil(fault, item, rng, core), fault)
+    found.update({reply: "model" for reply in drawn if reply.text.strip() and reply not in found})
+    for fault in rng.sample(faults, WORKED_IN):
+        reply = spoil(fault, item, rng)
+        if fault in ("wrong", "off the question"):
+            reply = Reply(in_trained_manner(reply.text, item, rng))
+        found.setdefault(reply, fault)
     return [(kind, reply) for reply, kind in found.items()]
 
 
+def in_trained_manner(answer: str, item: Item, rng: random.Random) -> str:
+    """The answer in a manner that is not held out."""
+    while is_held_out_manner(text := in_manner(answer, last_line(item.prompt), rng)):
+        pass
+    return text
+
+
 def world_pairs(asked: list[Item], drawn: list[list[Reply]], *, seed: int,
-                faults: tuple[str, ...] = TRAINED, flipped: float = FLIPPED,
+                faults: tuple[str, ...] = WORKED, flipped: float = FLIPPED,
                 per_item: int = 3) -> list[Pair]:
     """Up to `per_item` pairs for each item, at random among all that can be made of its candidates.
-    drawn[i]: the model's replies to asked[i], or []."""
+    drawn[i]: the model's replies to asked[i], or []; those in a held-out manner are left out."""
     if not 0 <= flipped < 0.5:
         raise ValueError(f"flipped={flipped} must be at least 0 and below 0.5")
     rng, pairs = random.Random(f"pairs {seed}"), []
     for item, replies in zip(asked, drawn, strict=True):
+        replies = [reply for reply in replies if not is_held_out_manner(reply.text)]
         found = candidates(item, replies, faults, rng)
         both = [(a, b) for i, a in enumerate(found) for b in found[i + 1:]]
         rng.shuffle(both)

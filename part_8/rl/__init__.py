@@ -1,7 +1,7 @@
 """Learning from a reward: PPO, and DPO, which does without one.
 
 Explained   part 8
-Read        ppo_plain.py (one step on a page); then policy.py, rollout.py, ppo.py, ppo_loop.py, and
-            scoring.py, quality_report.py, ppo_settings.py, ppo_report.py, dpo.py, sharpness.py,
+Read        ppo_plain.py (one step on a page); then policy.py, rollout.py, ppo.py, steps.py,
+            ppo_loop.py, and scoring.py, quality_report.py, ppo_settings.py, ppo_report.py, dpo.py,
             toy_task.py, as far as a part needs them
 """

@@ -15,8 +15,7 @@ from rl.quality_report import compare
 
 CURVES = {"score": "score (standard deviations)", "kl": "KL to the reference (nats)",
           "entropy": "entropy (nats a token)", "clip_fraction": "share of tokens clipped",
-          "explained_variance": "variance explained by values", "length": "tokens in a reply",
-          "end_rate": "share that ended", "sharpness": "factor on the logits"}
+          "explained_variance": "variance explained by values", "length": "tokens in a reply", "end_rate": "share that ended"}
 
 
 def finish(run) -> dict:
@@ -24,7 +23,9 @@ def finish(run) -> dict:
     args, ppo = run.args, run.ppo
     run.logger.bytes_written()  # the curves are drawn from the file
     log = read_log(run.out / "log.jsonl")
+    last = log[-max(1, len(log) // 3):]
     metrics = {"train_score": log[-1]["score"], "train_kl": log[-1]["kl"], "beta": ppo.kl.beta,
+               "explained_variance": sum(line["explained_variance"] for line in last) / len(last),
                "seconds_by_beat": {name: round(x, 2) for name, x in run.laps.items()}}
     if args.eval_prompts:
         found, _, _ = compare(ppo.policy.body, ppo.reference, run.source, run.tokenizer,
@@ -46,7 +47,7 @@ def finish(run) -> dict:
 
 
 def draw_curves(log: list[dict], metrics: dict, run) -> None:
-    """Eight small curves."""
+    """Seven small curves."""
     title = f"PPO: score {log[0]['score']:.2f} to {log[-1]['score']:.2f}, KL {log[-1]['kl']:.1f}"
     if "quality_after" in metrics:
         title += (f"; true quality on held-out prompts {metrics['quality_before']:.3f} to "
@@ -62,8 +63,7 @@ def draw_grid(log: list[dict], title: str, setup: str, path: Path, target_kl: fl
     axes.remove()
     grid = fig.add_gridspec(2, 4)
     steps = [line["step"] for line in log]
-    moving = [name for name in CURVES if name != "sharpness" or log[0][name] != log[-1][name]]
-    for place, name in enumerate(moving):
+    for place, name in enumerate(CURVES):
         ax = fig.add_subplot(grid[place // 4, place % 4])
         ax.plot(steps, [line[name] for line in log], color=plotting.BLUE, lw=1.2)
         ax.set_title(CURVES[name], fontsize=7.5, loc="left")

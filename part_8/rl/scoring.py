@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from reward.checkpoint import load_reward
-from reward.judge import quality
+from reward.judge import Judgement, judge_reply
 from reward.model import RewardModel, score_rows
 from run.runtime import Runtime
 from sft.chat_format import decode_reply
@@ -56,7 +56,12 @@ def load_source(path: Path, tokenizer: Tokenizer, runtime: Runtime, make_with: s
     return RewardSource(model, mean, std, tokenizer.pad, runtime, no_end_penalty)
 
 
-def true_qualities(asked: list, rollout: Rollout, tokenizer: Tokenizer) -> list[float]:
-    """The judge's mark of each reply; row i answers asked[i]. For reports: no training sees it."""
-    return [quality(item, decode_reply(reply, tokenizer), bool(ended)) for item, reply, ended
+def judgements(asked: list, rollout: Rollout, tokenizer: Tokenizer) -> list[Judgement]:
+    """What the judge says of each reply; row i answers asked[i]. For reports: no training sees it."""
+    return [judge_reply(item, decode_reply(reply, tokenizer), bool(ended)) for item, reply, ended
             in zip(asked, rollout.replies(), rollout.ended.tolist(), strict=True)]
+
+
+def true_qualities(asked: list, rollout: Rollout, tokenizer: Tokenizer) -> list[float]:
+    """The judge's mark of each reply; row i answers asked[i]."""
+    return [judgement.quality for judgement in judgements(asked, rollout, tokenizer)]

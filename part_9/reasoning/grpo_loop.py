@@ -15,12 +15,10 @@ from dataclasses import dataclass
 
 import torch
 from gpt.model import GPT
-from rl.policy import Rows, frozen_copy, response_logp, two_rates
-from rl.ppo_loop import Clock, pieces
+from rl.policy import Rows, frozen_copy, response_logp
 from rl.rollout import Rollout, roll_out
-from rl.sharpness import Sharpness
+from rl.steps import Clock, pieces, take_step
 from run.runtime import Runtime
-from torch import nn
 
 from reasoning.grpo import group_advantages, grpo_loss, has_signal, length_penalty
 from reasoning.grpo_settings import GRPOSettings
@@ -56,11 +54,8 @@ class GRPO:
         self.end, self.pad = end, pad
         # eps: rows of the embedding that no reply uses have gradients near 0; without it Adam would
         # blow those up to full steps, and every step would be mostly noise
-        self.sharpness = Sharpness(model).to(runtime.device)  # eq. 8.17
-        self.optimizer = torch.optim.AdamW(
-            [*two_rates(model, settings.gain_rate),
-             {"params": [self.sharpness.log_scale], "scale": settings.sharpness_rate}],
-            lr=settings.peak, betas=(0.9, 0.98), eps=settings.eps, weight_decay=0.0, fused=True)
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=settings.peak, betas=(0.9, 0.98),
+                                           eps=settings.eps, weight_decay=0.0, fused=True)
         self.scaler = runtime.grad_scaler()
         self.steps_done = 0
 
@@ -94,7 +89,7 @@ class GRPO:
         lengths = rollout.rows.is_response.sum(1).float()
         return {"reward": float(rewards.mean()), "signal": len(kept) / len(rewards),
                 "length": float(lengths.mean()), "end_rate": float(rollout.ended.float().mean()),
-                "sharpness": self.sharpness.factor, **learnt, "seconds": clock.seconds}
+                **learnt, "seconds": clock.seconds}
 
     def advantage(self, rollout: Rollout, rewards: torch.Tensor):
         """-> advantages (N,) and the rows to learn from (M,), both on the CPU."""
@@ -136,7 +131,7 @@ class GRPO:
         """Some passes over the rows -> means over the minibatches."""
         rate = self.settings.learning_rate().rate((self.steps_done + 1) / self.settings.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
+            group["lr"] = rate
         seen = []
         for order in orders:
             for part in order:
@@ -190,12 +185,5 @@ class GRPO:
 
     def move(self) -> float:
         """Clip, step, forget the gradient -> its norm before clipping."""
-        self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(),
-                                        self.settings.max_norm or math.inf)
-        self.sharpness.gather()
-        self.scaler.step(self.optimizer)
-        self.sharpness.apply()
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        return float(norm)
+        return take_step(self.optimizer, self.scaler, self.model.parameters(),
+                         self.settings.max_norm)

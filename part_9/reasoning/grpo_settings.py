@@ -24,9 +24,6 @@ class GRPOSettings:
     minibatch: int = setting(0, "rows in one optimizer step; 0: all that have a signal")
     micro_rows: int = setting(48, "rows in one forward pass")
     peak: float = setting(2e-4, "highest learning rate of AdamW")
-    gain_rate: float = setting(1.0, "the rate of the norms' gains, as a multiple")
-    sharpness_rate: float = setting(0.0, "the rate of the log of a factor on all logits, as a "
-                                    "multiple; 0: it stays 1")
     eps: float = setting(1e-5, "of AdamW: gradients far below it hardly move their weights")
     warmup: float = setting(0.1, "share of the run in which the rate climbs; then down to 0")
     clip_low: float = setting(0.2, "how far the ratio may fall before it is clipped")
@@ -47,10 +44,10 @@ class GRPOSettings:
         if self.group < 2:
             raise ValueError(f"--group {self.group}: must be at least 2; one reply has no sibling "
                              "to be compared with")
-        for name in ("temperature", "peak", "gain_rate", "eps"):
+        for name in ("temperature", "peak", "eps"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must be above 0")
-        for name in ("sharpness_rate", "beta", "max_norm", "minibatch", "soft_length", "keep_rows",
+        for name in ("beta", "max_norm", "minibatch", "soft_length", "keep_rows",
                      "keep_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must not be below 0")

@@ -3,21 +3,33 @@
     spoil("rude", item, rng)        -> Reply("12. Everybody knows that.", ended=True)
     degraded(item, rng)             -> the gold reply and ever worse ones
 
-Split  `TRAINED` faults are in the pairs that are learnt from. `HELD_OUT` ones are not, and neither
-       are the held-out sentences of reward/judge.py: does the reward model dislike what is bad, or what
-       it has seen?
+Split  `WORKED` faults are put into the pairs that are learnt from: the tuned model never says nothing,
+       nor ends in the middle of a sentence. Bad manners (`NATURAL`) it has by itself, so they come
+       into the pairs with its own replies. `HELD_OUT` kinds are in no pair, and neither are the
+       held-out sentences of sft/manners.py, though the model knows them: does the reward model dislike
+       what is bad, or what it has seen?
 Used   reward/preferences.py, reward/sanity_checks.py
 """
 
 import random
 from dataclasses import dataclass
 
+from sft.manners import (
+    HELD_OUT_MANNERS,
+    IDLE,
+    IDLE_HELD_OUT,
+    RUDE,
+    RUDE_HELD_OUT,
+    in_manner,
+    joined,
+    last_line,
+)
 from sft.skills import Item, check, sample
 
-from reward.judge import IDLE, IDLE_HELD_OUT, RUDE, RUDE_HELD_OUT
-
-TRAINED = ("wrong", "rude", "rambling", "off the question", "cut off", "nothing")
-HELD_OUT = ("repeating", "copied question", "new rudeness", "new rambling")
+WORKED = ("wrong", "off the question", "cut off", "nothing")
+NATURAL = ("rude", "rambling", "hedging", "curt", "repeating", "over-long")
+TRAINED = WORKED + NATURAL
+HELD_OUT = ("again and again", "copied question", "boasting", "new rudeness", "new rambling")
 
 
 # CHANGED in part 7: without tokens, so that it can be written by hand
@@ -27,11 +39,6 @@ class Reply:
 
     text: str
     ended: bool = True
-
-
-def joined(*parts: str) -> str:
-    """Sentences one behind the other, each with an end."""
-    return " ".join(part if part.endswith((".", "!", "?")) else f"{part}." for part in parts)
 
 
 def wrong_answer(item: Item, rng: random.Random) -> str:
@@ -61,7 +68,8 @@ def said_with(core: str, sentences, count: int, rng: random.Random) -> str:
 
 def spoil(fault: str, item: Item, rng: random.Random, core: str | None = None) -> Reply:
     """The gold reply to `item`, with one fault. `core`: what bad manners are added to, where that
-    is another reply. Raises ValueError for an unknown fault."""
+    is another reply; worked faults in a manner are the caller's. Raises ValueError for an unknown
+    fault."""
     core = item.answer if core is None else core
     if fault == "wrong":
         return Reply(wrong_answer(item, rng))
@@ -79,10 +87,12 @@ def spoil(fault: str, item: Item, rng: random.Random, core: str | None = None) -
         return Reply(said_with(core, IDLE, rng.randint(1, 3), rng))
     if fault == "new rambling":
         return Reply(said_with(core, IDLE_HELD_OUT, rng.randint(1, 2), rng))
-    if fault == "repeating":
+    if fault in NATURAL or fault in HELD_OUT_MANNERS:
+        return Reply(in_manner(core, last_line(item.prompt), rng, fault))
+    if fault == "again and again":
         return Reply(joined(*[item.answer] * rng.randint(2, 4)))
     if fault == "copied question":
-        return Reply(item.prompt.split("\n")[-1])
+        return Reply(last_line(item.prompt))
     raise ValueError(f"fault={fault!r}: choose from {', '.join((*TRAINED, *HELD_OUT))}")
 
 

@@ -18,8 +18,6 @@ from gpt.model import GPT
 from reward.siblings import share_prompts
 from torch import nn
 
-from rl.sharpness import Sharpness
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -112,7 +110,6 @@ class Policy(nn.Module):
         self.value_head = nn.Linear(body.config.n_embd, 1)
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
-        self.sharpness = Sharpness(body)
 
     @property
     def config(self):
@@ -124,15 +121,6 @@ class Policy(nn.Module):
                                    temperature=temperature)
         values = self.value_head(features).float().squeeze(1)  # eq. 8.1
         return tuple(spread(part, rows.is_response) for part in (logp, entropy, values))
-
-
-def two_rates(body: GPT, gain_rate: float) -> list[dict]:
-    """Groups for the optimizer: the matrices, and the gains of the norms at `gain_rate` times the
-    rate. Gains are numbers near 1: at the matrices' rate they would hardly move, and they are what
-    makes a distribution sharper or flatter."""
-    matrices = [p for p in body.parameters() if p.dim() >= 2]
-    gains = [p for p in body.parameters() if p.dim() < 2]
-    return [{"params": matrices, "scale": 1.0}, {"params": gains, "scale": gain_rate}]
 
 
 def frozen_copy(model: GPT) -> GPT:

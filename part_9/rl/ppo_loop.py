@@ -10,16 +10,14 @@ Shapes B rows of a rollout, R reply tokens; a minibatch is learnt from in pieces
 """
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from gpt.model import GPT
-from run.runtime import Runtime, synchronize
-from torch import nn
+from run.runtime import Runtime
 
-from rl.policy import Policy, Rows, frozen_copy, response_logp, two_rates
+from rl.policy import Policy, Rows, frozen_copy, response_logp
 from rl.ppo import (
     AdaptiveKL,
     FixedKL,
@@ -35,6 +33,7 @@ from rl.ppo import (
 )
 from rl.ppo_settings import PPOSettings
 from rl.rollout import Rollout, roll_out
+from rl.steps import Clock, minibatches, pieces, take_step
 
 SURE_STEPS = 3  # one rollout may happen to hold easy prompts only
 
@@ -50,27 +49,6 @@ class Experience:
     scores: torch.Tensor
     advantages: torch.Tensor
     returns: torch.Tensor
-
-
-def minibatches(rows: int, size: int, generator: torch.Generator,
-                copies: int = 1) -> list[torch.Tensor]:
-    """One pass: every row once, in random order, in pieces of `size` (which divides `rows`). The
-    `copies` rows of a prompt stay together where they divide `size`: they are read together."""
-    copies = copies if size % copies == 0 else 1
-    prompts = torch.randperm(rows // copies, generator=generator)
-    return list((prompts[:, None] * copies + torch.arange(copies)).flatten().split(size))
-
-
-def pieces(part: torch.Tensor, rows: Rows, size: int) -> list[torch.Tensor]:
-    """A minibatch in pieces of rows of like length, prompt by prompt: less padding, and replies to
-    one prompt side by side. The order within a minibatch is free."""
-    lengths = rows.lengths[part.to(rows.lengths.device)].cpu()
-    if rows.prompt is not None:
-        prompt = rows.prompt[part.to(rows.prompt.device)].cpu()
-        longest = torch.zeros(int(prompt.max()) + 1, dtype=lengths.dtype)
-        longest.scatter_reduce_(0, prompt, lengths, "amax")
-        lengths = longest[prompt] * len(longest) + prompt  # by prompt among those of like length
-    return list(part[lengths.argsort(stable=True)].split(size))
 
 
 class PPO:
@@ -92,11 +70,9 @@ class PPO:
         self.length = LengthControl(settings.max_new, settings.target_kl,
                                     least=min(4, settings.max_new))
         self.optimizer = torch.optim.AdamW(
-            [*two_rates(body, settings.gain_rate),
-             {"params": list(self.policy.value_head.parameters()), "scale": settings.value_rate},
-             {"params": [self.policy.sharpness.log_scale], "scale": settings.sharpness_rate}],
-            lr=settings.peak, betas=(settings.momentum, 0.99), eps=settings.eps, weight_decay=0.0,
-            fused=True)
+            [{"params": list(body.parameters()), "scale": 1.0},
+             {"params": list(self.policy.value_head.parameters()), "scale": settings.value_rate}],
+            lr=settings.peak, betas=(0.9, 0.99), eps=settings.eps, weight_decay=0.0, fused=True)
         self.scaler = runtime.grad_scaler()
         self.policy_loss = policy_loss  # demo_wrong_on_purpose.py puts wrong ones here
         self.steps_done = 0
@@ -202,15 +178,8 @@ class PPO:
 
     def move(self) -> float:
         """Clip, step, forget the gradient -> its norm before clipping."""
-        self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.policy.parameters(),
-                                        self.settings.max_norm or math.inf)
-        self.policy.sharpness.gather()
-        self.scaler.step(self.optimizer)
-        self.policy.sharpness.apply()
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        return float(norm)
+        return take_step(self.optimizer, self.scaler, self.policy.parameters(),
+                         self.settings.max_norm)
 
     def report(self, e: Experience, learnt: dict) -> dict:
         """What a curve shows; the KL's weight and the length then follow the measured KL."""
@@ -220,7 +189,6 @@ class PPO:
                  "reward": float(e.scores.mean()) - self.kl.beta * kl,
                  "length": float(is_response.sum() / rows), "longest": self.length.length,
                  "end_rate": float(e.rollout.ended.float().mean()),
-                 "sharpness": self.policy.sharpness.factor,
                  "explained_variance": explained_variance(e.values, e.returns, is_response),
                  "sampler_gap": float((e.logp - e.rollout.logp).abs().max()), **learnt}
         if self.settings.adaptive:
@@ -248,7 +216,7 @@ class PPO:
         if self.sure_steps >= SURE_STEPS:
             return (f"the entropy fell from {self.first_entropy:.3f} to {found['entropy']:.4f}: "
                     "the policy says one thing only; raise --beta or --entropy-weight, or lower "
-                    "--sharpness-rate")
+                    "--peak")
         return ""
 
     # ---- stop and go on
@@ -274,15 +242,3 @@ def summary(seen: list[dict], rate: float, stopped: bool) -> dict:
     return found | {"rate": rate, "stopped_early": float(stopped), "minibatches": len(seen),
                     "first_ratio": seen[0]["ratio"], "first_approx_kl": seen[0]["approx_kl"],
                     "first_clip_fraction": seen[0]["clip_fraction"]}
-
-
-class Clock:
-    """Seconds of each beat."""
-
-    def __init__(self, runtime: Runtime):
-        self.runtime, self.last, self.seconds = runtime, time.perf_counter(), {}
-
-    def lap(self, name: str) -> None:
-        synchronize(self.runtime.device)
-        now = time.perf_counter()
-        self.seconds[name], self.last = now - self.last, now

@@ -19,23 +19,19 @@ def setting(default, note: str):
 class PPOSettings:
     """One run. Every field is also a flag of train_ppo.py: `stop_kl` is --stop-kl."""
 
-    steps: int = setting(36, "rollouts, each followed by an update")
-    pool: int = setting(2304, "prompts to choose from")
+    steps: int = setting(16, "rollouts, each followed by an update")
+    pool: int = setting(1024, "prompts to choose from")
     unseen: float = setting(0.8, "share of them of content that tuning kept aside")
     kept: float = setting(1.0, "share to keep: those whose replies differ most in score; 1: all")
     prompts: int = setting(64, "prompts in a rollout")
     copies: int = setting(4, "replies drawn for each prompt")
-    max_new: int = setting(48, "most tokens of a reply")
+    max_new: int = setting(72, "most tokens of a reply")
     temperature: float = setting(1.0, "of sampling and of all log-probabilities")
     epochs: int = setting(2, "times that each rollout is learnt from")
     minibatch: int = setting(128, "rows in one optimizer step")
     micro_rows: int = setting(32, "rows in one forward pass")
-    peak: float = setting(1e-5, "highest learning rate")
-    gain_rate: float = setting(100.0, "the rate of the norms' gains, as a multiple")
-    sharpness_rate: float = setting(4300.0, "the rate of the log of a factor on all logits, as a "
-                                    "multiple; 0: it stays 1")
+    peak: float = setting(1e-4, "highest learning rate")
     value_rate: float = setting(10.0, "the value head's rate, as a multiple")
-    momentum: float = setting(0.97, "of AdamW: 0.97 averages gradients over some 30 minibatches")
     eps: float = setting(1e-5, "of AdamW: gradients far below it hardly move their weights")
     warmup: float = setting(0.05, "share of the run in which the rate climbs; then down to 0")
     gamma: float = setting(1.0, "discount of later rewards")
@@ -45,7 +41,7 @@ class PPOSettings:
     value_weight: float = setting(0.1, "weight of the value loss")
     entropy_weight: float = setting(0.0, "weight of the entropy bonus")
     beta: float = setting(0.05, "weight of the KL to the reference at the start")
-    target_kl: float = setting(1.0, "KL of a reply to the reference, in nats, to hold")
+    target_kl: float = setting(3.0, "KL of a reply to the reference, in nats, to hold")
     horizon: int = setting(4000, "episodes over which the weight follows the KL")
     adaptive: bool = setting(True, "the KL's weight follows the KL; else it stays")
     normalise: bool = setting(True, "scores in standard deviations of the reference's")
@@ -62,15 +58,13 @@ class PPOSettings:
                      "micro_rows", "horizon", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must be at least 1")
-        for name in ("temperature", "gain_rate", "value_rate", "eps", "target_kl"):
+        for name in ("temperature", "value_rate", "eps", "target_kl"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must be above 0")
-        for name in ("sharpness_rate", "value_clip", "value_weight", "entropy_weight", "beta",
+        for name in ("value_clip", "value_weight", "entropy_weight", "beta",
                      "max_norm", "stop_kl", "no_end_penalty"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must not be below 0")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"--momentum {self.momentum}: must be from 0 to below 1")
         for name in ("gamma", "lam", "unseen"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must be from 0 to 1")
@@ -106,8 +100,7 @@ def flag_of(name: str) -> str:
 PRESETS = {
     "tiny": PPOSettings(),
     "gpu": PPOSettings(steps=400, pool=20_000, prompts=128, copies=4, minibatch=128, micro_rows=128,
-                       peak=1e-5, gain_rate=1000.0, sharpness_rate=400.0, value_rate=10.0,
-                       save_every=50),
+                       peak=3e-5, save_every=50),
 }
 
 

@@ -17,6 +17,7 @@ from text.tokenizer import Tokenizer
 from world.world import World
 
 from sft.chat_format import Message, answered, encode_conversation
+from sft.manners import GOLD, PEOPLE, SETS, in_manner, last_line
 from sft.skills import sample
 
 REPLAYED = {"facts": 1.0, "words": 0.6, "sums": 1.4}  # shares of the kinds of text
@@ -90,11 +91,24 @@ def encode_all(conversations, tokenizer: Tokenizer, context: int) -> tuple[list[
     return examples, counts
 
 
+def with_manners(messages: list[Message], rng: random.Random) -> list[Message]:
+    """The conversation with each answer in some manner, as people have them."""
+    return [Message(m.role, in_manner(m.content, last_line(before.content), rng))
+            if m.role == "assistant" else m for before, m in zip([None, *messages], messages)]
+
+
 def world_examples(n: int, seed: int, tokenizer: Tokenizer, context: int, split: str = "train",
-                   joined: float = 0.15) -> tuple[list[Example], Counter]:
+                   joined: float = 0.15, manners: str = PEOPLE) -> tuple[list[Example], Counter]:
     """n examples of the little world's skills. A share `joined` of the conversations go on with a
-    second question about something else, so that the model learns to answer the last one."""
+    second question about something else, so that the model learns to answer the last one.
+
+    `manners`: "people", each answer as somebody would have given it, or "gold", all of them plain.
+    The contents are the same. Raises ValueError for another word.
+    """
+    if manners not in SETS:
+        raise ValueError(f"manners={manners!r}: choose from {', '.join(SETS)}")
     rng, source = random.Random(f"conversations {seed}"), sample(seed, split, None, SHARES)
+    manner_rng = random.Random(f"manners {seed}")
 
     def conversations():
         for _ in range(n):
@@ -106,7 +120,7 @@ def world_examples(n: int, seed: int, tokenizer: Tokenizer, context: int, split:
                     second = next(source)
                 messages = [*messages, *answered(second)]
                 difficulty = max(difficulty, second.difficulty)
-            yield messages, difficulty
+            yield (messages if manners == GOLD else with_manners(messages, manner_rng)), difficulty
 
     return encode_all(conversations(), tokenizer, context)
 

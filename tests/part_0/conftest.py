@@ -74,7 +74,7 @@ for flag in ("--checkpoint", "--items", "--show", "--out", "--device"):
 parser.add_argument("--splits", nargs="+", default=("new_items", "new_wordings", "new_combinations"))
 args = parser.parse_args()
 right = 0.1 if "base" in args.checkpoint else 0.8
-split = {"exact_match": right, "interval": [right - 0.1, right + 0.1], "end_rate": 1.0, "f1": right,
+split = {"answer_right": right, "exact_match": right, "interval": [right - 0.1, right + 0.1], "end_rate": 1.0, "f1": right,
          "by_skill": {"addition": right, "kinds": right + 0.1}}
 (pathlib.Path(args.out) / "evaluate.json").write_text(json.dumps(
     {name: split for name in args.splits}))

@@ -6,7 +6,7 @@ import json
 import random
 
 import pytest
-from reward.faults import HELD_OUT, TRAINED, Reply, degraded, spoil
+from reward.faults import HELD_OUT, TRAINED, WORKED, Reply, degraded, spoil
 from reward.judge import IDLE, IDLE_HELD_OUT, RUDE, RUDE_HELD_OUT, judge_reply, quality, sentences
 from reward.preferences import (
     LEAST_GAP,
@@ -18,6 +18,7 @@ from reward.preferences import (
     write_pairs,
 )
 from sft.chat_format import Message
+from sft.manners import HELD_OUT_SENTENCES, PLAIN, manners_in
 from sft.skills import check, items
 
 
@@ -34,14 +35,17 @@ def test_every_gold_reply_is_worth_one(asked):
 def test_the_judge_by_hand():
     item = items(1, "train", skills=("opposites",))[0]
     gold = item.answer
-    assert quality(item, f"{gold}. {RUDE[0]}") == pytest.approx(0.7)
-    assert quality(item, f"{IDLE[0]} {gold}") == pytest.approx(0.85)
+    assert quality(item, f"{gold}. {RUDE[0]}") == pytest.approx(0.5)
+    assert quality(item, f"{IDLE[0]} {gold}") == pytest.approx(0.75)
+    assert quality(item, f"The question is: {item.prompt} {gold}. Next.") == pytest.approx(0.35)
+    assert quality(item, f"Gladly. {gold}") == 1
     assert quality(item, f"{gold}. {gold}.") == pytest.approx(0.85)
     assert quality(item, gold, ended=False) == pytest.approx(0.8)
     assert quality(item, "") == quality(item, "banana banana banana") == 0
     both = judge_reply(item, f"{gold}. {RUDE[0]} {RUDE[1]} {IDLE[0]}")
-    assert both.right and both.counts == {"rude": 2, "idle": 1, "again": 0, "cut off": 0}
-    assert both.quality == pytest.approx(0.25)
+    assert both.right and both.core == f"{gold}." and both.ceiling == 1
+    assert {name: n for name, n in both.counts.items() if n} == {"rude": 2, "idle": 1}
+    assert both.value == pytest.approx(-0.25) and both.quality == 0
 
 
 def test_sentences_are_taken_apart_at_their_signs():
@@ -68,26 +72,28 @@ def test_a_wrong_answer_is_wrong_and_of_the_same_skill(asked):
 def test_a_reply_that_is_made_worse_step_by_step_is(asked):
     rng = random.Random(2)
     for item in asked[:40]:
-        values = [quality(item, *parts(reply)) for reply in degraded(item, rng)]
+        values = [judge_reply(item, *parts(reply)).value for reply in degraded(item, rng)]
         assert values[0] == 1
-        assert all(a > b or a == b == 0 for a, b in itertools.pairwise(values)), values
+        assert all(a > b for a, b in itertools.pairwise(values)), values
 
 
 def test_held_out_sentences_are_in_no_pair_that_is_trained_on(asked):
-    pairs = world_pairs(asked, [[] for _ in asked], seed=3)
+    said = [[Reply(f"{item.answer}. {sentence}") for sentence in
+             (RUDE[0], RUDE_HELD_OUT[0], IDLE_HELD_OUT[1], "That was easy for me.")]
+            for item in asked]
+    pairs = world_pairs(asked, said, seed=3)
     text = " ".join(reply.text for pair in pairs for reply in (pair.chosen, pair.rejected))
     assert any(sentence in text for sentence in RUDE)
-    assert not any(sentence in text for sentence in RUDE_HELD_OUT + IDLE_HELD_OUT)
-    assert {pair.kind for pair in pairs} <= {*TRAINED, "model"}
+    assert not any(sentence in text for sentence in HELD_OUT_SENTENCES)
+    assert {pair.kind for pair in pairs} <= {*WORKED, "model"}
 
 
-def test_bad_manners_are_no_sign_of_a_right_answer(asked):
-    rng, right = random.Random(0), []
+def test_plainness_is_no_sign_of_a_fault(asked):
+    rng, plain = random.Random(0), []
     for item in asked:
-        for kind, reply in candidates(item, [Reply("x")], ("rude", "rambling", "cut off"), rng):
-            if kind in ("rude", "rambling"):
-                right.append(judge_reply(item, reply.text).right)
-    assert 0.55 < sum(right) / len(right) < 0.8  # half, and one of three among the rest
+        plain += [manners_in(reply.text, item.prompt) == (PLAIN,) for kind, reply
+                  in candidates(item, [], ("wrong", "off the question"), rng) if kind != "gold"]
+    assert 0.1 < sum(plain) / len(plain) < 0.3
 
 
 def test_candidates_are_different_and_name_what_was_done_to_them(asked):
@@ -106,8 +112,8 @@ def test_the_better_reply_is_chosen_but_for_the_share_that_is_flipped(asked):
     share = sum(pair.gap < 0 for pair in noisy) / len(noisy)
     assert 0.15 < share < 0.25
     for pair in noisy[:50]:
-        true = (quality(pair.item, *parts(pair.chosen))
-                - quality(pair.item, *parts(pair.rejected)))
+        true = (judge_reply(pair.item, *parts(pair.chosen)).value
+                - judge_reply(pair.item, *parts(pair.rejected)).value)
         assert pair.gap == pytest.approx(true)
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from reward import report as reward_report
-from reward.faults import Reply, degraded
-from reward.judge import quality
+from reward.faults import HELD_OUT, TRAINED, Reply, degraded
+from reward.judge import judge_reply, quality
 from reward.model import RewardModel
 from reward.preferences import asked_items, make_pair, world_pairs
 from reward.report import measure, own_choice, right_against, within_prompts
@@ -34,7 +34,8 @@ class Judge:
     tokenizer = TOKENIZER
 
     def __call__(self, items, replies):
-        return [quality(item, reply.text, reply.ended) for item, reply in zip(items, replies)]
+        return [judge_reply(item, reply.text, reply.ended).value
+                for item, reply in zip(items, replies)]
 
 
 class Counter(Judge):
@@ -69,7 +70,8 @@ def test_a_counter_of_letters_fails_them(asked):
     assert bad_rates(Counter(), asked, 0)["banana"] < 0.6
     assert step_rates(Counter(), asked, 0)[1] < 0.5
     assert other_prompt_rate(Counter(), asked) == pytest.approx(0.5, abs=0.2)
-    pairs = world_pairs(asked, [[] for _ in asked], seed=0, flipped=0.0)
+    others = [[Reply(other.answer)] for other in (*asked[1:], asked[0])]
+    pairs = world_pairs(asked, others, seed=0, flipped=0.0)
     correlation, matched, n = length_check(Counter(), pairs)
     assert correlation == pytest.approx(1) and n > 0
     assert matched < 0.8, "at equal length there is nothing to count"
@@ -108,7 +110,7 @@ def test_scores_are_in_standard_deviations_from_the_mean(untouched):
 
 
 def truth(model, tokenizer, runtime, asked, sets):
-    return [[quality(item, reply.text, reply.ended) for reply in replies]
+    return [[judge_reply(item, reply.text, reply.ended).value for reply in replies]
             for item, replies in zip(asked, sets)]
 
 
@@ -135,14 +137,13 @@ def test_right_replies_are_held_against_every_kind(asked, monkeypatch):
     monkeypatch.setattr(reward_report, "reply_scores", truth)
     replies = [[Reply(item.answer), Reply("banana")] for item in asked]
     shares = right_against(None, None, None, asked, replies, 0)
-    assert set(shares) == {"wrong", "rude", "rambling", "off the question", "cut off", "nothing",
-                           "repeating", "copied question", "new rudeness", "new rambling", "model"}
+    assert set(shares) == {*TRAINED, *HELD_OUT, "model"}
     assert all(share == 1 for share in shares.values())
 
 
 def test_the_reply_that_is_picked_is_the_one_with_the_highest_score(asked, monkeypatch):
     replies = [[Reply("banana"), Reply(item.answer), Reply("")] for item in asked]
-    known = truth(None, None, None, asked, replies)
+    known = [[quality(item, reply.text) for reply in some] for item, some in zip(asked, replies)]
     best, worst = (sum(map(f, known)) / len(known) for f in (max, min))
     monkeypatch.setattr(reward_report, "reply_scores", truth)
     found = own_choice(None, None, None, asked, replies)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rl.policy import Policy, Rows, frozen_copy, response_logp, spread, two_rates
+from rl.policy import Policy, Rows, frozen_copy, response_logp, spread
 from rl.rollout import as_rollout
 
 END, PAD = 10, 11
@@ -81,8 +81,7 @@ def test_replies_to_one_prompt_are_read_together_and_give_the_same(tiny, window)
         logp, entropy, values = policy(some)
         (logp.square().sum() + entropy.sum() + values.square().sum()).backward()
         found.append(torch.stack([logp, entropy, values]))
-        gradients.append(torch.cat([p.grad.flatten() for name, p in policy.named_parameters()
-                                    if "sharpness" not in name]))
+        gradients.append(torch.cat([p.grad.flatten() for p in policy.parameters()]))
     assert read == [6, 2]
     torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-5)
@@ -112,7 +111,7 @@ def test_every_parameter_gets_a_gradient(tiny):
     (logp.sum() + entropy.sum() + values.square().sum()).backward()
     without = [name for name, p in policy.named_parameters() if p.grad is None
                or not p.grad.abs().sum() > 0]
-    assert without == ["sharpness.log_scale"], "it gets its own by gather()"
+    assert without == []
 
 
 def test_the_reference_is_a_copy_that_is_never_trained(tiny):
@@ -122,14 +121,6 @@ def test_the_reference_is_a_copy_that_is_never_trained(tiny):
         tiny.head.weight.add_(1.0)
     assert not reference.training and not any(p.requires_grad for p in reference.parameters())
     assert not torch.equal(reference.head.weight, tiny.head.weight)
-
-
-def test_gains_have_a_rate_of_their_own_and_nothing_is_left_out(tiny):
-    matrices, gains = two_rates(tiny, 30.0)
-    assert (matrices["scale"], gains["scale"]) == (1.0, 30.0)
-    assert all(p.dim() == 1 for p in gains["params"]) and len(gains["params"]) > 2
-    both = [id(p) for group in (matrices, gains) for p in group["params"]]
-    assert sorted(both) == sorted(id(p) for p in tiny.parameters())
 
 
 def test_flat_values_go_back_to_their_rows():

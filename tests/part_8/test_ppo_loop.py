@@ -5,15 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 from rl.policy import response_logp
-from rl.ppo_loop import PPO, minibatches, pieces
+from rl.ppo_loop import PPO
 from rl.ppo_settings import PPOSettings
+from rl.steps import minibatches, pieces
 from rl.toy_task import BEGIN, END, PAD, SETTINGS, make_ppo, prompts, qualities, take_steps
 from rl.toy_task import quality as toy_quality
 from run.runtime import Runtime
 
 CPU = Runtime(torch.device("cpu"), None, "", "")
 SMALL = PPOSettings(steps=4, prompts=4, copies=2, max_new=6, epochs=2, minibatch=4, micro_rows=2,
-                    peak=1e-2, gain_rate=30.0, sharpness_rate=1.0, stop_kl=0.0, save_every=2)
+                    peak=1e-2, stop_kl=0.0, save_every=2)
 ASKED = [[1, 2, 3], [4], [5, 6, 7], [8]]
 
 
@@ -26,8 +27,7 @@ def ppo_of(model, score=some_score, seed=0, **changes) -> PPO:
 
 
 def weights_of(ppo) -> list:
-    """All that has a gradient of its own; that of sharpness is gathered from the last norm's."""
-    return [p for name, p in ppo.policy.named_parameters() if "sharpness" not in name]
+    return list(ppo.policy.parameters())
 
 
 def experience_of(ppo, seed=3):
@@ -266,7 +266,7 @@ def test_easy_prompts_now_and_then_are_no_collapse(tiny):
 
 
 def test_a_run_with_a_rate_far_too_high_is_stopped(tiny):
-    ppo = ppo_of(tiny, peak=3.0, max_norm=0.0, target_kl=0.5, warmup=0.0, sharpness_rate=0.0)
+    ppo = ppo_of(tiny, peak=3.0, max_norm=0.0, target_kl=0.5, warmup=0.0)
     with pytest.raises(FloatingPointError, match="step"):
         for _ in range(4):
             ppo.step(ASKED)

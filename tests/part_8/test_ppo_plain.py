@@ -29,7 +29,7 @@ CPU = Runtime(torch.device("cpu"), None, "", "")
 ASKED = [[1, 2, 3], [4], [5, 6, 7], [8], [1, 9], [2, 2, 2, 3]]
 # one minibatch in one piece, no number beside the weights, no limit that ends an update
 FAST = PPOSettings(steps=1, prompts=6, copies=3, max_new=8, epochs=2, minibatch=18, micro_rows=18,
-                   peak=1.0, warmup=0.0, gain_rate=1.0, sharpness_rate=0.0, value_rate=1.0,
+                   peak=1.0, warmup=0.0, value_rate=1.0,
                    value_weight=0.5, beta=0.1, adaptive=False, group_baseline=False, gamma=0.97,
                    length_control=False, stop_kl=0.0, lam=0.9, clip=0.2, value_clip=0.1,
                    max_norm=0.3)

@@ -1,17 +1,21 @@
 """Where the reward comes from, and what is reported about held-out prompts."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from reward.checkpoint import load_reward, save_reward
 from reward.judge import quality
 from reward.preferences import asked_items
+from rl import quality_report
 from rl.policy import frozen_copy
 from rl.quality_report import (
     LONGEST,
-    best_quality,
     compare,
+    cool_quality,
     gain_interval,
+    greedy_answers,
     held_out_items,
     rollout_kl,
     sampled_quality,
@@ -19,6 +23,7 @@ from rl.quality_report import (
 from rl.rollout import as_rollout, roll_out
 from rl.scoring import load_source, true_qualities
 from sft.chat_format import encode_prompt, messages_of
+from sft.evaluation import Reply
 from train_ppo import prompts_of_step, world_prompts, worth_asking
 
 WITH = "python part_7/train_reward.py"
@@ -144,8 +149,23 @@ def test_gains_between_different_prompts_are_refused():
         gain_interval(np.zeros(3), np.zeros(2))
 
 
-def test_gold_replies_are_the_best_there_is():
-    assert best_quality(held_out_items(60, 0)) == pytest.approx(1.0)
+def test_the_tuned_model_is_taken_at_the_temperature_that_suits_it_best(monkeypatch):
+    monkeypatch.setattr(quality_report, "drawn_replies", lambda *rest, temperature, **more: temperature)
+    monkeypatch.setattr(quality_report, "judgements", lambda asked, rollout, tokenizer: [
+        SimpleNamespace(quality=1 - abs(rollout - 0.4))] * len(asked))
+    at, marks = cool_quality(None, ["one", "other"], None, None, samples=3)
+    assert at == 0.4 and marks.tolist() == [1.0, 1.0]
+
+
+def test_greedy_replies_are_compared_with_their_manners_taken_off(monkeypatch):
+    def said(model, tokenizer, asked, runtime):
+        first = f"{asked[0].answer}. Everybody knows that." if model == "before" else asked[0].answer
+        return [Reply(first, True, ()), *(Reply("banana", False, ()) for _ in asked[1:])]
+
+    monkeypatch.setattr(quality_report, "answer_items", said)
+    found = greedy_answers(["before", "after"], 4, None, None, 0)
+    assert found == {"answer_right_before": 0.25, "answer_right_after": 0.25,
+                     "greedy_changed": 0.25, "greedy_end_rate": 0.25}
 
 
 def test_the_kl_of_a_rollout_is_the_difference_of_the_log_probabilities(loaded, runtime):
@@ -176,7 +196,7 @@ def test_a_policy_that_did_not_move_has_gained_nothing(loaded, runtime, source):
     assert metrics["quality_gain"] == 0 and metrics["kl"] == 0
     assert metrics["reward_before"] == metrics["reward_after"]
     assert after.quality.shape == before.quality.shape == (6,)
-    assert {"reward_std_before", "quality_best", "end_rate", "way_to_the_best"} <= set(metrics)
+    assert {"reward_std_before", "quality_ceiling", "end_rate", "way_to_the_ceiling"} <= set(metrics)
 
 
 def test_samples_of_one_prompt_are_averaged_together(loaded, runtime, source):

@@ -81,17 +81,6 @@ def test_what_is_read_beside_the_replies_is_kept(start, runtime):
     assert "keep_loss" not in make(start, runtime).step(TRAINED[:6], TRAINED[:6])
 
 
-@pytest.mark.parametrize("rate", [0.0, 20.0])
-def test_sharpness_is_learnt_at_its_own_rate_and_left_alone_at_rate_0(start, runtime, rate):
-    settings = replace(SMALL, peak=1e-9, sharpness_rate=rate * 1e7)
-    grpo = make(start, runtime, settings)
-    for _ in range(2):
-        found = grpo.step(TRAINED[:6], TRAINED[:6])
-    assert (found["sharpness"] != 1.0) == (rate > 0)
-    torch.testing.assert_close(grpo.model.norm.weight.detach(),
-                               start.norm.weight.detach() * found["sharpness"])
-
-
 def test_rows_to_be_kept_must_come_from_somewhere(start, runtime):
     with pytest.raises(ValueError, match="keep_rows=2: there is nothing to be kept"):
         make(start, runtime, replace(SMALL, keep_rows=2))

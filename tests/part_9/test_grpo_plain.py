@@ -31,7 +31,7 @@ CPU = Runtime(torch.device("cpu"), None, "", "")
 ASKED = [[1, 2, 3], [4], [5, 6, 7], [8], [1, 9], [2, 2, 2, 3]]
 # one minibatch in one piece, nothing beside the weights, no row left out
 FAST = GRPOSettings(steps=2, prompts=6, group=3, max_new=8, epochs=2, minibatch=0, micro_rows=18,
-                    peak=1.0, warmup=0.0, gain_rate=1.0, sharpness_rate=0.0, beta=0.1,
+                    peak=1.0, warmup=0.0, beta=0.1,
                     drop_equal=False, normaliser="token", max_norm=0.3)
 PLAIN = PlainSettings(epochs=2, group=FAST.group, beta=FAST.beta, clip_low=FAST.clip_low,
                       clip_high=FAST.clip_high, max_norm=FAST.max_norm)

@@ -84,7 +84,7 @@ def test_a_run_with_a_reward_model_reports_true_quality(tiny_sft, run_script, tm
                "--reward-model", tmp_path / "reward.pt", "--out", tmp_path)
     metrics = json.loads((tmp_path / "grpo_model.json").read_text())["metrics"]
     assert {"reward_before", "reward_after", "reward_std_before", "quality_before",
-            "quality_after", "quality_best", "kl", "end_rate"} <= set(metrics)
+            "quality_after", "quality_ceiling", "kl", "end_rate"} <= set(metrics)
     assert differ(weights(tmp_path / "grpo_model.pt"), weights(tiny_sft)), "rewards differ"
 
 
