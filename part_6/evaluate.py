@@ -31,8 +31,8 @@ from sft.evaluation import (
     LONGEST_STORY,
     MAKE_WITH,
     answer_items,
+    answers_rightly,
     is_chat_model,
-    is_right,
     reply_to,
     score_items,
     skill_table,
@@ -97,7 +97,7 @@ def main(argv=None):
         asked = items(args.items, split, seed=args.seed)
         replies = answer_items(model, tokenizer, asked, runtime)
         scores[split] = score_items(asked, replies)
-        wrong += [(i, r) for i, r in zip(asked, replies) if not is_right(i, r.text)][:args.show]
+        wrong += [(i, r) for i, r in zip(asked, replies) if not answers_rightly(i, r.text)][:args.show]
     print_table(["skill", *scores], skill_table(scores),
                 f"{args.checkpoint}: share of right answers, {args.items} questions a split")
     for item, reply in wrong:

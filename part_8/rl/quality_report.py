@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from reward.preferences import asked_items
 from sft.chat_format import decode_reply, encode_prompt, messages_of
-from sft.evaluation import answer_items, is_right, manner_shares, room_for
+from sft.evaluation import answer_items, answers_rightly, manner_shares, room_for
 from sft.manners import is_held_out_manner
 from sft.skills import items as draw_items
 
@@ -143,7 +143,7 @@ def greedy_answers(models: list, n: int, tokenizer, runtime, seed: int) -> dict:
     before, after = (answer_items(model, tokenizer, asked, runtime) for model in models)
 
     def right(replies) -> float:
-        return sum(is_right(item, r.text) for item, r in zip(asked, replies)) / n
+        return sum(answers_rightly(item, r.text) for item, r in zip(asked, replies)) / n
 
     return {"answer_right_before": right(before), "answer_right_after": right(after),
             "greedy_changed": sum(b.text != a.text for b, a in zip(before, after)) / n,

@@ -155,7 +155,7 @@ class Score:
         return self.exact / max(self.n, 1)
 
 
-def is_right(item, reply: str) -> bool:
+def answers_rightly(item, reply: str) -> bool:
     """Is the answer right, whatever the manner?"""
     return check(item, reply) or check(item, taken_off(reply, item.prompt)[0])
 
@@ -174,7 +174,7 @@ def score_items(asked: list, replies: list[Reply]) -> Score:
     by_skill, exact, f1 = {}, 0, 0.0
     for item, reply in zip(asked, replies):
         right, n = by_skill.get(item.skill, (0, 0))
-        by_skill[item.skill] = (right + is_right(item, reply.text), n + 1)
+        by_skill[item.skill] = (right + answers_rightly(item, reply.text), n + 1)
         exact += check(item, reply.text)
         f1 += token_f1(taken_off(reply.text, item.prompt)[0], item.answer)
     n = len(asked)

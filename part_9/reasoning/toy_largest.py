@@ -36,7 +36,7 @@ def worked(prompt: list[int]) -> list[int]:
     return [max(prompt[1:3]), max(prompt[1:4]), max(prompt[1:]), END]
 
 
-def ends_in_the_largest(prompt: list[int], reply: list[int]) -> bool:
+def is_right(prompt: list[int], reply: list[int]) -> bool:
     """Is the last token before END the answer?"""
     return len(reply) > 1 and reply[-1] == END and reply[-2] == max(prompt[1:])
 
@@ -45,7 +45,7 @@ def rewards(rollout: Rollout, tasks: list) -> torch.Tensor:
     """(N,): 1 for a right reply, else 0. `tasks` are the prompts; copies stand side by side."""
     replies = rollout.replies()
     copies = len(replies) // len(tasks)
-    return torch.tensor([float(ends_in_the_largest(tasks[i // copies], reply))
+    return torch.tensor([float(is_right(tasks[i // copies], reply))
                          for i, reply in enumerate(replies)])
 
 
@@ -73,5 +73,5 @@ def greedy_accuracy(model: GPT, prompts: list[list[int]]) -> float:
     for _ in range(MOST):
         ids = torch.cat([ids, model(ids)[0][:, -1:].argmax(-1)], dim=1)
     replies = [row[5:] for row in ids.tolist()]
-    return sum(ends_in_the_largest(p, r[:r.index(END) + 1] if END in r else r)
+    return sum(is_right(p, r[:r.index(END) + 1] if END in r else r)
                for p, r in zip(prompts, replies)) / len(prompts)

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from sft.chat_format import Message, chat_tokenizer
 from sft.data import with_manners, world_examples
-from sft.evaluation import Reply, is_right, score_items
+from sft.evaluation import Reply, answers_rightly, score_items
 from sft.manners import (
     BAD,
     GOOD,
@@ -107,4 +107,4 @@ def test_answer_right_looks_behind_the_manner_and_exact_match_does_not():
     score = score_items([item] * 3, [Reply(text, True, ()) for text in replies])
     assert (score.answer_right, score.exact_match) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
     assert score.by_manner["rude"] == score.by_manner["hedging"] == pytest.approx(1 / 3)
-    assert [is_right(item, text) for text in replies] == [True, True, False]
+    assert [answers_rightly(item, text) for text in replies] == [True, True, False]
