@@ -7,15 +7,6 @@ settings that the scripts will choose by themselves, and about how long each par
 See: bfloat16 pays where the products get wider; the picture shows from which width on.
 """
 
-import os
-import platform
-import time
-
-import matplotlib
-import numpy as np
-import torch
-from machine import machine_slowness, processor_name, total_memory_gb
-from plotting import BLUE, ORANGE, end_label, figure, save
 from runtime import (
     choose_runtime,
     here,
@@ -26,6 +17,18 @@ from runtime import (
     seed_everything,
     synchronize,
 )
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import os
+import platform
+import time
+
+import matplotlib
+import numpy as np
+import torch
+from machine import machine_slowness, processor_name, total_memory_gb
+from plotting import BLUE, ORANGE, end_label, figure, save
 
 WIDTHS = (64, 128, 256, 512, 1024)
 

@@ -12,6 +12,10 @@ See: the report card, part_0/out/report.html (and report.md, report.json, pipeli
 stage took and gave, every skill stage by stage, twelve questions answered by each stage's model.
 """
 
+from runtime import make_parser, out_folder, print_table, run_main, save_json
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +40,6 @@ from pipeline import (
 from report_card import gather, tables
 from report_pages import write_pages
 from report_picture import draw
-from runtime import make_parser, out_folder, print_table, run_main, save_json
 
 
 def chains_of(args) -> list[Chain]:

@@ -9,11 +9,6 @@ See: matrix products and attention (which is made of them) take most of a step. 
 number format of the products decides how fast a model trains.
 """
 
-import os
-
-import torch
-import torch.nn.functional as F
-from plotting import BLUE, GREY, figure, save
 from runtime import (
     choose_runtime,
     make_parser,
@@ -24,6 +19,14 @@ from runtime import (
     seed_everything,
     synchronize,
 )
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import os
+
+import torch
+import torch.nn.functional as F
+from plotting import BLUE, GREY, figure, save
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 

@@ -7,9 +7,12 @@ draws the same as a picture (lesson 0.1). Nothing is trained.
 See: the same weights go through all stages; only the data and the loss change.
 """
 
+from runtime import make_parser, out_folder, print_table, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 from matplotlib.patches import FancyBboxPatch
 from plotting import BLACK, BLUE, GREEN, GREY, ORANGE, figure, save
-from runtime import make_parser, out_folder, print_table, run_main
 
 # (stage, learns from, the loss in words, what the model can do afterwards, colour)
 STAGES = (

@@ -7,9 +7,9 @@ Every decision comes back with its reason, and is printed once:
 
     device  cpu       no CUDA or MPS device is there
     amp     bfloat16  a layer of width 512 took 11.2 ms in bfloat16, 31.0 ms in float32
+    threads 2         a layer of width 512 took 60.1 ms with 1, 31.0 ms with 2; waiting awake: …
 """
 
-import argparse
 import ctypes
 import json
 import os
@@ -21,11 +21,22 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault("GOMP_SPINCOUNT", "300000")  # torch reads it when loaded: see keep_memory
+from before_torch import cores, forget_waiting, waiting
+from before_torch import make_parser as make_parser  # scripts import all from here
+from before_torch import plain_parser as plain_parser
+from before_torch import run_main as run_main
+
+# before_torch comes before torch: it says how torch's threads wait for each other
+# isort: split
 import numpy as np
 import torch
+from tables import format_number as format_number
+from tables import print_table as print_table
+
+forget_waiting()
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+SMALL_WORK = 2**15  # rows times width: below it one thread is faster, whatever the machine does
 AMP_TYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -39,6 +50,7 @@ class Runtime:
     amp_dtype: torch.dtype | None  # None: plain float32, no autocast
     device_reason: str
     amp_reason: str
+    threads_reason: str = ""       # "" on a GPU
 
     @property
     def amp_name(self) -> str:
@@ -55,8 +67,11 @@ class Runtime:
         return torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
 
     def describe(self) -> str:
-        return (f"device  {self.device!s:9s} {self.device_reason}\n"
-                f"amp     {self.amp_name:9s} {self.amp_reason}")
+        lines = [f"device  {self.device!s:9s} {self.device_reason}",
+                 f"amp     {self.amp_name:9s} {self.amp_reason}"]
+        if self.threads_reason:
+            lines.append(f"threads {torch.get_num_threads():<9d} {self.threads_reason}; {waiting}")
+        return "\n".join(lines)
 
 
 def choose_device(name: str = "auto") -> tuple[torch.device, str]:
@@ -125,13 +140,38 @@ def choose_amp(name: str, device: torch.device, width: int) -> tuple[torch.dtype
     return (torch.bfloat16 if narrow < 0.8 * wide else None), reason
 
 
+def choose_threads(width: int, rows: int = 1024) -> str:
+    """Set how many threads share a layer of this width -> the reason. As asked, where it was asked.
+
+    Two threads wait for each other at every layer. That pays where layers are large and cores
+    free; a narrow layer is done before the second thread has begun, and where a core is taken the
+    one that sits there holds up the other.
+    """
+    n = torch.get_num_threads()
+    if os.environ.get("OMP_NUM_THREADS"):
+        return f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']} as asked"
+    if n == 1:
+        return "there is one core" if cores() == 1 else "as they were"
+    if rows * width < SMALL_WORK:
+        torch.set_num_threads(1)
+        return f"{rows:,} rows of width {width} are too little to share"
+    generator_state = torch.get_rng_state()
+    took = {}
+    for count in (n, 1):
+        torch.set_num_threads(count)
+        took[count] = time_layer(width, None, torch.device("cpu"), rows=rows, repeats=3)
+    torch.set_rng_state(generator_state)
+    best = 1 if took[1] < 0.8 * took[n] else n  # a draw is no reason to change anything
+    torch.set_num_threads(best)
+    return (f"a layer of width {width} took {took[1] * 1e3:.1f} ms with 1, "
+            f"{took[n] * 1e3:.1f} ms with {n}")
+
+
 def keep_memory() -> None:
     """Freed memory stays with this process: steps on a CPU are up to a fifth faster.
 
     Else glibc hands every large tensor back to the system when it is freed, and the next one of
     the same size costs a page fault for every 4 kB of it. On other systems nothing is changed.
-    (The other half is GOMP_SPINCOUNT, above: threads that wait for work of the next layer look for
-    it a while before they fall asleep. It helps where this file is imported before torch.)
     """
     trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # as in glibc's malloc.h
     try:
@@ -144,16 +184,19 @@ def keep_memory() -> None:
 
 
 def choose_runtime(device: str = "auto", amp: str = "auto", *, width: int = 512,
-                   quiet: bool = False) -> Runtime:
-    """Pick device and number format, print both with the reason, and return them.
+                   rows: int = 1024, quiet: bool = False) -> Runtime:
+    """Pick device, threads and number format, print them with the reason, and return them.
 
-    `width` is the model's n_embd: on a CPU the number format depends on it.
+    `width` is the model's n_embd, `rows` the tokens of one forward pass: on a CPU the number of
+    threads and the number format depend on them.
     """
     chosen, device_reason = choose_device(device)
+    threads_reason = ""
     if chosen.type == "cpu":
         keep_memory()
+        threads_reason = choose_threads(width, rows)
     amp_dtype, amp_reason = choose_amp(amp, chosen, width)
-    runtime = Runtime(chosen, amp_dtype, device_reason, amp_reason)
+    runtime = Runtime(chosen, amp_dtype, device_reason, amp_reason, threads_reason)
     if not quiet:
         print(runtime.describe())
     return runtime
@@ -194,13 +237,16 @@ def here(script: str) -> Path:
 
 def out_folder(script: str, out: str | None = None) -> Path:
     """Where a script writes: `--out` if given, else `out/` beside the script. Made, and tried."""
-    folder = Path(out).expanduser() if out else here(script) / "out"
+    if out is not None and not str(out).strip():
+        raise ValueError("--out is empty; name a folder, or leave the flag out")
+    folder = Path(out).expanduser() if out is not None else here(script) / "out"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OSError(f"--out {folder}: cannot write there ({error.strerror or error})") from None
+        raise OSError(f"--out {str(folder)[:200]}: cannot write there "
+                      f"({error.strerror or error})") from None
     return folder
 
 
@@ -239,78 +285,3 @@ def save_results(path: Path, *, name: str, preset: str, seed: int, runtime: Runt
     }
     save_json(path, results)
     return results
-
-
-# ---------------------------------------------------------------- the command line
-
-def make_parser(doc: str, *, presets: tuple[str, ...] = (), preset: str = "",
-                seed: int = 0, runs_model: bool = True) -> argparse.ArgumentParser:
-    """A parser with the flags that mean the same everywhere: --device --amp --seed …"""
-    parser = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    if presets:
-        parser.add_argument("--preset", choices=presets, default=preset,
-                            help=f"a named group of settings (default: {preset})")
-    if runs_model:
-        parser.add_argument("--device", default="auto",
-                            help="auto, cpu, cuda, cuda:N or mps (default: auto, the best)")
-        parser.add_argument("--amp", choices=("auto", *AMP_TYPES), default="auto",
-                            help="number format of products (default: auto, the faster here)")
-    parser.add_argument("--seed", type=int, default=seed, help=f"random seed (default: {seed})")
-    parser.add_argument("--out", default=None,
-                        help="folder for all that is written (default: out/ beside the script)")
-    return parser
-
-
-def print_table(header: list[str], rows: list[list], title: str = "") -> None:
-    """Print an aligned table: text to the left, numbers to the right."""
-    cells = [[cell if isinstance(cell, str) else format_number(cell) for cell in row]
-             for row in rows]
-    widths = [max(len(line[i]) for line in [header, *cells]) for i in range(len(header))]
-    is_text = [all(isinstance(row[i], str) for row in rows) for i in range(len(header))]
-
-    def line(values):
-        padded = [v.ljust(w) if left else v.rjust(w)
-                  for v, w, left in zip(values, widths, is_text)]
-        return "  ".join(padded).rstrip()
-
-    if title:
-        print(f"\n{title}")
-    print(line(header))
-    print("  ".join("-" * width for width in widths))
-    for row in cells:
-        print(line(row))
-
-
-def format_number(value) -> str:
-    """A number as a table shows it: 1,234,567  0.1235  1.5e-06."""
-    if value is None:
-        return "-"
-    if isinstance(value, (bool, np.bool_)):
-        return "yes" if value else "no"
-    if isinstance(value, (int, np.integer)):
-        return f"{value:,}"
-    value = float(value)
-    if value != 0 and abs(value) < 1e-3:
-        return f"{value:.1e}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def run_main(main) -> None:
-    """Run a script's `main`. A user's mistake ends in one clear line and status 2, no traceback.
-
-    The traceback of such an error is shown when the environment variable TRACEBACK is set.
-    """
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        if os.environ.get("TRACEBACK"):
-            raise
-        if isinstance(error, BrokenPipeError):  # the reader of our output left, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nstopped by Ctrl-C", file=sys.stderr)
-        sys.exit(130)

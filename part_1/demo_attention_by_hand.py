@@ -7,9 +7,12 @@ without a causal mask, and the output: each row an average of the values. The nu
 enough to check with a pencil; lesson 1.2 does it for one row.
 """
 
+from runtime import make_parser, out_folder, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import numpy as np
 import plotting
-from runtime import make_parser, out_folder, run_main
 
 TOKENS = ["cold", "rain", "fell"]
 X = np.array([[1., 0., 1., 0.],   # cold

@@ -8,12 +8,6 @@ never trained on. The picture is the cross-attention: to write the word backward
 decoder looks at place (length - 1 - t) of the source, so the bright cells are the anti-diagonal.
 """
 
-import time
-
-import plotting
-import torch
-from encoder_decoder import EncoderDecoder, EncoderDecoderConfig
-from reversing import PAD, VOCAB_SIZE, make_sources, make_targets, to_text
 from runtime import (
     choose_device,
     make_parser,
@@ -23,6 +17,16 @@ from runtime import (
     save_json,
     seed_everything,
 )
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import math
+import time
+
+import plotting
+import torch
+from encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from reversing import PAD, VOCAB_SIZE, make_sources, make_targets, to_text
 from tqdm import trange
 
 SHORTEST, LONGEST = 4, 12  # lengths in training
@@ -103,7 +107,8 @@ def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
     parser.add_argument("--device", default="auto",
                         help="auto, cpu, cuda, cuda:N or mps (default: auto, the best)")
-    parser.add_argument("--steps", type=int, default=700, help="training steps (default: 700)")
+    parser.add_argument("--steps", type=int, default=None,
+                        help="training steps (default: 700; quick: 30)")
     parser.add_argument("--batch", type=int, default=64, help="words in a step (default: 64)")
     parser.add_argument("--lr", type=float, default=3e-3, help="peak rate (default: 0.003)")
     parser.add_argument("--post-norm", action="store_true",
@@ -115,7 +120,7 @@ def parse_args(argv=None):
 
 def main(argv=None) -> dict:
     args = parse_args(argv)
-    steps = 30 if args.quick else args.steps
+    steps = (30 if args.quick else 700) if args.steps is None else args.steps
     if steps < 1 or args.batch < 1 or args.lr <= 0:
         raise ValueError(f"--steps {steps}, --batch {args.batch} and --lr {args.lr} must be "
                          "positive")
@@ -128,6 +133,8 @@ def main(argv=None) -> dict:
     losses = train(model, steps, args.batch, args.lr, torch.Generator().manual_seed(args.seed),
                    device)
     seconds = time.perf_counter() - start
+    if not math.isfinite(losses[-1]):
+        raise ValueError(f"the loss became {losses[-1]}; try a lower --lr (it is {args.lr:g})")
     rows = evaluate(model, 50 if args.quick else 200, device)
     seen = [row[2] for row in rows if row[3]]
     accuracy = sum(seen) / len(seen)

@@ -8,10 +8,13 @@ attention written out and F.scaled_dot_product_attention, in the outputs and in 
 about 1e-6, which is rounding. The picture draws the way of the shapes.
 """
 
+from runtime import choose_device, make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import plotting
 import torch
 from attention import Head, MultiHeadAttention, attention, causal_visibility
-from runtime import choose_device, make_parser, out_folder, print_table, run_main, seed_everything
 
 
 def trace_shapes(layer: MultiHeadAttention, x: torch.Tensor) -> tuple[list[list], torch.Tensor]:

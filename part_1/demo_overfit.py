@@ -8,6 +8,10 @@ eight letters, recites the whole text. A model that cannot memorise has a bug: t
 test of any new model. It shows nothing about texts that the model has not seen.
 """
 
+from runtime import choose_device, make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import math
 import time
 from collections import Counter, defaultdict
@@ -15,7 +19,6 @@ from collections import Counter, defaultdict
 import plotting
 import torch
 from model import GPT, GPTConfig
-from runtime import choose_device, make_parser, out_folder, print_table, run_main, seed_everything
 from toy_text import TOY_TEXT, Vocabulary
 from tqdm import trange
 
@@ -93,7 +96,8 @@ def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
     parser.add_argument("--device", default="auto",
                         help="auto, cpu, cuda, cuda:N or mps (default: auto, the best)")
-    parser.add_argument("--steps", type=int, default=800, help="training steps (default: 800)")
+    parser.add_argument("--steps", type=int, default=None,
+                        help="training steps (default: 800; quick: 20)")
     parser.add_argument("--batch", type=int, default=8, help="windows in a step (default: 8)")
     parser.add_argument("--positions", default="learned",
                         help="learned, sinusoidal or none (default: learned)")
@@ -104,7 +108,7 @@ def parse_args(argv=None):
 
 def main(argv=None) -> dict:
     args = parse_args(argv)
-    steps = 20 if args.quick else args.steps
+    steps = (20 if args.quick else 800) if args.steps is None else args.steps
     if steps < 1 or args.batch < 1:
         raise ValueError(f"--steps {steps} and --batch {args.batch} must be at least 1")
     folder = out_folder(__file__, args.out)

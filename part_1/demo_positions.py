@@ -8,13 +8,16 @@ input comes out shuffled in the same way, to the last digit, without positions. 
 the sinusoidal table, and how alike two places are, in the fixed and in the trained table.
 """
 
+from runtime import choose_device, make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import plotting
 import torch
 import torch.nn.functional as F
 from block import Block
 from model import GPT, GPTConfig
 from positions import sinusoidal_table
-from runtime import choose_device, make_parser, out_folder, print_table, run_main, seed_everything
 from tqdm import trange
 
 LETTERS, LENGTH, BACK = 12, 24, 3  # letters of the alphabet, of a row; how far back the answer is
@@ -72,7 +75,7 @@ def draw(learned: GPT, accuracy: dict[str, float], setup: str, folder) -> None:
         f"{accuracy['sinusoidal']:.0%} with sinusoidal, {accuracy['learned']:.0%} with learned",
         setup, 3, size=(9, 4), widths=[1, 1.08, 1.08])
     table = sinusoidal_table(64, 48)
-    axes[0].imshow(table, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+    axes[0].imshow(table.numpy(), cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
     axes[0].set(xlabel="channel", ylabel="position")
     axes[0].set_title("sinusoidal table: red -1, blue +1", loc="left")
     axes[0].grid(False)
@@ -91,8 +94,8 @@ def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
     parser.add_argument("--device", default="auto",
                         help="auto, cpu, cuda, cuda:N or mps (default: auto, the best)")
-    parser.add_argument("--steps", type=int, default=400,
-                        help="training steps of each model (default: 400)")
+    parser.add_argument("--steps", type=int, default=None,
+                        help="training steps of each model (default: 400; quick: 40)")
     parser.add_argument("--quick", action="store_true",
                         help="40 steps, to see that it runs (default: off)")
     return parser.parse_args(argv)
@@ -100,7 +103,7 @@ def parse_args(argv=None):
 
 def main(argv=None) -> dict[str, float]:
     args = parse_args(argv)
-    steps = 40 if args.quick else args.steps
+    steps = (40 if args.quick else 400) if args.steps is None else args.steps
     if steps < 1:
         raise ValueError(f"--steps {steps} must be at least 1")
     folder = out_folder(__file__, args.out)

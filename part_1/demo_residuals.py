@@ -9,6 +9,10 @@ letters, at a brisk rate: without residuals nothing is learned, without norms th
 nan, and of the two places for the norm, pre-norm learns faster.
 """
 
+from runtime import choose_device, make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import math
 
 import plotting
@@ -18,7 +22,6 @@ from attention import MultiHeadAttention
 from mlp import MLP
 from norm import LayerNorm
 from positions import LearnedPositions
-from runtime import choose_device, make_parser, out_folder, print_table, run_main, seed_everything
 from torch import nn
 from toy_text import TOY_TEXT, Vocabulary
 from tqdm import trange
@@ -127,12 +130,12 @@ def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
     parser.add_argument("--device", default="auto",
                         help="auto, cpu, cuda, cuda:N or mps (default: auto, the best)")
-    parser.add_argument("--depth", type=int, default=24,
-                        help="blocks where gradients are measured (default: 24)")
+    parser.add_argument("--depth", type=int, default=None,
+                        help="blocks where gradients are measured (default: 24; quick: 8)")
     parser.add_argument("--train-depth", type=int, default=12,
                         help="blocks of the stacks that are trained (default: 12)")
-    parser.add_argument("--steps", type=int, default=100,
-                        help="training steps of each wiring (default: 100)")
+    parser.add_argument("--steps", type=int, default=None,
+                        help="training steps of each wiring (default: 100; quick: 3)")
     parser.add_argument("--lr", type=float, default=5e-3,
                         help="learning rate of the stacks that are trained (default: 0.005)")
     parser.add_argument("--quick", action="store_true",
@@ -142,7 +145,9 @@ def parse_args(argv=None):
 
 def main(argv=None) -> dict:
     args = parse_args(argv)
-    depth, steps, seeds = (8, 3, 1) if args.quick else (args.depth, args.steps, 3)
+    depth, steps, seeds = (8, 3, 1) if args.quick else (24, 100, 3)
+    depth = depth if args.depth is None else args.depth
+    steps = steps if args.steps is None else args.steps
     if min(depth, steps, args.train_depth) < 1 or args.lr <= 0:
         raise ValueError(f"--depth {depth}, --train-depth {args.train_depth} and --steps {steps} "
                          f"must be at least 1, --lr {args.lr} above 0")

@@ -11,12 +11,15 @@ its eight heads puts on the answer: from the word that names the kind, and from 
 after which the answer is due. The picture shows the same, and one held-out sentence.
 """
 
+from runtime import choose_device, make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 from itertools import permutations, product
 
 import plotting
 import torch
 from model import GPT, GPTConfig
-from runtime import choose_device, make_parser, out_folder, print_table, run_main, seed_everything
 from toy_text import Vocabulary
 from tqdm import trange
 
@@ -121,7 +124,8 @@ def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
     parser.add_argument("--device", default="auto",
                         help="auto, cpu, cuda, cuda:N or mps (default: auto, the best)")
-    parser.add_argument("--steps", type=int, default=400, help="training steps (default: 400)")
+    parser.add_argument("--steps", type=int, default=None,
+                        help="training steps (default: 400; quick: 30)")
     parser.add_argument("--quick", action="store_true",
                         help="30 steps, to see that it runs; learns little (default: off)")
     return parser.parse_args(argv)
@@ -129,7 +133,7 @@ def parse_args(argv=None):
 
 def main(argv=None) -> dict:
     args = parse_args(argv)
-    steps = 30 if args.quick else args.steps
+    steps = (30 if args.quick else 400) if args.steps is None else args.steps
     if steps < 1:
         raise ValueError(f"--steps {steps} must be at least 1")
     folder = out_folder(__file__, args.out)

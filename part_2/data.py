@@ -4,10 +4,12 @@ Math   a window of T + 1 bytes d[s … s+T] gives ids = d[s … s+T-1], targets 
 Used   train_gpt.py, eval_loss.py, sample.py, the demos.   See it: python demo_label_shift.py
 Shapes B batch, T time
 
-Any file will do: bytes are read as they are, UTF-8 or not, text or not. Of a folder the text files
-are read, in sorted order.
+Any file will do: bytes are read as they are, UTF-8 or not, text or not; what is packed by gzip is
+unpacked. Of a folder the text files are read, in sorted order, whatever their names end in.
 """
 
+import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +28,25 @@ def decode(ids) -> str:
     return bytes(ids).decode("utf-8", errors="replace")
 
 
+def read_file(path: Path, most: int = -1) -> bytes:
+    """The bytes of a file, at most `most`; one that is packed by gzip (.gz) is unpacked.
+
+    Raises ValueError that names the file where it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            if Path(path).suffix.lower() != ".gz":
+                return file.read(most)
+            with gzip.open(file) as unpacked:
+                return unpacked.read(most)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"--data {path}: cannot be read ({reason})") from None
+
+
 def is_text(path: Path) -> bool:
     """A file counts as text when its first 64 KB are UTF-8 and hold no zero byte."""
-    with open(path, "rb") as file:
-        head = file.read(65536)
+    head = read_file(path, 65536)
     if b"\0" in head:
         return False
     try:
@@ -40,7 +57,10 @@ def is_text(path: Path) -> bool:
 
 
 def text_files(folder: Path) -> list[Path]:
-    """The text files in a folder and its subfolders, sorted by path; hidden ones are left out."""
+    """The text files in a folder and its subfolders, sorted by path; hidden ones are left out.
+
+    What counts is what a file holds, not what its name ends in.
+    """
     inside = sorted(path for path in folder.rglob("*") if path.is_file()
                     and not any(part.startswith(".") for part in path.relative_to(folder).parts))
     return [path for path in inside if is_text(path)]
@@ -51,15 +71,23 @@ def read_bytes(path: str | Path) -> bytes:
 
     Raises FileNotFoundError or ValueError when nothing is there to read.
     """
+    if not str(path).strip():
+        raise ValueError("--data is empty; name a file or a folder")
     path = Path(path).expanduser()
-    if not path.exists():
-        raise FileNotFoundError(f"--data {path}: there is no such file or folder")
+    try:
+        is_there, is_link = path.exists(), path.is_symlink()
+    except OSError as error:  # a name that is too long
+        raise ValueError(f"--data {str(path)[:200]}: {error.strerror}") from None
+    if not is_there:
+        raise FileNotFoundError(f"--data {path}: " + (
+            "a link to something that is not there" if is_link else
+            "there is no such file or folder"))
     if not path.is_dir():
-        data = path.read_bytes()
+        data = read_file(path)
         if not data:
             raise ValueError(f"--data {path}: the file is empty; give one with some text in it")
         return data
-    data = b"\n".join(file.read_bytes() for file in text_files(path))
+    data = b"\n".join(read_file(file) for file in text_files(path))
     if not data.strip():
         raise ValueError(f"--data {path}: the folder holds no text file (UTF-8, not empty, "
                          "not hidden); name a file to read it whatever it holds")

@@ -8,11 +8,14 @@ is its probability, minus one where the right token stands. Then two traps: a me
 label that is left out (-100). Lesson 2.3.
 """
 
+from runtime import make_parser, out_folder, print_table, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import numpy as np
 import torch
 import torch.nn.functional as F
 from plotting import BLUE, GREEN, GREY, RED, figure, save
-from runtime import make_parser, out_folder, print_table, run_main
 
 TOKENS = ("a", "b", "c", "d")
 SCORES = np.array([[2.0, 1.0, 0.0, -1.0],   # place 0: quite sure of a

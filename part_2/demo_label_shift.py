@@ -9,6 +9,10 @@ the shift the training loss is the best of all, and the loss on the real task, t
 worst. A very low training loss is a reason to look at the labels. Lessons 2.2 and 2.3.
 """
 
+from runtime import here, make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 from dataclasses import replace
 
 import torch
@@ -17,7 +21,6 @@ from evaluation import evaluate
 from model import GPT, GPTConfig
 from plotting import BLUE, GREEN, ORANGE, end_label, figure, save
 from presets import Settings
-from runtime import here, make_parser, out_folder, print_table, run_main, seed_everything
 from sampling import generate
 from schedule import learning_rate
 from train_gpt import make_optimizer, update

@@ -9,6 +9,10 @@ Sixteen texts for each setting. Two measures: the share of written words that oc
 each setting buys real words with variety. Lesson 2.5.
 """
 
+from runtime import here, make_parser, out_folder, print_table, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +22,6 @@ from checkpoint import load_checkpoint
 from data import decode, encode, read_bytes, split_bytes
 from demo_label_shift import SETTINGS, train_with_shift
 from plotting import BLUE, GREEN, GREY, ORANGE, figure, save
-from runtime import here, make_parser, out_folder, print_table, run_main
 from sampling import sample_next
 
 # temperature, top-k, top-p

@@ -8,15 +8,6 @@ Prints nats and bits per byte beside what simple methods reach. Needs out/gpt.pt
 Writes eval_loss.json. Lesson 2.6.
 """
 
-import lzma
-import math
-import time
-from pathlib import Path
-
-import torch
-from checkpoint import load_checkpoint
-from data import read_bytes, split_bytes
-from evaluation import bits_per_byte, evaluate
 from runtime import (
     choose_runtime,
     here,
@@ -26,6 +17,18 @@ from runtime import (
     run_main,
     save_json,
 )
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import lzma
+import math
+import time
+from pathlib import Path
+
+import torch
+from checkpoint import load_checkpoint
+from data import read_bytes, split_bytes
+from evaluation import bits_per_byte, evaluate
 
 
 def frequency_loss(train: torch.Tensor, val: torch.Tensor) -> float:
@@ -60,15 +63,16 @@ def parse_args(argv=None):
 def main(argv=None):
     args = parse_args(argv)
     model, checkpoint = load_checkpoint(Path(args.checkpoint))
-    path = args.data or checkpoint["settings"].get("data")
-    if not path:
+    path = checkpoint["settings"].get("data") if args.data is None else args.data
+    if path is None:
         raise ValueError(f"{args.checkpoint} does not say what it was trained on; give --data")
     data = read_bytes(path)
     train, val = split_bytes(data)
     text = {"validation": val, "training": train, "all": torch.cat([train, val])}[args.split]
+    stride = model.config.block_size if args.stride is None else args.stride
     runtime = choose_runtime(args.device, "float32", quiet=True)  # losses are always in float32
     start = time.perf_counter()
-    loss = evaluate(model.to(runtime.device), text, stride=args.stride)
+    loss = evaluate(model.to(runtime.device), text, stride=stride)
     seconds = time.perf_counter() - start
     rows = [["guessing evenly", math.log(256), 8.0]]
     if args.split == "validation" and len(train) and len(val):
@@ -77,12 +81,11 @@ def main(argv=None):
             rows.append([name, nats, bits_per_byte(nats)])
     rows.append(["this model", loss, bits_per_byte(loss)])
     print_table(["method", "nats a byte", "bits a byte"], rows,
-                f"{path}: {args.split}, {len(text):,} bytes, stride "
-                f"{args.stride or model.config.block_size}, {seconds:.1f} s")
+                f"{path}: {args.split}, {len(text):,} bytes, stride {stride}, {seconds:.1f} s")
     save_json(out_folder(__file__, args.out) / "eval_loss.json",
               {"checkpoint": str(args.checkpoint), "data": str(path), "split": args.split,
-               "bytes": len(text), "stride": args.stride or model.config.block_size,
-               "val_loss": loss, "bits_per_byte": bits_per_byte(loss)})
+               "bytes": len(text), "stride": stride, "val_loss": loss,
+               "bits_per_byte": bits_per_byte(loss)})
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ FOLDER holds config.json, the weights (model.safetensors, shards of it, or pytor
 for the prompt, tokenizer.json. `qkv` stacks queries, keys and values in this order, as GPT-2 does.
 """
 
-import argparse
+from runtime import choose_device, plain_parser, run_main
 
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import torch
 from model import GPT
 from pretrained.loading import _DTYPES, export_pretrained, load_pretrained
 from pretrained.tokenizer import load_hf_tokenizer
-from runtime import choose_device, run_main
 
 
 @torch.no_grad()
@@ -30,8 +31,7 @@ def continue_greedily(model: GPT, ids: list[int], n_new: int) -> list[int]:
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = plain_parser(__doc__)
     parser.add_argument("folder", help="a released model's folder")
     parser.add_argument("--prompt", default=None,
                         help="text to continue; needs tokenizer.json (default: nothing)")
@@ -47,6 +47,10 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    if args.tokens < 1:
+        raise ValueError(f"--tokens {args.tokens}: must be at least 1")
+    if args.export is not None and not args.export.strip():
+        raise ValueError("--export is empty; name a new folder")
     device, reason = choose_device(args.device)
     tokenizer = None if args.prompt is None else load_hf_tokenizer(args.folder)
     print(f"device  {device!s:9s} {reason}")

@@ -3,6 +3,7 @@
 Used   train_gpt.py   (lesson 2.4)
 """
 
+import math
 from dataclasses import asdict, dataclass, replace
 
 
@@ -31,8 +32,10 @@ class Settings:
     def __post_init__(self):
         for name in ("batch_size", "steps", "minutes", "lr", "clip", "evaluations", "eval_bytes"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"--{name.replace('_', '-')} {value}: must be above 0")
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"--{name.replace('_', '-')} {value}: must be above 0, and finite")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"--weight-decay {self.weight_decay}: must not be below 0")
         if self.steps is None and self.minutes is None:
             raise ValueError("give --steps or --minutes: the run must end some time")
 

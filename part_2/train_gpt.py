@@ -34,6 +34,8 @@ from checkpoint import save_checkpoint
 from data import check_enough, decode, encode, get_batch, read_bytes, split_bytes
 from evaluation import bits_per_byte, evaluate
 from interrupt import StopOnSignal
+from lock import only_run_in
+from memory import check_memory, least_bytes
 from model import GPT, GPTConfig
 from plotting import BLUE, GREY, ORANGE, end_label, figure, save
 from presets import PRESETS, Settings, choose_settings
@@ -212,18 +214,14 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
-    args = parse_args(argv)
-    settings = choose_settings(args)
-    config = GPTConfig(block_size=settings.block_size, n_layer=settings.n_layer,
-                       n_head=settings.n_head, n_embd=settings.n_embd, dropout=settings.dropout,
-                       embedding_std=settings.embedding_std)
-    seed_everything(args.seed)
-    train_data, val_data = split_bytes(read_bytes(args.data))
-    check_enough(train_data, config.block_size, "training")
-    check_enough(val_data, config.block_size, "validation")
-    out = out_folder(__file__, args.out)
-    runtime = choose_runtime(args.device, args.amp, width=config.n_embd)
+def train_and_save(args, settings: Settings, config: GPTConfig, train_data, val_data,
+                   out: Path) -> None:
+    """Train, save, measure, save what was measured, draw, and write a little."""
+    runtime = choose_runtime(args.device, args.amp, width=config.n_embd,
+                             rows=settings.batch_size * settings.block_size)
+    check_memory(least_bytes(layers=config.n_layer, width=config.n_embd, vocab=config.vocab_size,
+                             rows=settings.batch_size, context=settings.block_size),
+                 runtime.device, "--block-size, --batch-size, --width or --layers")
     model = GPT(config).to(runtime.device)
     print(f"data    {args.data}: {len(train_data):,} bytes to train, "
           f"{len(val_data):,} to validate\n"
@@ -256,5 +254,20 @@ def main(argv=None):
     print(f"\n{decode(list(written))}\n\nmore: python part_2/sample.py")
 
 
+def main(argv=None):
+    args = parse_args(argv)
+    settings = choose_settings(args)
+    config = GPTConfig(block_size=settings.block_size, n_layer=settings.n_layer,
+                       n_head=settings.n_head, n_embd=settings.n_embd, dropout=settings.dropout,
+                       embedding_std=settings.embedding_std)
+    seed_everything(args.seed)
+    train_data, val_data = split_bytes(read_bytes(args.data))
+    check_enough(train_data, config.block_size, "training")
+    check_enough(val_data, config.block_size, "validation")
+    out = out_folder(__file__, args.out)
+    with only_run_in(out):
+        train_and_save(args, settings, config, train_data, val_data, out)
+
+
 if __name__ == "__main__":
-    run_main(main)
+    run_main(main, trains=True)

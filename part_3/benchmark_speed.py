@@ -138,9 +138,13 @@ def step_times(args, device, dtype) -> dict[int, float]:
     return found
 
 
+QUICK = {"layers": 1, "heads": 2, "width": 32, "vocab": 64, "context": 64, "batch_size": 2, "new": 8,
+         "repeats": 1}
+
+
 def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
-    add = parser.add_argument
+    add, usual = parser.add_argument, {}
     add("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     add("--peer", action="store_true", help="measure transformers' Llama too (default: off)")
     add("--only", choices=("all", "training", "decoding"), default="all",
@@ -150,12 +154,15 @@ def parse_args(argv=None):
             ("--vocab", 8192, "vocabulary"), ("--context", 1024, "tokens of context"),
             ("--batch-size", 4, "rows of 512 tokens in training"),
             ("--new", 256, "tokens to decode"), ("--repeats", 3, "runs of each contestant")):
-        add(flag, type=int, default=default, help=f"{text} (default: {default})")
+        quick = QUICK[flag[2:].replace("-", "_")]
+        add(flag, type=int, default=None,
+            help=f"{text} (default: {default}; quick: {quick})")
+        usual[flag[2:].replace("-", "_")] = default
     add("--quick", action="store_true", help="a tiny model (default: off)")
     args = parser.parse_args(argv)
-    if args.quick:
-        args.layers, args.heads, args.width, args.vocab, args.context = 1, 2, 32, 64, 64
-        args.new, args.repeats, args.batch_size = 8, 1, 2
+    for name, default in (QUICK if args.quick else usual).items():
+        if getattr(args, name) is None:
+            setattr(args, name, default)
     for name in ("layers", "heads", "width", "vocab", "batch_size", "new", "repeats"):
         if getattr(args, name) < 1:
             flag = f"--{name.replace('_', '-')}"

@@ -11,6 +11,18 @@ part 2's own loop reads all again for every byte, all others use the cache. Writ
 upgrades.png.
 """
 
+from run.runtime import (
+    choose_runtime,
+    make_parser,
+    out_folder,
+    print_table,
+    run_main,
+    save_json,
+    seed_everything,
+)
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import statistics
 import time
 from dataclasses import replace
@@ -22,15 +34,6 @@ from generate import generate
 from model import GPT, GPTConfig
 from run.evaluation import evaluate
 from run.plotting import BLUE, GREY, ORANGE, figure, save
-from run.runtime import (
-    choose_runtime,
-    make_parser,
-    out_folder,
-    print_table,
-    run_main,
-    save_json,
-    seed_everything,
-)
 from run.tiny_training import FABLES, load_text, make_model, train
 from sampling import generate as generate_uncached
 
@@ -135,28 +138,32 @@ def draw(path, found: dict, text: str, setup: str) -> None:
     save(fig, path)
 
 
+USUAL = {"steps": 300, "seeds": 3, "layers": 4, "width": 128, "context": 64, "eval_bytes": 100_000}
+QUICK = {"steps": 4, "seeds": 1, "layers": 1, "width": 32, "context": 64, "eval_bytes": 1000}
+
+
 def parse_args(argv=None):
     parser = make_parser(__doc__)
     add = parser.add_argument
     add("--data", default=str(FABLES), help="a text file or folder (default: part 2's fables)")
     add("--only", default=",".join(UPGRADES), metavar="ROWS",
         help='rows of the table, with "part 2" and "all together" among them (default: all)')
-    add("--steps", type=int, default=300, help="training steps for each model (default: 300)")
+    add("--steps", type=int, default=None, help="training steps for each model (default: 300)")
     add("--seconds", type=float, default=None,
         help="train each model for so long instead of --steps (default: off)")
-    add("--seeds", type=int, default=3, help="runs of each model (default: 3)")
+    add("--seeds", type=int, default=None, help="runs of each model (default: 3)")
     add("--lr", type=float, default=2e-3, help="learning rate at the peak (default: 0.002)")
-    add("--layers", type=int, default=4, help="blocks (default: 4)")
-    add("--width", type=int, default=128, help="width of the residual stream (default: 128)")
-    add("--context", type=int, default=64, help="bytes a window (default: 64)")
-    add("--eval-bytes", type=int, default=100_000,
+    add("--layers", type=int, default=None, help="blocks (default: 4)")
+    add("--width", type=int, default=None, help="width of the residual stream (default: 128)")
+    add("--context", type=int, default=None, help="bytes a window (default: 64)")
+    add("--eval-bytes", type=int, default=None,
         help="bytes of the validation text that are used (default: 100,000)")
     add("--quick", action="store_true", help="a tiny run that only shows the form (default: off)")
     args = parser.parse_args(argv)
     args.only = [name.strip() for name in args.only.split(",")]
-    if args.quick:
-        args.steps, args.seeds, args.layers, args.width, args.context = 4, 1, 1, 32, 64
-        args.eval_bytes = 1000
+    for name, default in (QUICK if args.quick else USUAL).items():
+        if getattr(args, name) is None:
+            setattr(args, name, default)
     return args
 
 

@@ -8,11 +8,6 @@ same. The cache's memory grows with the length and with the number of key/value 
 heads that share one (grouped-query attention) need a quarter.
 """
 
-import statistics
-import time
-
-import torch
-from run.plotting import BLUE, GREEN, GREY, ORANGE, end_label, figure, save
 from run.runtime import (
     choose_runtime,
     make_parser,
@@ -22,6 +17,14 @@ from run.runtime import (
     seed_everything,
     synchronize,
 )
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import statistics
+import time
+
+import torch
+from run.plotting import BLUE, GREEN, GREY, ORANGE, end_label, figure, save
 from run.tiny_training import make_model
 
 HEADS = {8: GREY, 2: ORANGE, 1: GREEN}  # key/value heads -> colour

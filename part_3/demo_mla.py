@@ -8,6 +8,10 @@ caches the absorbed one is the faster; trained side by side, the loss against th
 each token.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import statistics
 import time
 
@@ -15,7 +19,6 @@ import torch
 from attention import make_plan
 from run.evaluation import evaluate
 from run.plotting import BLUE, GREEN, GREY, ORANGE, PURPLE, figure, save
-from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
 from run.tiny_training import load_text, make_model, train
 
 SIZE = {"n_layer": 3, "n_head": 6, "n_embd": 96, "block_size": 64, "embedding_std": 0.05}

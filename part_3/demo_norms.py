@@ -8,12 +8,15 @@ blocks work on small embeddings as they are; with either norm all blocks get a u
 side by side over three seeds, both norms reach the same loss.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import numpy as np
 import torch
 from data import get_batch
 from run.evaluation import evaluate
 from run.plotting import BLUE, GREY, ORANGE, end_label, figure, save
-from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
 from run.tiny_training import load_text, make_model, train
 from torch import nn
 

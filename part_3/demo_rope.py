@@ -9,6 +9,10 @@ the positions and NTK-aware scaling slows the slow pairs; a few steps of trainin
 repair the rest.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +27,6 @@ from rope import (
     rope_frequencies,
 )
 from run.plotting import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, figure, save
-from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
 from run.tiny_training import load_text, make_model, train
 
 TRAINED, ASKED = 64, 256

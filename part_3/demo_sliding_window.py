@@ -7,11 +7,14 @@ layer adds W - 1); and a well-known mistake, made on purpose: keys cut to the la
 causal flag stays on. It lets tokens see the future, and the loss looks wonderful.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import torch
 import torch.nn.functional as F
 from attention import visibility
 from run.plotting import figure, heat_map, save
-from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
 from run.tiny_training import make_model
 
 LENGTH, WINDOW, SINK = 12, 4, 2

@@ -13,6 +13,10 @@ In large models heads rest on the first tokens, and a window without sinks fails
 as small as this one has learnt to lean on them is what the last two rows tell.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +25,6 @@ import torch
 import torch.nn.functional as F
 from model import GPT
 from run.plotting import BLACK, BLUE, GREY, ORANGE, end_label, figure, save
-from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
 from run.tiny_training import load_text, make_model, train
 
 BEGIN, TRAINED, SINK, CHUNK = 0, 64, 4, 8

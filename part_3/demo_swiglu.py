@@ -7,12 +7,15 @@ What to see: both MLPs have the same number of weights (three matrices 8/3 wide,
 the table and the picture say which one learns more from the same batches, over three seeds.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import numpy as np
 import torch
 import torch.nn.functional as F
 from run.evaluation import evaluate
 from run.plotting import BLUE, GREY, end_label, figure, save
-from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
 from run.tiny_training import load_text, make_model, train
 
 COLORS = {"gelu": GREY, "swiglu": BLUE}

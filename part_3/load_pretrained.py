@@ -11,14 +11,15 @@ for the prompt, tokenizer.json. Where they are stacked here: `qkv` holds the row
 k_proj, then v_proj; `gate_up` those of gate_proj, then up_proj. RoPE's halves lie alike.
 """
 
-import argparse
+from run.runtime import choose_device, plain_parser, run_main
 
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import torch
 from model import GPT
 from pretrained.config import read_hf_config
 from pretrained.loading import _DTYPES, export_pretrained, load_pretrained
 from pretrained.tokenizer import load_hf_tokenizer
-from run.runtime import choose_device, run_main
 
 
 # NEW in part 3
@@ -42,8 +43,7 @@ def continue_greedily(model: GPT, ids: list[int], n_new: int, ends: set[int]) ->
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = plain_parser(__doc__)
     parser.add_argument("folder", help="a released model's folder")
     parser.add_argument("--prompt", default=None,
                         help="text to continue; needs tokenizer.json (default: nothing)")
@@ -60,6 +60,10 @@ def parse_args(argv=None):
 # CHANGED in part 3: stops at the end token
 def main(argv=None):
     args = parse_args(argv)
+    if args.tokens < 1:
+        raise ValueError(f"--tokens {args.tokens}: must be at least 1")
+    if args.export is not None and not args.export.strip():
+        raise ValueError("--export is empty; name a new folder")
     device, reason = choose_device(args.device)
     tokenizer = None if args.prompt is None else load_hf_tokenizer(args.folder)
     print(f"device  {device!s:9s} {reason}")
@@ -74,7 +78,15 @@ def main(argv=None):
         if not ids:
             raise ValueError("--prompt is empty; give the model at least one character")
         ends = end_tokens(read_hf_config(args.folder))
-        print(args.prompt + tokenizer.decode(continue_greedily(model, ids, args.tokens, ends)))
+        room = args.tokens if model.config.endless else model.config.block_size + 1 - len(ids)
+        if room < 1:
+            raise ValueError(f"--prompt has {len(ids)} tokens, the model's context is "
+                             f"{model.config.block_size}; give a shorter one")
+        n_new = min(args.tokens, room)
+        print(args.prompt + tokenizer.decode(continue_greedily(model, ids, n_new, ends)))
+        if n_new < args.tokens:
+            print(f"[ends after at most {n_new} tokens, not {args.tokens}: the context of "
+                  f"{model.config.block_size} is full]")
 
 
 if __name__ == "__main__":

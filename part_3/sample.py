@@ -8,6 +8,10 @@ Needs out/gpt.pt (python train_gpt.py). With --out the texts are also written to
 Each byte costs one step of the cache. Lesson 3.4.
 """
 
+from run.runtime import choose_runtime, here, make_parser, out_folder, replacing, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import codecs
 from pathlib import Path
 
@@ -15,7 +19,6 @@ import torch
 from data import encode, read_bytes
 from generate import stream
 from run.checkpoint import load_checkpoint
-from run.runtime import choose_runtime, here, make_parser, out_folder, replacing, run_main
 from sampling import check_sampling
 
 
@@ -68,7 +71,7 @@ def main(argv=None):
         if value < 1:
             raise ValueError(f"{flag} {value}: must be at least 1")
     prompt = encode(args.prompt)
-    source = read_bytes(args.copied) if args.copied else None
+    source = None if args.copied is None else read_bytes(args.copied)
     model, _ = load_checkpoint(Path(args.checkpoint))
     if max(prompt, default=0) >= model.config.vocab_size:
         raise ValueError(f"--prompt: the model knows {model.config.vocab_size} tokens only")
@@ -89,7 +92,7 @@ def main(argv=None):
             copy = longest_copy(written, source)
             print(f"[the longest run copied from {Path(args.copied).name}: {len(copy)} bytes, "
                   f"{copy.decode('utf-8', errors='replace')!r}]")
-    if args.out:
+    if args.out is not None:
         path = out_folder(__file__, args.out) / "samples.txt"
         with replacing(path) as temporary:
             temporary.write_bytes(b"\n".join(texts))

@@ -37,6 +37,8 @@ from model import GPT, GPTConfig
 from run.checkpoint import save_checkpoint
 from run.evaluation import bits_per_byte, evaluate
 from run.interrupt import StopOnSignal
+from run.lock import only_run_in
+from run.memory import check_memory, least_bytes
 from run.plotting import BLUE, GREY, ORANGE, end_label, figure, save
 from run.presets import PRESETS, Settings, choose_settings
 from run.schedule import learning_rate
@@ -217,20 +219,15 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-# CHANGED in part 3: the modern model, and a text written with its cache
-def main(argv=None):
-    args = parse_args(argv)
-    settings = choose_settings(args)
-    config = GPTConfig(block_size=settings.block_size, n_layer=settings.n_layer,
-                       n_head=settings.n_head, n_embd=settings.n_embd, dropout=settings.dropout,
-                       embedding_std=settings.embedding_std,
-                       n_kv_head=settings.n_kv_head, window=settings.window, sink=settings.sink)
-    seed_everything(args.seed)
-    train_data, val_data = split_bytes(read_bytes(args.data))
-    check_enough(train_data, config.block_size, "training")
-    check_enough(val_data, config.block_size, "validation")
-    out = out_folder(__file__, args.out)
-    runtime = choose_runtime(args.device, args.amp, width=config.n_embd)
+# CHANGED in part 3: a text written with its cache
+def train_and_save(args, settings: Settings, config: GPTConfig, train_data, val_data,
+                   out: Path) -> None:
+    """Train, save, measure, save what was measured, draw, and write a little."""
+    runtime = choose_runtime(args.device, args.amp, width=config.n_embd,
+                             rows=settings.batch_size * settings.block_size)
+    check_memory(least_bytes(layers=config.n_layer, width=config.n_embd, vocab=config.vocab_size,
+                             rows=settings.batch_size, context=settings.block_size),
+                 runtime.device, "--block-size, --batch-size, --width or --layers")
     model = GPT(config).to(runtime.device)
     print(f"data    {args.data}: {len(train_data):,} bytes to train, "
           f"{len(val_data):,} to validate\n"
@@ -264,5 +261,22 @@ def main(argv=None):
     print(f"\n{decode(written)}\n\nmore: python part_3/sample.py")
 
 
+# CHANGED in part 3: the modern model
+def main(argv=None):
+    args = parse_args(argv)
+    settings = choose_settings(args)
+    config = GPTConfig(block_size=settings.block_size, n_layer=settings.n_layer,
+                       n_head=settings.n_head, n_embd=settings.n_embd, dropout=settings.dropout,
+                       embedding_std=settings.embedding_std,
+                       n_kv_head=settings.n_kv_head, window=settings.window, sink=settings.sink)
+    seed_everything(args.seed)
+    train_data, val_data = split_bytes(read_bytes(args.data))
+    check_enough(train_data, config.block_size, "training")
+    check_enough(val_data, config.block_size, "validation")
+    out = out_folder(__file__, args.out)
+    with only_run_in(out):
+        train_and_save(args, settings, config, train_data, val_data, out)
+
+
 if __name__ == "__main__":
-    run_main(main)
+    run_main(main, trains=True)

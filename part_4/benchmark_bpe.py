@@ -9,13 +9,16 @@ See: the fast trainer makes the plain one's merges thousands of times faster, an
 the Rust one: the work is in what is not done twice, not in the language.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main, save_json
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import os
 import statistics
 import sysconfig
 import time
 from pathlib import Path
 
-from run.runtime import make_parser, out_folder, print_table, run_main, save_json
 from text.bpe import SPLIT, train_plain
 from text.bpe_fast import count_chunks, train_bpe
 from text.tokenizer import Tokenizer

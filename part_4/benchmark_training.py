@@ -178,6 +178,11 @@ def main(argv=None):
     for shape in args.shapes.split(","):
         if shape not in SHAPES:
             raise ValueError(f"--shapes {shape}: unknown; choose of {', '.join(SHAPES)}")
+    for kind in args.formats.split(","):
+        if kind not in AMP_TYPES:
+            raise ValueError(f"--formats {kind}: unknown; choose of {', '.join(AMP_TYPES)}")
+    if args.rounds < 1 or args.rows is not None and args.rows < 1:
+        raise ValueError(f"--rounds {args.rounds} and --rows {args.rows}: must be at least 1")
     out, results = out_folder(__file__, args.out), []
     seed_everything(args.seed)
     device = choose_runtime(args.device, "float32").device

@@ -7,10 +7,13 @@ See    The gradient of a batch whose rows have 1 to 64 labels, in k micro-batche
        batches' means, which most loops take, is another gradient: it points elsewhere.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import torch
 from gpt.model import GPT, GPTConfig
 from run import plotting
-from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
 from text.rows import IGNORED
 
 ROWS, CONTEXT, VOCABULARY = 32, 64, 256

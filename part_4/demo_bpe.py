@@ -9,11 +9,14 @@ See: the first merges are runs of spaces and pieces of common words. Each doubli
 makes the text shorter, by less each time, and costs twice the rows in the embedding.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import time
 
 from benchmark_bpe import library_text
 from run.plotting import BLUE, figure, save
-from run.runtime import make_parser, out_folder, print_table, run_main
 from text.bpe import token_bytes, train_plain
 from text.bpe_fast import train_bpe
 from text.tokenizer import Tokenizer

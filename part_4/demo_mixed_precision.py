@@ -10,13 +10,6 @@ See    The larger the step, the smaller each label's share of the loss (eq. 4.9)
        but only 8 bits of precision: that is why the weights and the optimizer stay in float32.
 """
 
-import time
-
-import torch
-from gpt.model import GPT, GPTConfig
-from run import plotting
-from run.loop import train_step
-from run.optim import make_optimizer
 from run.runtime import (
     AMP_TYPES,
     Runtime,
@@ -26,6 +19,16 @@ from run.runtime import (
     run_main,
     seed_everything,
 )
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import time
+
+import torch
+from gpt.model import GPT, GPTConfig
+from run import plotting
+from run.loop import train_step
+from run.optim import make_optimizer
 
 ROWS, CONTEXT, VOCABULARY = 8, 64, 512
 SCALE = 2.0**16  # where PyTorch's scaler starts

@@ -8,6 +8,10 @@ See    One run without a stop, and one that gets SIGKILL (no warning, no goodbye
        curves, the log and every byte of the weights are those of the run that was never killed.
 """
 
+from run.runtime import here, make_parser, out_folder, print_table, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import hashlib
 import shutil
 import subprocess
@@ -18,7 +22,6 @@ from pathlib import Path
 from run import plotting
 from run.checkpoint import Checkpoints
 from run.logger import read_log
-from run.runtime import here, make_parser, out_folder, print_table, run_main
 
 SETTINGS = [
     "--n-layer", "2", "--n-head", "2", "--n-kv-head", "1", "--n-embd", "48", "--context", "64",

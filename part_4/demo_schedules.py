@@ -11,14 +11,6 @@ See    Left: the rates, drawn past the last step. Ours stay at the minimum; a ba
        with every seed: try --steps 100.
 """
 
-import math
-import statistics
-
-import torch
-from gpt.model import GPT, GPTConfig
-from run import plotting
-from run.loop import train_step
-from run.optim import make_optimizer
 from run.runtime import (
     Runtime,
     keep_memory,
@@ -28,6 +20,17 @@ from run.runtime import (
     run_main,
     seed_everything,
 )
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import math
+import statistics
+
+import torch
+from gpt.model import GPT, GPTConfig
+from run import plotting
+from run.loop import train_step
+from run.optim import make_optimizer
 from run.schedule import Schedule
 from world.world import World
 
@@ -40,11 +43,12 @@ COLORS = {"cosine": plotting.BLUE, "linear": plotting.ORANGE, "wsd": plotting.GR
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
-    parser.add_argument("--steps", type=int, default=1000, help="steps a run (default: 1000)")
+    parser.add_argument("--steps", type=int, default=None,
+                        help="steps a run (default: 1000; quick: 60)")
     parser.add_argument("--quick", action="store_true",
                         help="60 steps, two seeds instead of three (default: off)")
     args = parser.parse_args(argv)
-    if args.steps < 20:
+    if args.steps is not None and args.steps < 20:
         raise ValueError(f"--steps {args.steps}: must be at least 20, or there is no warmup")
     return args
 
@@ -114,7 +118,8 @@ def main(argv=None):
     seed_everything(args.seed)
     keep_memory()
     torch.set_num_threads(1)  # two would wait for each other: the model is tiny
-    steps, seeds = (60, 2) if args.quick else (args.steps, 3)
+    steps, seeds = (60, 2) if args.quick else (1000, 3)
+    steps = steps if args.steps is None else args.steps
     data, held_out = byte_rows(steps * ROWS, "train", args.seed), byte_rows(256, "validation", 0)
     curves = {name: [train(name, steps, data, held_out, args.seed + i) for i in range(seeds)]
               for name in COLORS}

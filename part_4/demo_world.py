@@ -7,11 +7,14 @@ See    a story sentence by sentence with its exact surprise in bits: new names a
        world: the loss that no model can beat.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import math
 from collections import defaultdict
 
 from run.plotting import BLUE, GREY, ORANGE, figure, save
-from run.runtime import make_parser, out_folder, print_table, run_main
 from world.judge import judge
 from world.world import World
 

@@ -5,6 +5,18 @@
     python part_4/eval.py --data my_file.txt         bits per byte of any text
 """
 
+from run.runtime import (
+    choose_runtime,
+    here,
+    make_parser,
+    out_folder,
+    print_table,
+    run_main,
+    save_json,
+)
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 from pathlib import Path
 
 from run.checkpoint import load_checkpoint
@@ -15,17 +27,10 @@ from run.measure import (
     sample_text,
     world_documents,
 )
-from run.runtime import (
-    choose_runtime,
-    here,
-    make_parser,
-    out_folder,
-    print_table,
-    run_main,
-    save_json,
-)
-from text.sources import cut, find_texts
+from text.own_files import documents_of, existing, find_texts
 from world.world import KINDS
+
+MOST_DOCUMENTS = 1_000_000  # of the world: more takes days
 
 
 def parse_args(argv=None):
@@ -34,7 +39,7 @@ def parse_args(argv=None):
                         help="the model (default: out/base.pt beside the script)")
     parser.add_argument("--documents", type=int, default=300,
                         help="held-out documents of the world (default: 300)")
-    parser.add_argument("--data", type=Path, default=None,
+    parser.add_argument("--data", default=None,
                         help="measure on this file or folder instead (default: the world)")
     parser.add_argument("--show", type=int, default=1,
                         help="how many texts of the model to show (default: 1)")
@@ -43,8 +48,8 @@ def parse_args(argv=None):
 
 def on_files(model, tokenizer, runtime, path: Path) -> list[list]:
     """One row: the loss on texts of the reader's own."""
-    texts = [piece for file in find_texts(path)
-             for piece in cut(file.read_text(encoding="utf-8", errors="replace")) if piece]
+    texts = [piece for file in find_texts(existing(path)) for piece in documents_of(file)
+             if piece.strip()]
     if not texts:
         raise ValueError(f"--data {path}: there is no text in it")
     result = documents_loss(model, texts, tokenizer, runtime)
@@ -69,12 +74,18 @@ def main(argv=None):
     args = parse_args(argv)
     if args.documents < 1:
         raise ValueError(f"--documents {args.documents}: must be at least 1")
+    if args.documents > MOST_DOCUMENTS:
+        raise ValueError(f"--documents {args.documents}: at most {MOST_DOCUMENTS:,}")
+    if args.show < 0:
+        raise ValueError(f"--show {args.show}: must not be below 0")
+    if args.data is not None and not args.data.strip():
+        raise ValueError("--data is empty; name a file or a folder")
     model, tokenizer, _ = load_checkpoint(args.checkpoint)
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
     model.to(runtime.device)
     header = ["text", "documents", "nats/token", "bits/byte", "floor", "above floor"]
-    if args.data:
-        print_table(header, on_files(model, tokenizer, runtime, args.data.expanduser()))
+    if args.data is not None:
+        print_table(header, on_files(model, tokenizer, runtime, Path(args.data).expanduser()))
         return
     rows = on_world(model, tokenizer, runtime, args)
     print_table(header, rows, f"Held-out documents of the world (test split), seed {args.seed}")

@@ -5,12 +5,16 @@
     python part_4/sample.py --prompt "Two and two" --prompt "The owl"       one after the other
 """
 
+from run.runtime import choose_runtime, here, make_parser, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 from pathlib import Path
 
 import torch
 from gpt.generate import generate
+from gpt.sampling import check_sampling
 from run.checkpoint import load_checkpoint
-from run.runtime import choose_runtime, here, make_parser, run_main
 
 
 # CHANGED in part 4: another checkpoint, several samples
@@ -38,6 +42,9 @@ def main(argv=None):
     args = parse_args(argv)
     if args.samples < 1:
         raise ValueError(f"--samples {args.samples}: must be at least 1")
+    if args.count < 1:
+        raise ValueError(f"--count {args.count}: must be at least 1")
+    check_sampling(args.temperature, args.top_k, args.top_p)
     model, tokenizer, checkpoint = load_checkpoint(args.checkpoint)
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
     model.to(runtime.device)

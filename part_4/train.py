@@ -15,10 +15,12 @@ from run.runtime import make_parser, out_folder, peak_memory_mb, run_main
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
 import time
+from contextlib import nullcontext
 
 import torch
 from run.distributed import start_processes, stop_processes, unwrapped
 from run.interrupt import StopOnSignal
+from run.lock import only_run_in
 from run.loop import train_step
 from run.measure import sample_text
 from run.pretraining import Run
@@ -122,23 +124,30 @@ def progress_bar(run: Run) -> tqdm:
                            "[{elapsed}<{remaining}, {postfix}]")
 
 
+def train_and_finish(run: Run) -> None:
+    if run.logger:
+        print(f"model   {run.parameters:,} parameters; {run.processes.world} process(es)")
+    done = train(run)
+    if done:
+        finish(run)
+    elif run.processes.is_main:
+        print(f"stopped after step {run.step}; {run.last_good()}; go on with --resume")
+    if run.logger:
+        run.logger.close()
+
+
 def main(argv=None):
     args = parse_args(argv)
+    if args.stop_at is not None and args.stop_at < 1:
+        raise ValueError(f"--stop-at {args.stop_at}: must be at least 1")
     processes, device = start_processes(args.device)
     try:
-        run = Run(args, out_folder(__file__, args.out), processes, device)
-        if run.logger:
-            print(f"model   {run.parameters:,} parameters; {processes.world} process(es)")
-        done = train(run)
-        if done:
-            finish(run)
-        elif processes.is_main:
-            print(f"stopped after step {run.step}; {run.last_good()}; go on with --resume")
-        if run.logger:
-            run.logger.close()
+        out = out_folder(__file__, args.out)
+        with only_run_in(out) if processes.is_main else nullcontext():
+            train_and_finish(Run(args, out, processes, device))
     finally:
         stop_processes()
 
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(main, trains=True, processes=True)

@@ -9,6 +9,7 @@ each matrix of each expert.
 """
 
 from run.runtime import (
+    choose_device,
     keep_memory,
     make_parser,
     out_folder,
@@ -124,11 +125,13 @@ def main(argv=None):
     args = parse_args(argv)
     if args.rounds < 1 or args.tokens < 1:
         raise ValueError(f"--rounds {args.rounds} --tokens {args.tokens}: at least 1 of each")
+    for flag in ("n_embd", "n_hidden"):
+        if getattr(args, flag) < 1:
+            raise ValueError(f"--{flag.replace('_', '-')} {getattr(args, flag)}: must be at least 1")
     out = out_folder(__file__, args.out)
     keep_memory()  # as in training
     seed_everything(args.seed)
-    device = torch.device("cuda" if args.device == "auto" and torch.cuda.is_available()
-                          else "cpu" if args.device == "auto" else args.device)
+    device, _ = choose_device(args.device)
     rows, ratios = [], {}
     for dtype in (torch.float32, torch.bfloat16):
         layers = {name: layer.to(device, dtype) for name, layer in candidates(args).items()}

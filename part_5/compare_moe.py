@@ -31,6 +31,7 @@ from run.runtime import (
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
 import json
+import os
 import re
 import statistics
 import time
@@ -159,7 +160,11 @@ def open_comparison(path: Path, settings: dict) -> dict:
 
 def run_all(args, path: Path, out: Path) -> dict:
     """Do what is missing -> the comparison."""
-    runtime = choose_runtime(args.device, args.amp, width=args.n_embd)
+    begun = json.loads(path.read_text("utf-8"))["settings"] if path.exists() else {}
+    amp = begun.get("amp", "auto") if args.amp == "auto" else args.amp  # not measured anew
+    runtime = choose_runtime(args.device, amp, width=args.n_embd)
+    if begun.get("threads") and not os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(begun["threads"])
     found = open_comparison(path, {
         "steps": args.steps, "n_embd": args.n_embd, "amp": runtime.amp_name,
         "device": str(runtime.device), "threads": torch.get_num_threads()})

@@ -12,14 +12,6 @@ losses too: in so short a run the collapsed model's is the lowest, because one e
 tokens learns faster than eight that see an eighth each.
 """
 
-import torch
-from gpt.model import GPTConfig
-from moe.hybrid import HybridGPT
-from moe.layer import MoEConfig
-from moe.learning import EMBEDDING_STD, Texts, held_out_loads, learn, read_texts
-from moe.router import max_load
-from run import plotting
-from run.measure import rows_loss
 from run.runtime import (
     Runtime,
     choose_device,
@@ -29,6 +21,17 @@ from run.runtime import (
     run_main,
     seed_everything,
 )
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import torch
+from gpt.model import GPTConfig
+from moe.hybrid import HybridGPT
+from moe.layer import MoEConfig
+from moe.learning import EMBEDDING_STD, Texts, held_out_loads, learn, read_texts
+from moe.router import max_load
+from run import plotting
+from run.measure import rows_loss
 from run.schedule import Schedule
 from text.data import DataPlan
 
@@ -42,7 +45,8 @@ CONTEXT, ROWS = 64, 16
 
 def parse_args(argv=None):
     parser = make_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=150, help="optimizer steps (default: 150)")
+    parser.add_argument("--steps", type=int, default=None,
+                        help="optimizer steps (default: 150; quick: 12)")
     parser.add_argument("--lean", type=float, default=0.5,
                         help="how much the routers prefer expert 0 at the start (default: 0.5)")
     parser.add_argument("--quick", action="store_true", help="12 steps (default: off)")
@@ -90,7 +94,7 @@ def text_gradient(model: HybridGPT, texts: Texts, runtime: Runtime) -> float:
 
 def main(argv=None):
     args = parse_args(argv)
-    steps = 12 if args.quick else args.steps
+    steps = (12 if args.quick else 150) if args.steps is None else args.steps
     if steps < 1:
         raise ValueError(f"--steps {steps}: must be at least 1")
     out = out_folder(__file__, args.out)

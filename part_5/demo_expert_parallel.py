@@ -10,6 +10,10 @@ tokens the products grow as fast as the bytes, and the share falls. Four process
 turns: then much of what is counted as communication is waiting.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import json
 import os
 import tempfile
@@ -21,7 +25,6 @@ import torch.distributed as dist
 from moe.expert_parallel import ExpertParallelMoE, join, launch
 from moe.layer import MoE, MoEConfig
 from run import plotting
-from run.runtime import make_parser, out_folder, print_table, run_main
 
 CONFIG = MoEConfig(n_expert=8, n_active=2)
 WIDTH, HIDDEN = 128, 256
@@ -29,7 +32,8 @@ WIDTH, HIDDEN = 128, 256
 
 def parse_args(argv=None):
     parser = make_parser(__doc__)
-    parser.add_argument("--rounds", type=int, default=6, help="measured rounds (default: 6)")
+    parser.add_argument("--rounds", type=int, default=None,
+                        help="measured rounds (default: 6; quick: 2)")
     parser.add_argument("--quick", action="store_true",
                         help="1 and 2 processes, 2 rounds (default: off)")
     return parser.parse_args(argv)
@@ -119,10 +123,10 @@ def draw(rows: list[dict], path: Path) -> None:
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.rounds < 1:
+    if args.rounds is not None and args.rounds < 1:
         raise ValueError(f"--rounds {args.rounds}: must be at least 1")
     out = out_folder(__file__, args.out)
-    rounds = 2 if args.quick else args.rounds
+    rounds = (2 if args.quick else 6) if args.rounds is None else args.rounds
     sizes = [128, 1024] if args.quick else [128, 512, 2048, 8192]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.json"
@@ -144,4 +148,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(main, processes=True)

@@ -10,6 +10,18 @@ it names the first choice of every token. The right panels are two trainings, wi
 and without: one band for each expert, as wide as its share of the choices.
 """
 
+from run.runtime import (
+    Runtime,
+    choose_device,
+    make_parser,
+    out_folder,
+    print_table,
+    run_main,
+    seed_everything,
+)
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import re
 from pathlib import Path
 
@@ -20,15 +32,6 @@ from moe.hybrid import HybridGPT
 from moe.layer import MoEConfig
 from moe.learning import EMBEDDING_STD, Texts, learn, read_texts
 from run import plotting
-from run.runtime import (
-    Runtime,
-    choose_device,
-    make_parser,
-    out_folder,
-    print_table,
-    run_main,
-    seed_everything,
-)
 from run.schedule import Schedule
 from text.data import DataPlan
 from text.tokenizer import Tokenizer
@@ -41,7 +44,8 @@ CONTEXT, ROWS = 64, 16
 
 def parse_args(argv=None):
     parser = make_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=160, help="optimizer steps (default: 160)")
+    parser.add_argument("--steps", type=int, default=None,
+                        help="optimizer steps (default: 160; quick: 12)")
     parser.add_argument("--checkpoint", type=Path, default=None,
                         help="show the routing of this model (default: the one trained here)")
     parser.add_argument("--quick", action="store_true", help="12 steps (default: off)")
@@ -114,7 +118,7 @@ def draw(shares: torch.Tensor, runs: dict, setup: str, path: Path) -> None:
 
 def main(argv=None):
     args = parse_args(argv)
-    steps = 12 if args.quick else args.steps
+    steps = (12 if args.quick else 160) if args.steps is None else args.steps
     if steps < 1:
         raise ValueError(f"--steps {steps}: must be at least 1")
     chosen = load_moe(args.checkpoint) if args.checkpoint else None

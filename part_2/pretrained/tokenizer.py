@@ -11,6 +11,7 @@ that tiktoken has no word for. Text of special tokens, such as "<|endoftext|>", 
 unless `special=True`: what a user types cannot end a document.
 """
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from pretrained.safetensors_io import strict_json
 
 _GPT2_PATTERN = (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|"
                  r"\s+(?!\S)|\s+")  # what "ByteLevel" means if it is to cut the text itself
+_DIGITS_PATTERN = (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|"
+                   r"\s+(?![^\s\p{N}])|\s+")  # the same, after single digits were taken out
+_LONGEST_RUN = 200_000  # blanks: tiktoken's search gives up, with a panic, at a million
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,24 @@ class FolderTokenizer:
         """Text -> ids, without `prefix`. Special tokens are read as such only if `special`."""
         if self.normal_form:
             text = unicodedata.normalize(self.normal_form, text)
-        allowed = self.encoding.special_tokens_set if special else self.always
-        ids = self.encoding.encode(text, allowed_special=set(allowed), disallowed_special=())
+        names = self.encoding.special_tokens_set if special else self.always
+        longest_first = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+        parts = re.split(f"({longest_first})", text) if names else [text]
+        ids = []
+        for number, part in enumerate(parts):
+            ids += ([self.encoding.encode_single_token(part)] if number % 2 else
+                    self._ordinary(part))
         if self.encoding.decode_bytes(ids) != text.encode("utf-8"):
             raise ValueError(f"the pattern of this tokenizer leaves out a part of {text[:60]!r}")
         return ids
+
+    def _ordinary(self, text: str) -> list[int]:
+        """The ids of a text without special tokens."""
+        long_run = len(text) >= _LONGEST_RUN and any(
+            run.end() - run.start() >= _LONGEST_RUN for run in re.finditer(r"\s+", text))
+        if long_run:  # cut by Python's `regex`: slower, and without a limit
+            return self.encoding._encode_only_native_bpe(text)
+        return self.encoding.encode_ordinary(text)
 
     def decode(self, ids: list[int]) -> str:
         """Ids -> text. Bytes that are no UTF-8, and ids that no token has, show as U+FFFD.
@@ -93,6 +110,8 @@ def _read_pattern(data: dict, where: Path) -> str:
     _need(not byte_level.get("add_prefix_space"), where, "add_prefix_space is not known here")
     cuts = stages[:-1]
     if byte_level.get("use_regex", True):
+        if [cut.get("type") for cut in cuts] == ["Digits"] and cuts[0].get("individual_digits"):
+            return _DIGITS_PATTERN
         _need(not cuts, where, f"pre_tokenizer {names} cuts twice")
         return _GPT2_PATTERN
     _need(len(cuts) == 1 and cuts[0].get("type") == "Split", where,
@@ -196,9 +215,10 @@ def _build_tokenizer(data: dict, where: Path) -> FolderTokenizer:
     taken = {i: text for text, i in added.items()}
     twice = [token for token, i in ranks.items() if i in taken]
     _need(not twice and len(set(ranks.values())) == len(ranks), where, "two tokens share an id")
+    pattern = _read_pattern(data, where)
     try:
         encoding = tiktoken.Encoding(where.parent.name or "folder",
-                                     pat_str=_read_pattern(data, where), mergeable_ranks=ranks,
+                                     pat_str=pattern, mergeable_ranks=ranks,
                                      special_tokens=added)
     except ValueError as error:  # the regular expression
         raise ValueError(f"{where}: {str(error).splitlines()[0]}") from None

@@ -53,7 +53,7 @@ def evaluate(model, data: torch.Tensor, *, stride: int | None = None, every: int
     block_size, device = model.config.block_size, next(model.parameters()).device
     data = data.long()
     total, count = 0.0, 0
-    pending = windows(len(data), block_size, stride or block_size)[::every]
+    pending = windows(len(data), block_size, block_size if stride is None else stride)[::every]
     while pending:
         length = pending[0][1] - pending[0][0]
         batch = [w for w in pending[:batch_size] if w[1] - w[0] == length]  # the last may be short

@@ -3,19 +3,21 @@
 Used   train.py.   Settings -> device, data, model, optimizer, checkpoints, logger.
 """
 
+import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from gpt.model import GPT
 from text.data import TokenRows, open_shards, prepare
-from text.sources import stamp_of
+from text.sources import left_out, names_of, stamp_of
 
 from run.checkpoint import Checkpoints
 from run.distributed import Processes, unwrapped, wrap
 from run.logger import Logger
 from run.measure import documents_loss, rows_loss, world_documents
+from run.memory import check_memory, least_bytes
 from run.optim import (
     load_model_state,
     load_optimizer_state,
@@ -23,7 +25,7 @@ from run.optim import (
     model_state,
     optimizer_state,
 )
-from run.runtime import choose_runtime, seed_everything
+from run.runtime import AMP_TYPES, Runtime, choose_runtime, cores, seed_everything
 from run.settings import chosen, differences
 
 
@@ -33,10 +35,11 @@ class Run:
     def __init__(self, args, out: Path, processes: Processes, device: str):
         self.args, self.processes = args, processes
         self.settings = chosen(args.preset, args)
-        self.runtime = choose_runtime(device, args.amp, width=self.settings.n_embd,
-                                      quiet=not processes.is_main)
         self.out = out
         self.checkpoints = Checkpoints(self.out / "checkpoints", self.settings.keep)
+        self.found = self.checkpoints.newest()
+        self.runtime = self.choose_runtime(device)
+        self.check_memory()
         self.step, self.seconds, self.best = 0, 0.0, (float("inf"), 0)
         self.metrics: dict = {}
         self.texts = stamp_of(self.settings.data)  # once: what changes later is not read
@@ -45,9 +48,33 @@ class Run:
         self.make_model(saved)
         self.logger = self.open_logger(saved) if processes.is_main else None
 
+    def choose_runtime(self, device: str) -> Runtime:
+        """With --amp auto a resumed run goes on in the format that it began in: what is faster is
+        measured, and changes with the machine's other work."""
+        s, args, amp = self.settings, self.args, self.args.amp
+        begun = self.found[1]["settings"].get("amp") if self.found and args.resume else None
+        if args.amp == "auto" and begun in AMP_TYPES:
+            amp = begun
+        runtime = choose_runtime(device, amp, width=s.n_embd, quiet=True,
+                                 rows=min(s.rows, s.micro_rows) * s.context)
+        if amp != args.amp:
+            runtime = replace(runtime, amp_reason="as the checkpoint's run began")
+        if self.processes.is_main:
+            print(runtime.describe())
+        return runtime
+
+    def check_memory(self) -> None:
+        """Refuse what cannot fit before anything is made."""
+        s = self.settings
+        needs = least_bytes(layers=s.n_layer, width=s.n_embd, vocab=0, context=s.context,
+                            rows=min(s.rows, s.micro_rows), masks=s.segments)
+        needs["rows"] = 16 * s.rows * s.context
+        check_memory(needs, self.runtime.device, "--context, --rows, --micro-rows, --n-embd or "
+                     "--n-layer")
+
     def find_checkpoint(self) -> dict | None:
         """What to resume from, after comparing settings; None for a fresh start."""
-        args, found = self.args, self.checkpoints.newest()
+        args, found = self.args, self.found
         if found is None:
             if args.resume and self.processes.is_main:
                 print(f"resume  {self.checkpoints.folder} holds no checkpoint: starts at step 0")
@@ -76,7 +103,10 @@ class Run:
         if self.processes.is_main:
             start = time.perf_counter()
             _, made = prepare(plan, folder, self.out / "cache")
-            train = made["train"]
+            train, odd = made["train"], left_out(self.settings.data)
+            if odd:
+                print(f"data    left out, no text: {odd[0]}" + (
+                    f" and {len(odd) - 1} more files" if odd[1:] else ""))
             print(f"data    {train['documents']:,} documents, {train['tokens']:,} tokens, "
                   f"{train['text_bytes'] / max(train['tokens'], 1):.2f} bytes a token "
                   f"({time.perf_counter() - start:.0f} s)")
@@ -87,7 +117,7 @@ class Run:
                       begin=self.tokenizer.begin, seed=self.args.seed, name=f"{split} text")
             for split in ("train", "validation"))
         self.probe = []  # documents of the world, to follow the loss against its floor
-        if "world" in self.settings.data.split("+"):
+        if "world" in names_of(self.settings.data):
             self.probe = world_documents(self.settings.eval_documents // 3 + 1, self.args.seed)
         if self.settings.rows % self.processes.world:
             raise ValueError(f"--rows {self.settings.rows} must be a multiple of the "
@@ -117,6 +147,8 @@ class Run:
             self.scaler.load_state_dict(training["scaler"])
             self.step, self.seconds = saved["step"], training["seconds"]
             self.best, self.metrics = tuple(training["best"]), saved["metrics"]
+            if training.get("threads") and not os.environ.get("OMP_NUM_THREADS"):
+                torch.set_num_threads(min(training["threads"], cores()))  # sums round the same way
         self.fast = torch.compile(self.model) if self.args.compile else self.model
 
     def open_logger(self, saved: dict | None) -> Logger:
@@ -156,7 +188,8 @@ class Run:
             training = {"optimizer": moments, "scaler": self.scaler.state_dict(),
                         "seconds": self.seconds, "best": list(self.best), "finished": finished,
                         "log_bytes": self.logger.bytes_written(),
-                        "next_row": self.step * self.settings.rows}
+                        "next_row": self.step * self.settings.rows,
+                        "threads": torch.get_num_threads()}
             self.checkpoints.save(self.step, self.best[1], weights=weights, config=self.config,
                                   tokenizer=self.tokenizer, settings=self.described(),
                                   metrics=self.metrics, training=training)

@@ -3,6 +3,7 @@
 Used   train.py.   What a checkpoint holds of them is compared when a run is resumed.
 """
 
+import math
 from argparse import BooleanOptionalAction
 from dataclasses import asdict, dataclass, field, fields
 
@@ -13,6 +14,7 @@ from run.schedule import Schedule
 
 # Settings that may differ after a resume: they change nothing but the rounding, or how often
 # something is written.
+MOST_DOCUMENTS = 1_000_000  # for the figures: more takes days
 HARMLESS = ("micro_rows", "keep", "minutes")
 
 
@@ -65,12 +67,22 @@ class Settings:
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at "
                                  "least 1")
-        for name in ("minutes", "weight_decay", "dropout", "muon"):
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"--{one.name.replace('_', '-')} {value}: must be finite")
+        for name in ("minutes", "weight_decay", "dropout", "muon", "world_megabytes"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must not be "
                                  "below 0")
+        for name in ("beta_1", "beta_2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at "
+                                 "least 0 and below 1")
         if not self.clip > 0:
             raise ValueError(f"--clip {self.clip}: must be above 0")
+        if self.eval_documents > MOST_DOCUMENTS:
+            raise ValueError(f"--eval-documents {self.eval_documents}: at most {MOST_DOCUMENTS:,}")
         self.model_config(self.vocab_size), self.learning_rate()  # they refuse what does not fit
 
     def model_config(self, vocab_size: int) -> GPTConfig:
@@ -88,8 +100,10 @@ class Settings:
 
 def differences(saved: dict, now: dict) -> list[str]:
     """What changed between two sets of settings, but for the harmless ones: lines of text."""
+    same_texts = saved.get("texts") == now.get("texts")
+    harmless = {*HARMLESS, *(["data"] if same_texts else [])}  # "./x" holds what "x" holds
     return [f"{name}: was {saved.get(name)}, now {now.get(name)}" for name in sorted(saved | now)
-            if name not in HARMLESS and saved.get(name) != now.get(name)]
+            if name not in harmless and saved.get(name) != now.get(name)]
 
 
 # The embeddings are also the head: a token's score for itself starts at about n_embd * embedding_std,

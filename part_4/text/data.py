@@ -10,6 +10,8 @@ Shapes R rows a step (over all processes), T context, B rows of one micro-batch
 """
 
 import json
+import math
+import shutil
 from bisect import bisect_left, insort
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from run.runtime import save_json
 
 from text.rows import IGNORED, pad_rows
 from text.shards import Shard, open_shard, token_type, write_shard
-from text.sources import read_source, stamp_of
+from text.sources import names_of, read_source, stamp_of
 from text.tokenizer import Tokenizer
 
 # NEW in part 4
@@ -42,6 +44,13 @@ class DataPlan:
     tokenizer_megabytes: float = 2.0  # how much training text the tokenizer is learnt from
     seed: int = 0
 
+    def __post_init__(self):
+        if not 0 <= self.world_megabytes < math.inf:
+            raise ValueError(f"--world-megabytes {self.world_megabytes}: must not be below 0, and "
+                             "finite")
+        if not 0 < self.tokenizer_megabytes < math.inf:
+            raise ValueError(f"tokenizer_megabytes={self.tokenizer_megabytes}: must be above 0")
+
 
 # NEW in part 4
 def prepare(plan: DataPlan, folder: Path, cache: Path) -> tuple[Tokenizer, dict]:
@@ -52,11 +61,12 @@ def prepare(plan: DataPlan, folder: Path, cache: Path) -> tuple[Tokenizer, dict]
     """
     folder, wanted = Path(folder), {"plan": asdict(plan), "texts": stamp_of(plan.source)}
     note = folder / "data.json"
-    if note.exists():
-        made = json.loads(note.read_text(encoding="utf-8"))
-        if all(made.get(name) == value for name, value in wanted.items()):
-            return Tokenizer.load(folder / "tokenizer.json"), made
+    made = read_note(note)
+    if made.get("texts") == wanted["texts"] and \
+            {**made["plan"], "source": plan.source} == wanted["plan"]:  # "./x" is "x"
+        return Tokenizer.load(folder / "tokenizer.json"), made
     folder.mkdir(parents=True, exist_ok=True)
+    check_room(plan, folder)
     note.unlink(missing_ok=True)  # from here on the folder is not complete until it is
     for old in folder.glob("*.bin"):
         old.unlink()
@@ -73,6 +83,26 @@ def prepare(plan: DataPlan, folder: Path, cache: Path) -> tuple[Tokenizer, dict]
         made[split] = write_split(texts(split), tokenizer, folder, split)
     save_json(note, made)
     return tokenizer, made
+
+
+# NEW in part 4
+def read_note(path: Path) -> dict:
+    """What data.json says; {} where it is missing, or none: then the data is made anew."""
+    try:
+        made = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return made if isinstance(made, dict) and isinstance(made.get("plan"), dict) else {}
+
+
+# NEW in part 4
+def check_room(plan: DataPlan, folder: Path) -> None:
+    """Raise ValueError where the world's tokens will certainly not fit on the disk."""
+    least, free = plan.world_megabytes * 1e6 / 8, shutil.disk_usage(folder).free
+    if "world" in names_of(plan.source) and least > free:
+        raise ValueError(f"--world-megabytes {plan.world_megabytes:g}: the tokens take "
+                         f"{least / 1e9:,.1f} GB at least, {folder} has {free / 1e9:,.1f} GB free; "
+                         "lower it")
 
 
 # NEW in part 4

@@ -47,9 +47,13 @@ def write_shard(path: Path, tokens: np.ndarray, *, documents: int, text_bytes: i
     tokens = np.ascontiguousarray(tokens, dtype=np.dtype(token_type(vocab_size)).newbyteorder("<"))
     header = HEADER.pack(MAGIC, SHARD_FORMAT, tokens.itemsize, len(tokens), documents, text_bytes,
                          zlib.crc32(tokens), vocab_size, fingerprint.encode())
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        file.write(header.ljust(HEADER_BYTES, b"\0"))
-        tokens.tofile(file)
+    try:
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            file.write(header.ljust(HEADER_BYTES, b"\0"))
+            tokens.tofile(file)
+    except OSError as error:  # numpy's own message says how many bytes were written
+        raise OSError(f"{path}: the tokens could not be written ({error.strerror or error}); free "
+                      "some space there, or choose another folder with --out") from None
 
 
 def open_shard(path: Path, fingerprint: str, *, verify: bool = True) -> Shard:

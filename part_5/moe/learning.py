@@ -49,22 +49,35 @@ def read_texts(plan: DataPlan, folder: Path, context: int, seed: int = 0) -> Tex
                  split["text_bytes"] / (split["tokens"] - split["documents"]))
 
 
+def optimizer_of(model, weight_decay: float = 0.1) -> torch.optim.Optimizer:
+    return make_optimizer(model, weight_decay=weight_decay, betas=(0.9, 0.95))
+
+
 def learn(model, rows: TokenRows, runtime: Runtime, schedule: Schedule, *, steps: int,
-          rows_a_step: int, weight_decay: float = 0.1) -> Iterator[tuple[int, Report]]:
+          rows_a_step: int, weight_decay: float = 0.1, first: int = 0, optimizer=None,
+          scaler=None) -> Iterator[tuple[int, Report]]:
     """Train; after each step yield (its number, its report), so that the caller can look in.
 
     As in part 4, attention stays inside a document (`rows.begin` is the token that opens one).
+    A run that is resumed gives its first step and the optimizer and scaler as they were.
+    Raises ValueError when the loss or the gradient is not a number: that step changed nothing.
     """
-    optimizer = make_optimizer(model, weight_decay=weight_decay, betas=(0.9, 0.95))
-    scaler = runtime.grad_scaler()
+    optimizer = optimizer or optimizer_of(model, weight_decay)
+    scaler = scaler or runtime.grad_scaler()
     model.train()
-    for step in range(steps):
+    for step in range(first, steps):
         # 1. the batch is a function of the step, the rate of the share that is done
         ids, targets = rows.batch(step, rows_a_step)
         # 2. forward, backward, clip, update; the loss of a HybridGPT holds the routers' losses
-        report = train_step(model, optimizer, ids.to(runtime.device), targets.to(runtime.device),
-                            runtime=runtime, scaler=scaler, rate=schedule.rate((step + 1) / steps),
-                            begin=rows.begin)
+        rate = schedule.rate((step + 1) / steps)
+        try:
+            report = train_step(model, optimizer, ids.to(runtime.device),
+                                targets.to(runtime.device), runtime=runtime, scaler=scaler,
+                                rate=rate, begin=rows.begin)
+        except FloatingPointError as error:
+            raise ValueError(f"step {step + 1}: {error}, at the rate {rate:.2g}; nothing was "
+                             "updated in this step. Try a lower rate, a smaller --scale or "
+                             "--balance-weight, or --amp float32") from None
         # 3. balance without a loss: the biases follow the load of this step
         if isinstance(model, HybridGPT):
             model.update_biases()

@@ -7,7 +7,8 @@
     world+stdlib     several, joined by +
 
 Used   text/data.py.   Every source gives documents (strings) for a split, "train" or "validation"; which
-split a document belongs to is decided by a hash of its text, so no document is ever in both.
+split a document belongs to is decided by a hash of its text, so no document is ever in both
+(text/own_files.py).
 """
 
 import hashlib
@@ -15,7 +16,6 @@ import os
 import sysconfig
 import urllib.request
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -23,9 +23,7 @@ from urllib.error import URLError
 from run.runtime import replacing
 from world.world import World
 
-TEXT_ENDINGS = (".txt", ".md", ".rst", ".py", ".json", ".jsonl", ".html", ".c", ".h", ".tex", ".csv")
-LONGEST_DOCUMENT = 8_000  # characters; a longer file is cut at a line's end
-VALIDATION_SHARE = 0.05    # of the documents of a file, folder or set
+from text.own_files import counts, existing, files_below, find_texts, read_files
 
 
 @dataclass(frozen=True)
@@ -50,44 +48,80 @@ NAMED_SETS = {
 }
 
 
+def names_of(spec: str) -> list[str]:
+    """The sources that `spec` names, one after another. A path may hold a + itself.
+
+    names_of("world+my.txt") -> ["world", "my.txt"]; names_of("a+b.txt") -> ["a+b.txt"], if that is
+    a file.
+    """
+    parts, names = spec.split("+"), []
+    if not all(part.strip() for part in parts) and not is_there(spec):
+        what = "nothing stands on one side of a +" if spec.strip() else "empty"
+        raise ValueError(f"--data {spec!r}: {what}; name world, stdlib, a file, a folder, "
+                         f"{' or '.join(NAMED_SETS)}")
+    while parts:
+        count = next((n for n in range(len(parts), 1, -1) if is_there("+".join(parts[:n]))), 1)
+        names.append("+".join(parts[:count]))
+        del parts[:count]
+    return names
+
+
+def is_there(name: str) -> bool:
+    try:
+        return bool(name) and Path(name).expanduser().exists()
+    except OSError:  # a name that is too long
+        return False
+
+
 def read_source(spec: str, split: str, *, seed: int, world_bytes: int, cache: Path):
     """Yield the documents of "world", "stdlib", a path, a named set, or several joined by +."""
-    for name in spec.split("+"):
+    names = names_of(spec)
+    for name in names:
         if name == "world":
             yield from read_world(split, seed, world_bytes)
         elif name in NAMED_SETS:
             yield from read_files([fetch(name, cache)], split)
-        else:
-            yield from read_files(files_of(name), split)
+        else:  # a few files of the library are in old encodings, on purpose
+            yield from read_files(files_of(name), split, strict=name != "stdlib",
+                                  alone=len(names) == 1)
 
 
 def files_of(name: str) -> list[Path]:
     """The files of "stdlib" or of a path."""
     if name == "stdlib":
         return stdlib_files()
-    path = Path(name).expanduser()
-    if not path.exists():
-        raise ValueError(f"--data {name}: no such file or folder, and not one of "
-                         f"world, stdlib, {', '.join(NAMED_SETS)}")
-    return find_texts(path)
+    try:
+        return find_texts(existing(name))
+    except ValueError as error:
+        known = "" if is_there(name) else \
+            f", and not one of world, stdlib, {', '.join(NAMED_SETS)}"
+        raise ValueError(f"{error}{known}") from None
+
+
+def left_out(spec: str) -> list[Path]:
+    """Files of the folders that `spec` names which hold no text, and are passed over."""
+    folders = [Path(name).expanduser() for name in names_of(spec)
+               if name not in ("world", "stdlib", *NAMED_SETS)]
+    return [file for folder in folders if folder.is_dir()
+            for file in files_below(folder) if not counts(file)]
 
 
 def stamp_of(spec: str) -> str:
     """16 hex digits that change when the texts of a source have: prepared data is then made anew.
 
-    Of the world its code counts, of files their sizes and times.
+    Of the world its code counts, of files what they hold, whatever they are called.
     """
     digest = hashlib.sha256()
-    for name in spec.split("+"):
-        if name == "world":
-            for path in sorted((Path(__file__).parent.parent / "world").glob("*.py")):
-                digest.update(path.read_bytes())
-        elif name in NAMED_SETS:
+    for name in names_of(spec):
+        if name in NAMED_SETS:
             digest.update(NAMED_SETS[name].sha256.encode())
-        else:
-            for path in files_of(name):
-                about = path.stat()
-                digest.update(f"{path.name} {about.st_size} {about.st_mtime_ns}\n".encode())
+            continue
+        world = sorted((Path(__file__).parent.parent / "world").glob("*.py"))
+        for path in world if name == "world" else files_of(name):
+            try:
+                digest.update(sha256_of(path).encode())
+            except OSError as error:
+                raise ValueError(f"--data {path}: cannot be read ({error.strerror})") from None
     return digest.hexdigest()[:16]
 
 
@@ -99,43 +133,6 @@ def read_world(split: str, seed: int, size: int):
         yield text.text
         if made >= size:
             return
-
-
-def split_of_document(text: str) -> str:
-    """ "train" or "validation": decided by the text alone, so the same on every machine."""
-    is_validation = zlib.crc32(text.encode()) % 10_000 < VALIDATION_SHARE * 10_000
-    return "validation" if is_validation else "train"
-
-
-def read_files(paths: list[Path], split: str):
-    """The documents of text files that belong to `split`. A text that occurs twice is given once."""
-    seen = set()
-    for path in paths:
-        for text in cut(path.read_text(encoding="utf-8", errors="replace")):
-            digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-            if text.strip() and digest not in seen and split_of_document(text) == split:
-                seen.add(digest)
-                yield text
-
-
-def cut(text: str, longest: int = LONGEST_DOCUMENT) -> list[str]:
-    """A long text -> pieces of at most about `longest` characters that end where a line ends."""
-    pieces, start = [], 0
-    while len(text) - start > longest:
-        end = text.rfind("\n", start, start + longest) + 1 or start + longest
-        pieces.append(text[start:end])
-        start = end
-    return [*pieces, text[start:]]
-
-
-def find_texts(path: Path) -> list[Path]:
-    """The file itself, or all text files below a folder, in a stable order."""
-    if path.is_file():
-        return [path]
-    files = [file for file in sorted(path.rglob("*")) if file.suffix in TEXT_ENDINGS]
-    if not files:
-        raise ValueError(f"--data {path}: no text files below it ({' '.join(TEXT_ENDINGS)})")
-    return files
 
 
 def stdlib_files() -> list[Path]:

@@ -36,6 +36,7 @@ PAD, BEGIN, END = "<|pad|>", "<|begin|>", "<|end|>"  # three tokens: an end that
 SPECIAL = (PAD, BEGIN, END)  # is never learned, because padding is left out of the loss
 FORMAT, VERSION = "llm-from-scratch tokenizer", 1
 LARGEST_ID = 2**24  # far above any vocabulary: a larger id is a broken or a hostile file
+LONGEST_RUN = 200_000  # blanks: tiktoken's search gives up, with a panic, at a million
 
 # Splittings for which read_blocks' cuts are certain.
 CUTTABLE = {SPLIT, *BYTE_LEVEL_PATTERNS}
@@ -47,13 +48,19 @@ class Tokenizer:
     tokens      {bytes: id}; a lower id is merged earlier. All 256 single bytes are there.
     special     {text: id}; never made by merges, only by name
     normalizer  None, or "NFC" and the like: applied to a text before it is encoded
+    always      special tokens that count as such in any text, as <think> of some released models
+    prefix      ids that stand before every text
     """
 
-    def __init__(self, tokens, special, pattern=SPLIT, normalizer=None):
+    def __init__(self, tokens, special, pattern=SPLIT, normalizer=None, always=(), prefix=()):
         check_tokens(tokens)
         check_special(special, tokens)
         check_pattern(pattern, normalizer)
         self.tokens, self.special = dict(tokens), dict(special)
+        self.always, self.prefix = list(always), list(prefix)
+        require(set(self.always) <= set(special), f"{always!r:.80} are no special tokens")
+        require(set(self.prefix) <= {*special.values(), *tokens.values()},
+                f"the prefix {prefix!r:.80} holds what is no token")
         self.pattern, self.normalizer = pattern, normalizer
         self.vocab_size = 1 + max([*self.tokens.values(), *self.special.values()])
         self.encoding = tiktoken.Encoding(
@@ -91,30 +98,41 @@ class Tokenizer:
         if known := [name for name in names if name in self.special]:
             raise ValueError(f"{known} are special tokens already")
         more = {name: self.vocab_size + i for i, name in enumerate(names)}
-        return Tokenizer(self.tokens, self.special | more, self.pattern, self.normalizer)
+        return Tokenizer(self.tokens, self.special | more, self.pattern, self.normalizer,
+                         self.always, self.prefix)
 
     # ------------------------------------------------------------ text to ids and back
 
     def encode(self, text, allowed_special=()):
-        """Text -> list of ids. Special tokens are read as such only where they are allowed:
-        a set of names, or "all". Else a user who types <|end|> would end the model's turn."""
-        if self.normalizer:
-            text = unicodedata.normalize(self.normalizer, text)
-        allowed = self._allowed(allowed_special)
+        """Text -> list of ids, after `prefix`. Special tokens are read as such only where they are
+        allowed: a set of names, or "all". Else one who types <|end|> would end the model's turn."""
+        return [*self.prefix, *self._encode(text, self._allowed(allowed_special))]
+
+    def _encode(self, text, allowed):
         if not allowed:
-            return self.encoding.encode_ordinary(text)
+            return self._ordinary(text)
         # tiktoken would try <|end|> and <|end|>x in any order: the longest is looked for first here
         ids = []
         for i, part in enumerate(re.split(f"({special_pattern(allowed)})", text)):
-            ids += [self.special[part]] if i % 2 else self.encoding.encode_ordinary(part)
+            ids += [self.special[part]] if i % 2 else self._ordinary(part)
         return ids
+
+    def _ordinary(self, text):
+        """The ids of a text without special tokens."""
+        if self.normalizer:
+            text = unicodedata.normalize(self.normalizer, text)
+        if has_long_run(text):  # cut by Python's `regex`: slower, and without a limit
+            return self.encoding._encode_only_native_bpe(text)
+        return self.encoding.encode_ordinary(text)
 
     def encode_batch(self, texts, allowed_special=(), threads=2):
         """Many texts at once -> list of lists of ids. In `threads` threads, unless special tokens
         are allowed."""
-        if self.normalizer or self._allowed(allowed_special):
+        texts = list(texts)
+        if (self.normalizer or self.prefix or self._allowed(allowed_special)
+                or any(map(has_long_run, texts))):
             return [self.encode(text, allowed_special) for text in texts]
-        return self.encoding.encode_ordinary_batch(list(texts), num_threads=threads)
+        return self.encoding.encode_ordinary_batch(texts, num_threads=threads)
 
     def encode_file(self, path, allowed_special=(), block=BLOCK):
         """A UTF-8 file of any size -> arrays of ids, one after another, in little memory.
@@ -130,8 +148,10 @@ class Tokenizer:
             raise ValueError(f"{spaced}: special tokens with white space could be cut in two; "
                              f"read {path} whole and use encode()")
         dtype = np.uint16 if self.vocab_size <= 2**16 else np.uint32
+        if self.prefix:
+            yield np.array(self.prefix, dtype)
         for text in read_blocks(path, block):
-            yield np.array(self.encode(text, allowed), dtype)
+            yield np.array(self._encode(text, allowed), dtype)
 
     def decode_bytes(self, ids):
         """Ids (a list, an array or a tensor) -> bytes."""
@@ -164,14 +184,16 @@ class Tokenizer:
             names = list(self.special) if names == "all" else [names]
         for name in names:
             self.id_of(name)
-        return list(names)
+        return [*names, *(name for name in self.always if name not in names)]
 
     # ------------------------------------------------------------ to a file and back
 
     def to_dict(self):
         """Plain data for JSON or a checkpoint. Bytes are written as characters U+0000..U+00FF."""
+        more = {"always": self.always, "prefix": self.prefix}  # of released tokenizers alone
         return {"format": FORMAT, "version": VERSION, "pattern": self.pattern,
                 "normalizer": self.normalizer, "special": self.special,
+                **{name: value for name, value in more.items() if value},
                 "tokens": {t.decode("latin-1"): i for t, i in self.tokens.items()}}
 
     @classmethod
@@ -187,8 +209,9 @@ class Tokenizer:
                 f"{source} has no tables of tokens and special tokens")
         try:
             tokens = {text.encode("latin-1"): i for text, i in tokens.items()}
-            return cls(tokens, special, data.get("pattern"), data.get("normalizer"))
-        except ValueError as error:
+            return cls(tokens, special, data.get("pattern"), data.get("normalizer"),
+                       data.get("always", ()), data.get("prefix", ()))
+        except (ValueError, TypeError) as error:
             raise ValueError(f"{source} is damaged: {error}") from None
 
     def save(self, path):
@@ -205,6 +228,12 @@ class Tokenizer:
         """16 hex digits that two tokenizers share only if they give the same ids."""
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def has_long_run(text):
+    """Does a text hold a run of blanks that tiktoken's search may give up at?"""
+    return len(text) >= LONGEST_RUN and any(
+        run.end() - run.start() >= LONGEST_RUN for run in re.finditer(r"\s+", text))
 
 
 # ---------------------------------------------------------------- what is refused

@@ -31,6 +31,8 @@ FIELDS = ("format", "kind", "config", "weights", "tokenizer", "step", "settings"
           "training")
 
 
+# NEW in part 4
+TRAINING = {"optimizer", "scaler", "seconds", "best", "finished", "log_bytes"}
 LONGEST_CONTEXT = 2**24  # tokens; a file that claims more wants to fill the memory
 
 
@@ -167,7 +169,11 @@ class Checkpoints:
         """The newest checkpoint that is whole, or None. A damaged one is named and passed over."""
         for path in reversed(self.paths()):
             try:
-                return path, read_checkpoint(path)
+                found = read_checkpoint(path)
+                if not TRAINING <= set(found["training"] or ()):
+                    raise ValueError(f"{path}: a finished model, or another file without the state "
+                                     "of a training")
+                return path, found
             except ValueError as error:
                 print(f"skipped {error}")
         return None

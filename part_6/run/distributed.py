@@ -57,10 +57,14 @@ class Processes:
 
 def start_processes(device: str) -> tuple[Processes, str]:
     """Read what torchrun set, and join the others -> (this process, its device's name)."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         return Processes(), device
-    rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+    numbers = [os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK")]
+    if not all(text.isdecimal() for text in numbers) or "MASTER_ADDR" not in os.environ:
+        raise ValueError("WORLD_SIZE={}, RANK={}, LOCAL_RANK={}: torchrun sets all three, and "
+                         "MASTER_ADDR; start several processes with torchrun, or unset WORLD_SIZE"
+                         .format(*numbers))
+    world, rank, local_rank = map(int, numbers)
     on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     if on_gpu:
         torch.cuda.set_device(local_rank)

@@ -13,13 +13,16 @@ class StopOnSignal:
     a flag that is read between two steps does not.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
+                    if hasattr(signal, name))  # SIGHUP: the terminal was closed
 
     def __init__(self):
         self.requested = False
 
     def __enter__(self):
-        self.before = {number: signal.signal(number, self.handle) for number in self.SIGNALS}
+        heard = [number for number in self.SIGNALS  # under nohup a closed terminal is no reason
+                 if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+        self.before = {number: signal.signal(number, self.handle) for number in heard}
         return self
 
     def handle(self, number, frame) -> None:

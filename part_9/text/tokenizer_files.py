@@ -11,6 +11,8 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
+import regex
+
 # GPT-2's splitting, as ByteLevel pre-tokenizers use it, and with single digits split off before.
 GPT2_SPLIT = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 DIGITS_SPLIT = (r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+"
@@ -18,7 +20,7 @@ DIGITS_SPLIT = (r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+"
 LLAMA3_SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
                 r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 QWEN2_SPLIT = LLAMA3_SPLIT.replace(r"\p{N}{1,3}", r"\p{N}")
-BYTE_LEVEL_PATTERNS = (GPT2_SPLIT, DIGITS_SPLIT, LLAMA3_SPLIT, QWEN2_SPLIT)
+BYTE_LEVEL_PATTERNS = (GPT2_SPLIT, DIGITS_SPLIT, LLAMA3_SPLIT, QWEN2_SPLIT)  # leave nothing out
 
 
 def require(fine, message):
@@ -120,12 +122,13 @@ def read_gpt2(vocab, merges):
 
 
 def read_tokenizer_json(path):
-    """tokenizer.json -> the arguments of Tokenizer. All added tokens count as special."""
+    """tokenizer.json -> the arguments of Tokenizer. All added tokens count as special; those that
+    the file does not call so are found in any text."""
     data = read_json(path)
     model = data.get("model") if isinstance(data, dict) else None
     require(isinstance(model, dict), f"{path} is no tokenizer.json: it has no model")
     check_model(model, path)
-    special = {}
+    special, always = {}, []
     added = data.get("added_tokens") or []
     require(isinstance(added, list), f"{path}: added_tokens is no list")
     for token in added:
@@ -134,7 +137,13 @@ def read_tokenizer_json(path):
         if odd := [key for key in ("lstrip", "rstrip", "single_word") if token.get(key)]:
             raise ValueError(f"{path}: the added token {token['content']!r} uses {odd[0]}, "
                              "which is not supported")
+        if token.get("normalized") and normalizer_name(data.get("normalizer"), path) in (
+                "NFKC", "NFKD"):  # found after the text was normalised; ours are found before
+            raise ValueError(f"{path}: the added token {token['content']!r} is normalized by "
+                             f"{data['normalizer']['type']}, which is not supported")
         special[token["content"]] = token.get("id")
+        if not token.get("special"):
+            always.append(token["content"])
     vocab, merges = model["vocab"], model["merges"]
     if model.get("ignore_merges"):  # whole chunks are looked up first: the ids are the ranks
         table = byte_characters()
@@ -143,9 +152,10 @@ def read_tokenizer_json(path):
             raise ValueError(f"{path}: a token is not written in bytes; it is not byte-level BPE")
     else:
         tokens = ordered_tokens(vocab, merges, special, str(path))
-    return {"tokens": tokens, "special": special,
+    return {"tokens": tokens, "special": special, "always": always,
             "pattern": split_pattern(data.get("pre_tokenizer"), path),
-            "normalizer": normalizer_name(data.get("normalizer"), path)}
+            "normalizer": normalizer_name(data.get("normalizer"), path),
+            "prefix": prefix_ids(data.get("post_processor"), path)}
 
 
 def check_model(model, path):
@@ -187,9 +197,47 @@ def split_pattern(pre, path):
         pattern = pattern.get("Regex") if isinstance(pattern, dict) else None
         alone = split.get("behavior") == "Isolated" and not split.get("invert")
         if isinstance(pattern, str) and alone:
-            return pattern
+            return whole_pattern(pattern, path)
     raise ValueError(f"{path}: the pre-tokenizer {' + '.join(map(str, kinds))} with these settings "
                      "is not supported")
+
+
+def whole_pattern(pattern, path):
+    """A pattern under which nothing is left out: what stands between two finds is a chunk, too."""
+    if pattern in BYTE_LEVEL_PATTERNS:
+        return pattern
+    try:
+        finds_nothing = regex.search(pattern, "") is not None
+    except regex.error as error:
+        raise ValueError(f"{path}: the splitting pattern {pattern!r} is wrong: {error}") from None
+    require(not finds_nothing, f"{path}: the splitting pattern {pattern!r} finds the empty text")
+    return rf"(?:{pattern})|(?:(?!{pattern})(?s:.))+"
+
+
+def prefix_ids(post, path):
+    """The ids that a post-processor puts before every text, as Llama 3's puts its begin token."""
+    steps = [post] if post else []
+    if isinstance(post, dict) and post.get("type") == "Sequence":
+        steps = post.get("processors")
+    require(isinstance(steps, list) and all(isinstance(step, dict) for step in steps),
+            f"{path}: the post-processor is {post!r:.80}")
+    prefix = []
+    for step in steps:
+        if step.get("type") == "ByteLevel":  # about places in the text only
+            continue
+        require(step.get("type") == "TemplateProcessing",
+                f"{path}: the post-processor {step.get('type')} is not supported")
+        try:
+            names = [next(iter(part.items())) for part in step["single"]]
+            before = [name["id"] for kind, name in names[:-1] if kind == "SpecialToken"]
+            is_before = names[-1][0] == "Sequence" and len(before) == len(names) - 1
+            prefix += [i for name in before for i in step["special_tokens"][name]["ids"]]
+        except (KeyError, TypeError, AttributeError, IndexError, StopIteration):
+            raise ValueError(f"{path}: the post-processor's template {step.get('single')!r:.80} "
+                             "cannot be read") from None
+        require(is_before, f"{path}: the post-processor puts tokens elsewhere than before the text, "
+                           "which is not supported")
+    return prefix
 
 
 def normalizer_name(normalizer, path):

@@ -91,7 +91,7 @@ BUGS = [
         old="if verify and zlib.crc32(tokens) != crc:", new="if False:", test=DATA),
     Bug("a shard of any tokenizer will do", "part_4/text/shards.py",
         old="if made_by != fingerprint:", new="if not made_by:", test=DATA),
-    Bug("validation texts are trained on", "part_4/text/sources.py",
+    Bug("validation texts are trained on", "part_4/text/own_files.py",
         old="and split_of_document(text) == split:",
         new='and split in ("train", split_of_document(text)):', test=SOURCES),
     Bug("a download is not checked", "part_4/text/sources.py",
