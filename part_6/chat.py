@@ -11,6 +11,10 @@ Commands while chatting:
 When a conversation outgrows the model's context, its oldest turns are forgotten, and it says so.
 """
 
+from run.runtime import choose_runtime, here, make_parser, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import codecs
 import sys
 from collections.abc import Iterator
@@ -20,7 +24,6 @@ import torch
 from gpt.generate import stream
 from gpt.sampling import check_sampling
 from run.checkpoint import load_checkpoint
-from run.runtime import choose_runtime, here, make_parser, run_main
 from sft.chat_format import Message, encode_prompt, write_conversations
 from sft.evaluation import MAKE_WITH, is_chat_model
 

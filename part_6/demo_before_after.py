@@ -5,11 +5,14 @@
 See   The base model goes on with the text; the tuned one answers, and stops.
 """
 
+from run.runtime import choose_runtime, here, make_parser, out_folder, print_table, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 from pathlib import Path
 
 from run import plotting
 from run.checkpoint import load_checkpoint
-from run.runtime import choose_runtime, here, make_parser, out_folder, print_table, run_main
 from sft.chat_format import chat_tokenizer, grow_vocabulary
 from sft.evaluation import MAKE_WITH, answer_items
 from sft.skills import SKILLS, check, items

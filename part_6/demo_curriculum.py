@@ -7,13 +7,16 @@ See   Exact match on new items for mixed, by_difficulty, by_length and anti (har
       LoRA in mixed order beside them. Each row takes the same steps over the same examples.
 """
 
+from run.runtime import choose_runtime, make_parser, out_folder, print_table, run_main, save_json
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import time
 from pathlib import Path
 
 from run import plotting
 from run.loop import train_step
 from run.optim import make_optimizer
-from run.runtime import choose_runtime, make_parser, out_folder, print_table, run_main, save_json
 from run.schedule import Schedule
 from sft.chat_format import chat_tokenizer, grow_vocabulary
 from sft.curriculum import ORDERS, ordered

@@ -8,11 +8,14 @@ See   A conversation, token by token: only the assistant's tokens, and the end a
       token, and with the prompt's tokens as labels too.
 """
 
+from run.runtime import choose_runtime, make_parser, out_folder, print_table, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import torch
 from run import plotting
 from run.loop import train_step
 from run.optim import make_optimizer
-from run.runtime import choose_runtime, make_parser, out_folder, print_table, run_main
 from run.schedule import Schedule
 from sft.chat_format import answered, chat_tokenizer, encode_conversation, grow_vocabulary
 from sft.data import ExampleRows, world_examples

@@ -6,12 +6,15 @@ See   The share of useful tokens and the speed, padded and packed; the same loss
       where attention stays inside a conversation; and how far the loss moves where it does not.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import time
 
 import torch
 from gpt.model import GPT, GPTConfig
 from run import plotting
-from run.runtime import make_parser, out_folder, print_table, run_main
 from sft.chat_format import chat_tokenizer
 from sft.data import pack, pad_batch, to_tensors, world_examples
 from text.rows import IGNORED, segments

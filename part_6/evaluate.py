@@ -12,9 +12,6 @@ Math   interval of a share p over n answers: Wilson's, 95%                      
 Used   train_sft.py, demos, and the parts after this one
 """
 
-from pathlib import Path
-
-from run.checkpoint import load_checkpoint
 from run.runtime import (
     choose_runtime,
     here,
@@ -24,6 +21,12 @@ from run.runtime import (
     run_main,
     save_json,
 )
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+from pathlib import Path
+
+from run.checkpoint import load_checkpoint
 from sft.chat_format import (
     read_conversations,
 )

@@ -7,10 +7,13 @@ See   The strengths found from who won (eq. 7.2, maximised by Hunter's iteration
       number of games.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import torch
 from reward.losses import bradley_terry, fit_strengths
 from run import plotting
-from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
 
 PLAYERS = 8
 GAMES = (10, 30, 100, 300, 1000, 3000)  # for each pair of players

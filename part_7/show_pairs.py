@@ -6,11 +6,14 @@
 See    reward/preferences.py, lesson 7.1
 """
 
+from run.runtime import make_parser, print_table, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 from pathlib import Path
 
 from reward.faults import HELD_OUT, WORKED
 from reward.preferences import asked_items, world_pairs, write_pairs
-from run.runtime import make_parser, print_table, run_main
 
 
 def parse_args(argv=None):

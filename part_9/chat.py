@@ -11,6 +11,10 @@ Commands while chatting:
 When a conversation outgrows the model's context, its oldest turns are forgotten, and it says so.
 """
 
+from run.runtime import choose_runtime, here, make_parser, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import codecs
 import sys
 from collections.abc import Iterator
@@ -23,7 +27,6 @@ from reasoning.evaluation import MAKE_WITH
 from reasoning.tool_use import pending_call, result_ids, spoken
 from reasoning.tools import RUN
 from run.checkpoint import load_checkpoint
-from run.runtime import choose_runtime, here, make_parser, run_main
 from sft.chat_format import Message, encode_prompt, write_conversations
 from sft.evaluation import is_chat_model
 

@@ -8,10 +8,13 @@ See   As numbers, k1, k2 and k3 all tell the KL (k2 a little off, k1 with by far
       back as well.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import torch
 from reasoning.grpo import KL_ESTIMATORS, kl_estimate
 from run import plotting
-from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
 
 V = 12  # tokens of the little vocabulary
 NAMES = {"k1": plotting.RED, "k2": plotting.GREEN, "k3": plotting.BLUE}

@@ -17,13 +17,6 @@ Used   train_grpo.py, the demos
 Source Lanham et al. 2023, "Measuring Faithfulness in Chain-of-Thought Reasoning"
 """
 
-from pathlib import Path
-
-from reasoning.evaluation import COLUMNS, MAKE_WITH, answer_problems, evaluate
-from reasoning.rewards import is_right
-from reasoning.sampling import LONGEST
-from reasoning.tasks import TEST_SPLITS, problems, read_gsm8k
-from run.checkpoint import load_checkpoint
 from run.runtime import (
     choose_runtime,
     here,
@@ -33,6 +26,16 @@ from run.runtime import (
     run_main,
     save_json,
 )
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+from pathlib import Path
+
+from reasoning.evaluation import COLUMNS, MAKE_WITH, answer_problems, evaluate
+from reasoning.rewards import is_right
+from reasoning.sampling import LONGEST
+from reasoning.tasks import TEST_SPLITS, problems, read_gsm8k
+from run.checkpoint import load_checkpoint
 
 
 def parse_args(argv=None):

@@ -7,11 +7,14 @@
 See    reasoning/tasks.py, lesson 9
 """
 
+from run.runtime import make_parser, print_table, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 from pathlib import Path
 
 from reasoning.task_families import FAMILIES
 from reasoning.tasks import SPLITS, problems, write_gsm8k
-from run.runtime import make_parser, print_table, run_main
 
 
 def parse_args(argv=None):
