@@ -169,7 +169,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    for flag in ("steps", "seconds", "seeds", "eval_bytes"):
+    for flag in ("steps", "seconds", "seeds", "eval_bytes", "layers", "width", "context", "lr"):
         if getattr(args, flag) is not None and not getattr(args, flag) > 0:
             raise ValueError(f"--{flag.replace('_', '-')} {getattr(args, flag)}: must be above 0")
     odd = [name for name in args.only if name not in UPGRADES]

@@ -125,7 +125,7 @@ def main(argv=None):
     args = parse_args(argv)
     if args.rounds < 1 or args.tokens < 1:
         raise ValueError(f"--rounds {args.rounds} --tokens {args.tokens}: at least 1 of each")
-    for flag in ("n_embd", "n_hidden"):
+    for flag in ("n_embd", "n_hidden", "n_expert", "n_active"):
         if getattr(args, flag) < 1:
             raise ValueError(f"--{flag.replace('_', '-')} {getattr(args, flag)}: must be at least 1")
     out = out_folder(__file__, args.out)

@@ -239,6 +239,8 @@ def main(argv=None):
     args = parse_args(argv)
     if args.steps < 6 or args.seeds < 1:
         raise ValueError(f"--steps {args.steps} --seeds {args.seeds}: at least 6 steps and 1 seed")
+    if args.n_embd < 1:
+        raise ValueError(f"--n-embd {args.n_embd}: must be at least 1")
     out = out_folder(__file__, args.out)
     path = out / f"compare_{name_of(args.data)}.json"
     if args.draw and not path.exists():

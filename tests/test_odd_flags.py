@@ -1,0 +1,73 @@
+"""Every script and every flag with odd values ends in an answer or one clear line (odd_flags.py)."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import odd_flags
+import pytest
+from odd_flags import Case, Outcome, judged
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = sorted(path.name for path in ROOT.glob("part_[0-9]"))
+
+# Cases that still end otherwise: (script, flag) -> why. To be emptied, never to be added to.
+STILL_WRONG: dict[tuple[str, str], str] = {}
+# Parts whose scripts have not been gone through yet, with the reason: what they still do wrong is
+# listed by the slow form, and does not fail it.
+NOT_YET = {part: "its scripts' own checks are mended with its other faults"
+           for part in ("part_6", "part_7", "part_8", "part_9")}
+
+
+def wrong_cases(*words: str) -> tuple[int, list[str]]:
+    """Run odd_flags.py -> (how many cases, the lines of those that ended wrongly)."""
+    done = subprocess.run([sys.executable, str(ROOT / "tests/odd_flags.py"), *words],
+                          capture_output=True, text=True, check=False, cwd=ROOT)
+    count = re.search(r"^(\d+) cases, (\d+) of them wrong$", done.stdout, re.MULTILINE)
+    assert count, done.stdout + done.stderr
+    return int(count[1]), [line for line in done.stdout.splitlines() if line.startswith("part_")]
+
+
+def unknown(lines: list[str]) -> list[str]:
+    return [line for line in lines if line.split("/")[0] not in NOT_YET
+            and tuple(re.match(r"(\S+) ([\w-]+)", line).groups()) not in STILL_WRONG]
+
+
+@pytest.mark.parametrize("part", [part for part in PARTS if part not in NOT_YET])
+def test_one_flag_of_every_script_with_an_odd_value(part):
+    count, wrong = wrong_cases(part, "--sample", "1", "--seconds", "5")
+    assert count == len(odd_flags.scripts(part)) and not unknown(wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", PARTS)
+def test_every_flag_of_every_script_with_every_odd_value(part):
+    count, wrong = wrong_cases(part)
+    assert count >= 8 * len(odd_flags.scripts(part)) and not unknown(wrong)
+    if wrong and part in NOT_YET:
+        pytest.xfail(f"{len(wrong)} cases: {NOT_YET[part]}\n" + "\n".join(wrong))
+
+
+def test_at_least_eight_odd_values_are_tried_of_every_kind():
+    assert len(odd_flags.ODD) >= 8
+    assert {"0", "1", "-1", "nan", "inf", "", "word"} <= set(odd_flags.ODD)
+
+
+@pytest.mark.parametrize("value, kind, how, words, says", [
+    ("nan", "float", "works", "", "taken for a number"), ("-1", "int", "works", "", "-1 was taken"),
+    ("1", "int", "traceback", "KeyError: 'RANK'", "traceback"),
+    ("1", "int", "silent", "", "silent"), ("1", "text", "refuses", "something", "no line says"),
+    ("1", "text", "refuses", "error: [Errno 2] x", "a message from inside"),
+    ("word", "int", "refuses", "error: --n 'word': must be a whole number", ""),
+    ("1", "int", "works", "", ""), ("word", "text", "answers", "", "")])
+def test_what_is_wrong_is_seen(value, kind, how, words, says):
+    found = judged(Case("part_1/demo.py", "--n", value, kind), Outcome(how, words))
+    assert (says in found) if says else found == ""
+
+
+def test_the_command_itself_is_tried(run_script):
+    done = run_script("tests/odd_flags.py", "part_4/sample.py", "--flag=--count", "--value=-1",
+                      "--sample", 0, "--seconds", 20, fresh=True)
+    assert "part_4/sample.py --count='-1': refuses" in done.stdout
+    assert "1 cases, 0 of them wrong" in done.stdout
