@@ -283,7 +283,7 @@ def test_every_flag_of_a_script_is_used_in_a_test_that_names_the_script(part):
     quick = words_of(ROOT / "tests" / "test_scripts.py")  # runs every demo of every part
     unused = []
     for path in sorted([*(ROOT / part).glob("*.py"), *(ROOT / part).glob("*/*.py")]):
-        if path.name == "runtime.py" and part != "part_0":
+        if path.name in ("runtime.py", "before_torch.py") and part != "part_0":
             continue  # a copy
         is_script = 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
         names = {path.stem, path.stem.removeprefix("demo_")}

@@ -170,7 +170,8 @@ class Checkpoints:
         for path in reversed(self.paths()):
             try:
                 found = read_checkpoint(path)
-                if not TRAINING <= set(found["training"] or ()):
+                training = found["training"]
+                if not (isinstance(training, dict) and TRAINING <= set(training)):
                     raise ValueError(f"{path}: a finished model, or another file without the state "
                                      "of a training")
                 return path, found

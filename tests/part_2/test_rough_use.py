@@ -61,7 +61,8 @@ def test_one_run_after_the_other_is_fine_and_another_folder_is_free(tmp_path, ho
     (tmp_path / "b").mkdir()
     for _ in range(2):
         with only_run_in(tmp_path / "b"):
-            pass
+            assert (tmp_path / "b" / ".running").is_file()
+        assert list((tmp_path / "b").iterdir()) == []
 
 
 def test_the_training_script_is_refused_before_it_touches_anything(run_script, tmp_path, holder):

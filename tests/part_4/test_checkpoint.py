@@ -7,7 +7,7 @@ import pytest
 import torch
 from gpt.model import GPT, GPTConfig
 from run import checkpoint as module
-from run.checkpoint import FORMAT, Checkpoints, load_checkpoint, read_checkpoint, save_checkpoint
+from run.checkpoint import FORMAT, TRAINING, Checkpoints, load_checkpoint, read_checkpoint, save_checkpoint
 from text.tokenizer import Tokenizer
 
 CONFIG = GPTConfig(vocab_size=300, block_size=8, n_layer=1, n_head=2, n_embd=16)
@@ -91,7 +91,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_good_and_nothing_beside_it(parts,
 def test_the_last_two_and_the_best_are_kept(parts, tmp_path):
     kept = Checkpoints(tmp_path, keep=2)
     for step, best in ((10, 10), (20, 20), (30, 20), (40, 20), (50, 20)):
-        kept.save(step, best, **parts)
+        kept.save(step, best, **parts, training=dict.fromkeys(TRAINING))
     assert [path.name[5:13] for path in kept.paths()] == ["00000020", "00000040", "00000050"]
     assert read_checkpoint(kept.newest()[0])["step"] == 50
 
@@ -99,7 +99,7 @@ def test_the_last_two_and_the_best_are_kept(parts, tmp_path):
 def test_the_newest_whole_checkpoint_is_found_and_a_damaged_one_named(parts, tmp_path, capsys):
     kept = Checkpoints(tmp_path, keep=3)
     for step in (10, 20):
-        kept.save(step, None, **parts)
+        kept.save(step, None, **parts, training=dict.fromkeys(TRAINING))
     kept.path(20).write_bytes(kept.path(20).read_bytes()[:999])
     path, content = kept.newest()
     assert path == kept.path(10) and content["step"] == 10
