@@ -7,7 +7,14 @@ import pytest
 import torch
 from gpt.model import GPT, GPTConfig
 from run import checkpoint as module
-from run.checkpoint import FORMAT, TRAINING, Checkpoints, load_checkpoint, read_checkpoint, save_checkpoint
+from run.checkpoint import (
+    FORMAT,
+    TRAINING,
+    Checkpoints,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
 from text.tokenizer import Tokenizer
 
 CONFIG = GPTConfig(vocab_size=300, block_size=8, n_layer=1, n_head=2, n_embd=16)
