@@ -36,7 +36,8 @@ MOST_DOCUMENTS = 1_000_000  # of the world: more takes days
 def parse_args(argv=None):
     parser = make_parser(__doc__, seed=1)
     parser.add_argument("--checkpoint", type=Path, default=here(__file__) / "out" / "base.pt",
-                        help="the model (default: out/base.pt beside the script)")
+                        help="a checkpoint or a released model's folder (default: out/base.pt "
+                             "beside the script)")
     parser.add_argument("--documents", type=int, default=300,
                         help="held-out documents of the world (default: 300)")
     parser.add_argument("--data", default=None,

@@ -35,8 +35,7 @@ def main(argv=None):
     args = parse_args(argv)
     model, tokenizer, checkpoint = load_checkpoint(args.checkpoint)
     if args.adapter:
-        base = str(checkpoint["settings"].get("base") or args.checkpoint)
-        export_adapter(model.config, checkpoint["training"], base, args.folder)
+        export_adapter(model.config, checkpoint["training"], args.folder)
     else:
         export_model(model, tokenizer, args.folder, DTYPES[args.dtype])
     print("\n".join(f"wrote   {path}" for path in sorted(args.folder.expanduser().iterdir())))

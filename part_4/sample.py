@@ -21,7 +21,8 @@ from run.checkpoint import load_checkpoint
 def parse_args(argv=None):
     parser = make_parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, default=here(__file__) / "out" / "base.pt",
-                        help="the model (default: out/base.pt beside the script)")
+                        help="a checkpoint or a released model's folder (default: out/base.pt "
+                             "beside the script)")
     parser.add_argument("--prompt", action="append", metavar="TEXT",
                         help="how the text begins; may be given again (default: not at all)")
     parser.add_argument("--samples", type=int, default=3,
@@ -50,7 +51,7 @@ def main(argv=None):
     model.to(runtime.device)
     print(f"model   {args.checkpoint}, step {checkpoint['step']:,}\n")
     prompts = args.prompt or [""]
-    ids = [[tokenizer.begin, *tokenizer.encode(prompt)] for prompt in prompts]
+    ids = [tokenizer.begun(prompt) for prompt in prompts]
     room = model.config.block_size + 1 - max(map(len, ids))
     if room < 1:
         raise ValueError(f"--prompt has {max(map(len, ids))} tokens, the model's context is "

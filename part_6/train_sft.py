@@ -4,6 +4,7 @@
     python part_6/train_sft.py --manners gold        plain answers only, as no crowd of people writes
     python part_6/train_sft.py --lora 8              thin matrices beside frozen ones
     python part_6/train_sft.py --data my_chats.jsonl        Alpaca records or chat messages
+    python part_6/train_sft.py --base FOLDER --data my_chats.jsonl    a released model, by LoRA
     python part_6/train_sft.py --from-scratch --steps 700   what did pretraining give?
     python part_6/train_sft.py --resume              go on after a stop
 
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import torch
 from gpt.model import GPT
+from pretrained.chat_forms import CHOICES
 from run.checkpoint import Checkpoints, load_checkpoint
 from run.interrupt import StopOnSignal
 from run.logger import Logger
@@ -32,13 +34,18 @@ from run.optim import (
     model_state,
     optimizer_state,
 )
-from sft.chat_format import chat_tokenizer, grow_vocabulary, read_conversations
+from sft.chat_format import (
+    chat_tokenizer,
+    conversation_token,
+    grow_vocabulary,
+    read_conversations,
+)
 from sft.curriculum import ordered
 from sft.data import ExampleRows, encode_all, replay_examples, world_examples
 from sft.evaluation import LONGEST_STORY
 from sft.lora import add_lora, trained_parameters
 from sft.report import finish_tuning
-from sft.settings import PRESETS, add_flags, chosen, differences
+from sft.settings import PRESETS, add_flags, chosen, context_of, differences, preset_for
 from text.rows import IGNORED, segments
 from tqdm import tqdm
 
@@ -50,19 +57,23 @@ class Tuning:
     """Everything a run needs, put together once; `train` below only takes steps."""
 
     def __init__(self, args):
-        self.args, self.settings = args, chosen(args.preset, args)
+        chosen(args.preset, args)  # refuses what is wrong before a large model is read
         self.out = out_folder(__file__, args.out)
-        self.base, base_tokenizer, _ = load_checkpoint(args.base, make_with=BASE_WITH)
+        self.base, base_tokenizer, _ = load_checkpoint(args.base, chat=args.chat,
+                                                       make_with=BASE_WITH)
+        self.settings = chosen(preset_for(args.preset, base_tokenizer), args)
+        self.context = context_of(self.settings.context, self.base.config.block_size)
         if self.base.config.vocab_size != base_tokenizer.vocab_size:
             raise ValueError(f"{args.base}: the model has {self.base.config.vocab_size} tokens, "
                              f"its tokenizer {base_tokenizer.vocab_size}; make it again with: "
                              f"{BASE_WITH}")
         self.base_tokenizer, self.tokenizer = base_tokenizer, chat_tokenizer(base_tokenizer)
+        self.begin = conversation_token(self.tokenizer) if self.settings.packed else None
         self.runtime = choose_runtime(args.device, args.amp, width=self.base.config.n_embd)
         self.base.to(self.runtime.device)
         self.checkpoints = Checkpoints(self.out / "checkpoints", 2)
         self.step, self.seconds, self.tokens = 0, 0.0, 0
-        self.best, self.metrics = (float("inf"), 0), {}
+        self.best, self.metrics, self.loss_before = (float("inf"), 0), {}, None
         saved = self.find_checkpoint()
         self.make_data()
         self.make_model(saved)
@@ -97,7 +108,7 @@ class Tuning:
 
     def make_data(self) -> None:
         """Conversations -> examples, in their order -> rows. What is left out is counted."""
-        s, context, seed = self.settings, self.base.config.block_size, self.args.seed
+        s, context, seed = self.settings, self.context, self.args.seed
         start = time.perf_counter()
         if self.args.data is None:
             examples, counts = world_examples(s.examples, seed, self.tokenizer, context,
@@ -113,10 +124,13 @@ class Tuning:
             kept = [c for i, c in enumerate(conversations) if i % every]
             examples, counts = encode_all(kept, self.tokenizer, context)
             held_out, _ = encode_all(self.held_out_chats, self.tokenizer, context)
-        pad = self.tokenizer.pad
+        pad, packed = self.tokenizer.pad, self.begin is not None
+        if s.packed and not packed:
+            print("rows    one conversation a row: no token of this model marks where one begins")
         self.rows = ExampleRows(ordered(examples, s.order, seed), context, pad=pad,
-                                packed=s.packed, shuffled=s.order == "mixed", seed=seed)
-        self.held_out = ExampleRows(held_out, context, pad=pad, shuffled=False)
+                                packed=packed, shuffled=s.order == "mixed", seed=seed)
+        self.held_out = ExampleRows(held_out, context, pad=pad, shuffled=False,
+                                    packed=packed or not s.packed)
         read, labels = sum(e.read for e in examples), sum(sum(e.is_label) for e in examples)
         print(f"data    {len(examples):,} conversations ({counts['shortened']} shortened, "
               f"{counts['skipped']} skipped), {read:,} tokens, {labels / read:.0%} of them labels; "
@@ -127,12 +141,18 @@ class Tuning:
     def make_model(self, saved: dict | None) -> None:
         s = self.settings
         seed_everything(self.args.seed)
-        model = grow_vocabulary(self.base, self.tokenizer.vocab_size, self.args.seed)
+        self.grown = self.tokenizer.vocab_size > self.base.config.vocab_size
+        if self.grown or self.args.data is None:  # the base is asked at the end, too
+            model = grow_vocabulary(self.base, self.tokenizer.vocab_size, self.args.seed)
+        else:
+            model, self.base = self.base, None
         self.config = model.config
         if self.args.from_scratch:
             model = GPT(self.config)
         if s.lora:
-            model = add_lora(model, s.lora)
+            model = add_lora(model.to(getattr(torch, s.weights)), s.lora,
+                             train_embedding=self.grown or self.args.data is None)
+        model.recompute = s.recompute
         self.model = model.to(self.runtime.device)
         self.parameters, self.trained = model.count_parameters(), trained_parameters(model)
         muon = 0.0 if s.lora else s.muon / s.peak
@@ -158,8 +178,9 @@ class Tuning:
             kept = min(size, len(self.held_out.rows) - step * size)
             ids, targets = (t[:kept].to(self.runtime.device) for t in (ids, targets))
             with self.runtime.autocast():
-                _, loss = self.model(ids, targets, segments=segments(ids, self.tokenizer.begin),
-                                     loss_only=True)
+                parts = segments(ids, self.begin) if self.held_out.packed and \
+                    self.begin is not None else None
+                _, loss = self.model(ids, targets, segments=parts, loss_only=True)
             count = int((targets != IGNORED).sum())
             nats, labels = nats + float(loss) * count, labels + count
         self.model.train()
@@ -181,6 +202,9 @@ def train(run: Tuning) -> bool:
     """Take steps until the run is done -> True, or until someone stops it -> False."""
     s, device = run.settings, run.runtime.device
     schedule = s.learning_rate()
+    if run.args.data is not None and run.step == 0:
+        run.loss_before = run.validation_loss()
+        print(f"before  {run.loss_before:.4f} nats per label of the held-out conversations")
     run.model.train()
     with StopOnSignal() as stop, tqdm(total=s.steps, initial=run.step, desc="tune",
                                       mininterval=1.0) as bar:
@@ -195,7 +219,7 @@ def train(run: Tuning) -> bool:
                 report = train_step(run.model, run.optimizer, ids.to(device), targets.to(device),
                                     runtime=run.runtime, scaler=run.scaler, rate=rate, clip=s.clip,
                                     micro_rows=s.micro_rows,
-                                    begin=run.tokenizer.begin if s.packed else None)
+                                    begin=run.begin)
             except FloatingPointError as error:
                 raise ValueError(f"step {run.step + 1}: {error}; lower --peak (now {s.peak}) or "
                                  f"--clip (now {s.clip}), or use --amp float32") from None
@@ -223,7 +247,11 @@ def parse_args(argv=None):
     parser = make_parser(__doc__, presets=tuple(PRESETS), preset="tiny")
     add_flags(parser)
     parser.add_argument("--base", type=Path, default=BASE,
-                        help="the checkpoint to begin with (default: part_4/out/base.pt)")
+                        help="a checkpoint or a released model's folder to begin with (default: "
+                             "part_4/out/base.pt)")
+    parser.add_argument("--chat", choices=CHOICES, default="auto",
+                        help="a released model's form of conversations (default: auto, as its folder "
+                             "says)")
     parser.add_argument("--data", type=Path, default=None,
                         help="Alpaca or chat records, .json or .jsonl (default: the world)")
     parser.add_argument("--from-scratch", action="store_true",

@@ -38,7 +38,7 @@ from run.checkpoint import load_checkpoint
 from run.logger import Logger
 from run.optim import make_optimizer
 from run.schedule import Schedule
-from sft.chat_format import ROLE_TOKENS, chat_tokenizer, grow_vocabulary
+from sft.chat_format import chat_tokenizer, grow_vocabulary, reply_token
 from sft.evaluation import is_chat_model
 from tqdm import tqdm
 
@@ -81,8 +81,8 @@ def make_model(args, sft: GPT, tokenizer) -> RewardModel:
         if chat_tokenizer(base_tokenizer).fingerprint != tokenizer.fingerprint:
             raise ValueError(f"{args.base}: its tokenizer is not that of {args.sft}")
         body = grow_vocabulary(base, tokenizer.vocab_size, args.seed)
-    reply_token = tokenizer.id_of(ROLE_TOKENS["assistant"]) if args.witness else None
-    return RewardModel(body, args.bidirectional, reply_token)
+    return RewardModel(body, args.bidirectional,
+                       reply_token(tokenizer) if args.witness else None)
 
 
 def optimizer_of(model: RewardModel, runtime, args):

@@ -39,7 +39,7 @@ from run import plotting
 from run.checkpoint import load_checkpoint, save_checkpoint
 from run.optim import model_state
 from run.schedule import Schedule
-from sft.chat_format import encode_prompt
+from sft.chat_format import encode_answer, encode_prompt
 from sft.evaluation import is_chat_model
 from torch import nn
 from tqdm import tqdm
@@ -104,7 +104,7 @@ def pair_tokens(pairs: list, tokenizer, context: int) -> tuple[list[PairTokens],
     """-> (the pairs that fit and can be told apart, how many were left out)."""
     found = []
     for pair in pairs:
-        replies = [(tokenizer.encode(f" {reply.text}") if reply.text else [])
+        replies = [(encode_answer(reply.text, tokenizer) if reply.text else [])
                    + ([tokenizer.end] if reply.ended else [])
                    for reply in (pair.chosen, pair.rejected)]
         tokens = PairTokens(encode_prompt(list(pair.prompt), tokenizer), *replies)

@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 from gpt.generate import stream
 from gpt.sampling import check_sampling
+from pretrained.chat_forms import CHOICES
 from reasoning.evaluation import MAKE_WITH
 from reasoning.tool_use import pending_call, result_ids, spoken
 from reasoning.tools import RUN
@@ -191,7 +192,11 @@ def talk(chat: Chat) -> None:
 def parse_args(argv=None):
     parser = make_parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, default=here(__file__) / "out" / "grpo.pt",
-                        help="the model (default: out/grpo.pt beside the script)")
+                        help="a checkpoint or a released model's folder (default: out/grpo.pt "
+                             "beside the script)")
+    parser.add_argument("--chat", choices=CHOICES, default="auto",
+                        help="a released model's form of conversations (default: auto, as its folder "
+                             "says)")
     parser.add_argument("--prompt", default=None, help="one question; print the answer and leave")
     parser.add_argument("--system", default="", help="the system line (default: none)")
     parser.add_argument("--temperature", type=float, default=0.0,
@@ -203,7 +208,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    model, tokenizer, _ = load_checkpoint(args.checkpoint, make_with=MAKE_WITH)
+    model, tokenizer, _ = load_checkpoint(args.checkpoint, chat=args.chat, make_with=MAKE_WITH)
     if not is_chat_model(tokenizer):
         raise ValueError(f"{args.checkpoint} knows no roles; make a chat model with: {MAKE_WITH}")
     amp = "float32" if args.amp == "auto" and args.device in ("auto", "cpu") else args.amp

@@ -54,8 +54,8 @@ class ChatForm:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The tokens without which the form cannot be written."""
-        return {"chatml": ("<|im_start|>", "<|im_end|>"), "mistral": ("[INST]", "[/INST]"),
+        """The tokens without which the form cannot be written. (Mistral's marks may be text.)"""
+        return {"chatml": ("<|im_start|>", "<|im_end|>"), "mistral": (),
                 "llama3": ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")}[self.name]
 
     def to_dict(self) -> dict:
@@ -82,9 +82,30 @@ class ChatForm:
             found += chatml_head("assistant") if self.name == "chatml" else llama3_head("assistant")
         return opened + found
 
+    def answer(self, text: str) -> str:
+        """What the assistant has to say for this text to be its answer."""
+        return with_thought(text, True, True) if self.think else self.before + text
+
     def reply_of(self, text: str) -> str:
         """A reply without the thought in front of it."""
         return text.rpartition("</think>")[2].strip() if self.think else text.strip()
+
+
+def encode_parts(parts: list[Part], tokenizer) -> tuple[list[int], list[bool]]:
+    """Parts -> (ids, is_label). Neighbouring texts are one text for the tokenizer, but where a label
+    begins: there the model begins to speak, and what it reads ends."""
+    ids, is_label, text, counts = [], [], "", False
+    for part in [*parts, Part(TOKEN, "")]:
+        is_text = part.kind == TEXT or part.text not in tokenizer.special
+        if text and (not is_text or part.is_label != counts):
+            new = tokenizer.encode(text)
+            ids, is_label, text = ids + new, is_label + [counts] * len(new), ""
+        if is_text:
+            text, counts = text + part.text, part.is_label
+        else:
+            ids.append(tokenizer.special[part.text])
+            is_label.append(part.is_label)
+    return ids, is_label
 
 
 # ---------------------------------------------------------------- the three forms

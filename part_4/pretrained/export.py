@@ -104,7 +104,7 @@ def adapter_tensors(config: GPTConfig, weights: dict) -> dict[str, torch.Tensor]
     return found
 
 
-def export_adapter(config: GPTConfig, training: dict | None, base: str, folder: Path) -> None:
+def export_adapter(config: GPTConfig, training: dict | None, folder: Path) -> None:
     """Write what peft reads. ValueError where the checkpoint holds no adapter, or more than one."""
     lora = training.get("lora") if isinstance(training, dict) else None
     if not isinstance(lora, dict):
@@ -119,7 +119,7 @@ def export_adapter(config: GPTConfig, training: dict | None, base: str, folder: 
     save_safetensors(folder / "adapter_model.safetensors",
                      {name: x.contiguous() for name, x in tensors.items()})
     save_json(folder / "adapter_config.json", {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base,
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": lora["base"],
         "r": lora["rank"], "lora_alpha": lora["alpha"], "lora_dropout": 0.0, "bias": "none",
         "fan_in_fan_out": False, "inference_mode": True, "modules_to_save": None,
         "target_modules": sorted({name.split(".")[-3] for name in tensors})})

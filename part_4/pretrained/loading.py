@@ -125,7 +125,7 @@ def load_released_tokenizer(folder: Path, config: dict, vocab_size: int,
 def check_form(form: ChatForm | None, names: dict, folder: Path) -> None:
     """ValueError where the vocabulary lacks a token that the form of conversations needs."""
     lacks = [name for name in (form.needs if form else ()) if name not in names.values()]
-    if lacks and form.name != "mistral":
+    if lacks:
         raise ValueError(f"{folder}: the tokenizer has no {', '.join(lacks)}, which conversations "
                          f"in the form {form.name} need; use --chat plain, which adds tokens of its "
                          "own")

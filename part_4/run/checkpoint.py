@@ -34,10 +34,10 @@ FIELDS = ("format", "kind", "config", "weights", "tokenizer", "step", "settings"
 
 # NEW in part 4
 TRAINING = {"optimizer", "scaler", "seconds", "best", "finished", "log_bytes"}
+# Settings of the model that files of before do not hold: they are as by default.
 # NEW in part 4
 LATER = {"rope_scaling", "rope_factor", "rope_low", "rope_high", "rope_trained", "rope_gain"}
-# settings of the model that files of before do not hold: they are as by default
-
+# NEW in part 4
 LONGEST_CONTEXT = 2**24  # tokens; a file that claims more wants to fill the memory
 
 
@@ -91,6 +91,7 @@ def read_archive(path: Path, what: str, remedy: str):
                          f"{remedy}") from None
 
 
+# CHANGED in part 4: settings that came later may be missing
 def restored(path: Path, config: dict, weights: dict, make: Callable[[], torch.nn.Module]):
     """make(), with the file's weights. ValueError where settings and weights do not fit.
 

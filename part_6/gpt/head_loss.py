@@ -24,7 +24,8 @@ class HeadLoss(torch.autograd.Function):
         wants_gradient = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         w = weight.to(dtype)
         x_gradient = torch.empty_like(x) if wants_gradient else None
-        w_gradient = torch.zeros_like(weight, dtype=torch.float32) if wants_gradient else None
+        w_learns = ctx.needs_input_grad[1]  # LoRA leaves the output layer as it is
+        w_gradient = torch.zeros_like(weight, dtype=torch.float32) if w_learns else None
         is_counted = targets != -100
         count = is_counted.sum().clamp(min=1)  # no label at all: the loss is 0, not 0/0
         total = x.new_zeros((), dtype=torch.float32)
@@ -43,7 +44,8 @@ class HeadLoss(torch.autograd.Function):
                 slope.scatter_add_(1, right, -counted.float())              # … - onehot
                 slope = slope.to(dtype)
                 x_gradient[part] = slope @ w
-                w_gradient += slope.T @ rows
+                if w_learns:
+                    w_gradient += slope.T @ rows
         ctx.save_for_backward(x_gradient, w_gradient, count)
         return total / count
 
@@ -51,7 +53,8 @@ class HeadLoss(torch.autograd.Function):
     def backward(ctx, gradient):
         x_gradient, w_gradient, count = ctx.saved_tensors
         scale = gradient / count
-        return (x_gradient * scale).to(x_gradient.dtype), w_gradient * scale, None, None
+        w_gradient = None if w_gradient is None else w_gradient * scale
+        return (x_gradient * scale).to(x_gradient.dtype), w_gradient, None, None
 
 
 def head_loss(x: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -33,7 +33,8 @@ class LoRALinear(nn.Module):
         nn.init.normal_(self.a, std=1 / math.sqrt(base.in_features))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.base(x) + self.scale * F.linear(F.linear(x, self.a), self.b)  # eq. 6.3
+        a, b = self.a.to(x.dtype), self.b.to(x.dtype)  # x may be bfloat16, as the frozen weights
+        return self.base(x) + self.scale * F.linear(F.linear(x, a), b)  # eq. 6.3
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
@@ -72,6 +73,12 @@ def add_lora(model: nn.Module, rank: int, alpha: float | None = None,
     if train_embedding:
         model.token_embedding.weight.requires_grad_(True)
     return model
+
+
+def lora_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """What LoRA has learnt, by the names of the matrices: "blocks.0.mlp.project.a", and ".b"."""
+    return {name: p.detach().cpu().clone() for name, p in model.named_parameters()
+            if name.endswith((".a", ".b"))}
 
 
 def merge_lora(model: nn.Module) -> nn.Module:

@@ -13,16 +13,23 @@ from run.optim import model_state
 from run.runtime import print_table, save_results
 
 from sft.evaluation import evaluate_split, reply_to, skill_table, token_f1, wilson
-from sft.lora import merge_lora
+from sft.lora import lora_state, merge_lora
 from sft.skills import TEST_SPLITS, normalise
 
 
 def finish_tuning(run) -> None:
     """Merge LoRA, measure, then write everything that others need."""
     run.logger.bytes_written()  # the curves are drawn from the file
+    training = None
     if run.settings.lora:
-        merge_lora(run.model)
+        rank = run.settings.lora  # what it has learnt is kept by itself too: export_weights.py --adapter
+        training = {"lora": {"rank": rank, "alpha": 2 * rank, "weights": lora_state(run.model),
+                             "embedding": run.model.token_embedding.weight.requires_grad,
+                             "base": str(run.args.base)}}
+        merge_lora(run.model.float())
     metrics = {**run.metrics, "trained_parameters": run.trained}
+    if run.loss_before is not None:
+        metrics["val_loss_before"] = run.loss_before
     scores = {}
     if run.args.data is not None:
         metrics = {**metrics, **file_metrics(run)}
@@ -35,7 +42,7 @@ def finish_tuning(run) -> None:
         metrics = {**metrics, **world_metrics(scores, base)}
     save_checkpoint(run.out / "sft.pt", weights=model_state(run.model), config=run.config,
                     tokenizer=run.tokenizer, step=run.step, settings=run.described(),
-                    metrics=metrics, training=None)
+                    metrics=metrics, training=training)
     results = save_results(run.out / "sft.json", name="sft", preset=run.args.preset,
                            seed=run.args.seed, runtime=run.runtime, seconds=run.seconds,
                            tokens=run.tokens, parameters=run.parameters, metrics=metrics)
@@ -116,7 +123,7 @@ def draw_curves(run) -> Path:
     fig, ax = plotting.figure(
         f"Loss on held-out answers: {looks[-1][1]:.3f} nats per token after {run.step} steps",
         f"{run.trained / 1e6:.2f}M of {run.parameters / 1e6:.1f}M parameters trained, "
-        f"{run.settings.rows} rows of {run.config.block_size} tokens a step, labels on the "
+        f"{run.settings.rows} rows of {run.context} tokens a step, labels on the "
         f"assistant's tokens, seed {run.args.seed}")
     ax.plot(steps, losses, color=plotting.GREY, lw=0.7)
     ax.plot(*zip(*looks), color=plotting.BLUE, marker="o", ms=3)

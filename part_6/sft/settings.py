@@ -6,6 +6,7 @@ Used   train_sft.py.   What a checkpoint holds of them is compared when a run is
 from argparse import BooleanOptionalAction
 from dataclasses import asdict, dataclass, field, fields
 
+from pretrained.released_tokenizer import ReleasedTokenizer
 from run.schedule import Schedule
 
 from sft.curriculum import ORDERS
@@ -36,6 +37,9 @@ class SFTSettings:
     weight_decay: float = setting(0.0, "pull of matrices towards zero")
     clip: float = setting(1.0, "largest norm of the gradient")
     lora: int = setting(0, "rank of LoRA's detours; 0: all weights are trained")
+    context: int = setting(0, "tokens in a row; 0: as many as the model reads, at most 1024")
+    recompute: bool = setting(False, "keep little for the backward pass, compute the rest again")
+    weights: str = setting("float32", "format of frozen weights: float32, or bfloat16 with --lora")
     eval_every: int = setting(100, "steps between looks at held-out conversations")
 
     def __post_init__(self):
@@ -43,12 +47,17 @@ class SFTSettings:
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at "
                                  "least 1")
-        for name in ("weight_decay", "muon", "lora", "replay"):
+        for name in ("weight_decay", "muon", "lora", "replay", "context"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must not be "
                                  "below 0")
         if not self.clip > 0:
             raise ValueError(f"--clip {self.clip}: must be above 0")
+        if self.weights not in ("float32", "bfloat16"):
+            raise ValueError(f"--weights {self.weights}: float32 or bfloat16")
+        if self.weights == "bfloat16" and not self.lora:
+            raise ValueError("--weights bfloat16: a trained weight would lose every change of less "
+                             "than 1/256 of it; give --lora too, so that the weights stay as they are")
         if self.order not in ORDERS:
             raise ValueError(f"--order {self.order}: choose from {', '.join(ORDERS)}")
         if self.manners not in SETS:
@@ -63,7 +72,24 @@ PRESETS = {
     "tiny": SFTSettings(),
     "gpu": SFTSettings(examples=200_000, steps=3000, rows=64, micro_rows=64, peak=5e-4,
                        muon=0.005, eval_every=250),
+    "released": SFTSettings(steps=120, rows=8, micro_rows=4, peak=5e-4, muon=0.0, lora=16,
+                            warmup=0.1, eval_every=40, replay=0.0),
 }
+
+
+def preset_for(preset: str, tokenizer) -> str:
+    """The preset: that of released models where --base is one and no preset was asked for."""
+    if preset == "tiny" and isinstance(tokenizer, ReleasedTokenizer):
+        print("preset  released: rates and LoRA for a model that is trained already")
+        return "released"
+    return preset
+
+
+def context_of(asked: int, longest: int) -> int:
+    """Tokens in a row. ValueError where the model cannot read so many."""
+    if asked > longest:
+        raise ValueError(f"--context {asked}: the model reads at most {longest} tokens")
+    return asked or min(longest, 1024)
 
 
 # CHANGED in part 6: the settings of tuning

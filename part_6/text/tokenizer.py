@@ -52,6 +52,8 @@ class Tokenizer:
     prefix      ids that stand before every text
     """
 
+    chat, problem = None, ""  # released models have a form of conversations (pretrained/)
+
     def __init__(self, tokens, special, pattern=SPLIT, normalizer=None, always=(), prefix=()):
         check_tokens(tokens)
         check_special(special, tokens)
@@ -124,6 +126,10 @@ class Tokenizer:
         if has_long_run(text):  # cut by Python's `regex`: slower, and without a limit
             return self.encoding._encode_only_native_bpe(text)
         return self.encoding.encode_ordinary(text)
+
+    def begun(self, text):
+        """The ids of a text that begins here: the begin token in front."""
+        return [self.begin, *self.encode(text)]
 
     def encode_batch(self, texts, allowed_special=(), threads=2):
         """Many texts at once -> list of lists of ids. In `threads` threads, unless special tokens
@@ -199,6 +205,9 @@ class Tokenizer:
     @classmethod
     def from_dict(cls, data, source="this data"):
         """What to_dict gave -> the tokenizer; anything else is refused with the reason."""
+        if isinstance(data, dict) and repr(data.get("format")) == repr("released tokenizer"):
+            from pretrained.released_tokenizer import ReleasedTokenizer  # which is made of this one
+            return ReleasedTokenizer.from_dict(data, source)
         require(isinstance(data, dict) and repr(data.get("format")) == repr(FORMAT),
                 f"{source} is no tokenizer of this repository")
         require(repr(data.get("version")) == repr(VERSION),  # it may be anything, a tensor too

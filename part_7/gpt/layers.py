@@ -33,14 +33,46 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
 
 
-# CHANGED in part 4: without the scalings for longer contexts
-def rope_frequencies(head_dim: int, theta: float = 10000.0) -> torch.Tensor:
-    """(D/2,) float64: radians per position for each pair, from 1 down to about 1/theta."""
+# CHANGED in part 4: YaRN beside llama3's scaling
+SCALINGS = (None, "linear", "llama3", "yarn")
+
+
+# CHANGED in part 4: YaRN, for the models that have it; a scaling is checked with its numbers
+def rope_frequencies(head_dim: int, theta: float = 10000.0, scaling: str | None = None,
+                     factor: float = 1.0, low: float = 1.0, high: float = 4.0,
+                     trained: int = 8192) -> torch.Tensor:
+    """(D/2,) float64: radians per position for each pair, from 1 down to about 1/theta.
+
+    `scaling` stretches a model to `factor` times the length it was trained at:
+      "linear"  position interpolation: every angle is divided by `factor`
+      "llama3"  pairs that turn fewer than `low` times in `trained` positions slow by `factor`,
+                those that turn more than `high` times not at all, those between in part
+      "yarn"    the same, but what lies between goes in even steps from pair to pair
+    """
     if head_dim < 2 or head_dim % 2:
         raise ValueError(f"head_dim={head_dim} must be even: RoPE turns channels in pairs")
-    return theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)  # eq. 3.2
+    if scaling not in SCALINGS:
+        raise ValueError(f"rope_scaling={scaling!r}: choose one of {SCALINGS}")
+    if scaling in ("llama3", "yarn") and not 0 < low < high:
+        raise ValueError(f"rope_low={low}, rope_high={high}: must be above 0, the low one first")
+    frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)  # eq. 3.2
+    if scaling == "linear":
+        return frequency / factor
+    if scaling == "llama3":
+        turns = trained * frequency / (2 * math.pi)  # full turns within the trained length
+        kept = ((turns - low) / (high - low)).clamp(0, 1)
+        return frequency * (kept + (1 - kept) / factor)
+    if scaling == "yarn":
+        first, last = (head_dim * math.log(trained / (2 * math.pi * turns)) / (2 * math.log(theta))
+                       for turns in (high, low))  # the pair that turns just so often
+        first, last = max(math.floor(first), 0), min(math.ceil(last), head_dim - 1)
+        pair = torch.arange(head_dim // 2, dtype=torch.float64)
+        slowed = ((pair - first) / max(last - first, 0.001)).clamp(0, 1)
+        return frequency * (1 - slowed + slowed / factor)
+    return frequency
 
 
+# CHANGED in part 4: `gain`, by which YaRN lengthens queries and keys
 class RotaryTable:
     """Cosines and sines by position, computed once: in float64, kept in float32.
 
@@ -48,15 +80,16 @@ class RotaryTable:
     and positions beyond a few hundred would blur.
     """
 
-    def __init__(self, frequency: torch.Tensor, length: int):
+    def __init__(self, frequency: torch.Tensor, length: int, gain: float = 1.0):
         self.frequency = frequency
         self.length = length
+        self.gain = gain
         self.tables: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def compute(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         angle = positions.cpu().double()[..., None] * self.frequency  # (..., D/2), eq. 3.2
-        return (angle.cos().float().to(positions.device),
-                angle.sin().float().to(positions.device))
+        return tuple((self.gain * part).float().to(positions.device)
+                     for part in (angle.cos(), angle.sin()))
 
     def at(self, positions: torch.Tensor, highest: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions (B, T) -> cos, sin (B, T, 1, D/2), one for all heads.

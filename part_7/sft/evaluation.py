@@ -84,7 +84,10 @@ def continue_prompts(model, tokenizer, prompts, runtime, *, longest, size, stop,
 
 
 def is_chat_model(tokenizer: Tokenizer) -> bool:
-    return all(name in tokenizer.special for name in ROLE_TOKENS.values())
+    """Does it know roles? ValueError, with the way out, where a released model's are not known."""
+    if tokenizer.problem:
+        raise ValueError(tokenizer.problem)
+    return tokenizer.chat is not None or all(name in tokenizer.special for name in ROLE_TOKENS.values())
 
 
 def plain_replies(model, tokenizer, asked, runtime) -> list[Reply]:

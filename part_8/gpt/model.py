@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from gpt.head_loss import head_loss
 from gpt.kv_cache import KVCache, check_start
@@ -50,6 +51,12 @@ class GPTConfig:
     window: int | None = None    # W, tokens that a token sees, itself included (None: all)
     sink: int = 0                # S, first tokens that stay visible beyond the window
     rope_theta: float = 10000.0  # base of the rotation's frequencies
+    rope_scaling: str | None = None  # None, "linear", "llama3" or "yarn": for longer contexts
+    rope_factor: float = 1.0     # how many times longer
+    rope_low: float = 1.0        # llama3, yarn: turns in the trained length up to which a pair slows
+    rope_high: float = 4.0       # llama3, yarn: turns from which a pair is left alone
+    rope_trained: int = 8192     # llama3, yarn: the trained length
+    rope_gain: float = 1.0       # yarn: queries and keys grow by this factor
     embedding_std: float = 0.02  # spread of the embeddings at the start; GPT-2's is 0.02
 
     def __post_init__(self):
@@ -73,10 +80,11 @@ class GPTConfig:
                              f"n_kv_head={self.n_kv_head}: each serves equally many query heads")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be at least 0 and below 1")
-        for name in ("norm_eps", "rope_theta", "embedding_std"):
+        for name in ("norm_eps", "rope_theta", "rope_factor", "rope_trained", "rope_gain",
+                     "embedding_std"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be above 0")
-        rope_frequencies(self.head_dim, self.rope_theta)  # refuses an odd head_dim
+        self.frequencies()  # refuses an odd head_dim
         self.check_window()
 
     def check_window(self) -> None:
@@ -89,6 +97,11 @@ class GPTConfig:
         if self.window is not None and self.window + self.sink > self.block_size:
             raise ValueError(f"window={self.window} + sink={self.sink} must be at most "
                              f"block_size={self.block_size}; use window=None for full attention")
+
+    def frequencies(self) -> torch.Tensor:
+        return rope_frequencies(self.head_dim, self.rope_theta, self.rope_scaling,
+                                self.rope_factor, self.rope_low, self.rope_high,
+                                self.rope_trained)
 
     @property
     def endless(self) -> bool:
@@ -132,14 +145,14 @@ class Block(nn.Module):
         return x + self.dropout(self.mlp(self.norm_2(x)))
 
 
-# CHANGED in part 4: segments, the loss in pieces, no choices; what the output layer sees alone
+# CHANGED in part 4: segments, the loss in pieces, no choices; the output layer's input; recomputation
 class GPT(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.config = config
+        self.recompute = False  # training keeps a block's input alone, and computes the rest again
         self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
-        self.table = RotaryTable(rope_frequencies(config.head_dim, config.rope_theta),
-                                 config.block_size)
+        self.table = RotaryTable(config.frequencies(), config.block_size, config.rope_gain)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.norm = RMSNorm(config.n_embd, config.norm_eps)
@@ -203,8 +216,9 @@ class GPT(nn.Module):
         x = self.dropout(self.token_embedding(ids))  # (B, T, C)
         if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             x = x.to(torch.get_autocast_dtype("cpu"))  # the stream too: fewer casts, 10% faster
+        again = self.recompute and torch.is_grad_enabled() and cache is None
         for block in self.blocks:
-            x = block(x, plan)
+            x = checkpoint(block, x, plan, use_reentrant=False) if again else block(x, plan)
         if cache is not None:
             cache.advance(ids.size(1))
         return self.norm(x)

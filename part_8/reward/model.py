@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from gpt.layers import make_plan
 from gpt.model import GPT
-from sft.chat_format import Message, encode_prompt
+from sft.chat_format import Message, encode_answer, encode_prompt
 from sft.data import shortened
 from text.rows import pad_rows
 from text.tokenizer import Tokenizer
@@ -167,7 +167,7 @@ class RewardModel(PlainRewardModel):
 def encode_reply(prompt, reply: Reply, tokenizer: Tokenizer, context: int) -> list[int]:
     """The ids of prompt and reply. Too long: the oldest turns go, then the question's beginning;
     the reply stays whole. Raises ValueError where the reply alone does not fit."""
-    answer = tokenizer.encode(f" {reply.text}") if reply.text else []
+    answer = encode_answer(reply.text, tokenizer) if reply.text else []
     if reply.ended or not answer:  # nothing said, and not ended: there would be nothing to read
         answer.append(tokenizer.end)
     ids = encode_prompt(list(prompt), tokenizer) + answer

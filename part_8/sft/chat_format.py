@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from gpt.model import GPT
+from pretrained.chat_forms import encode_parts
 from run.runtime import replacing
 from text.tokenizer import Tokenizer
 
@@ -62,7 +63,11 @@ def check_messages(messages: Iterable[Message], *, answered: bool = True) -> Non
 # ---------------------------------------------------------------- tokens
 
 def chat_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer with the role tokens; itself where it has them all."""
+    """The tokenizer with the role tokens; itself where it has them all, or a form of its own."""
+    if tokenizer.problem:  # a released model whose template is not known
+        raise ValueError(tokenizer.problem)
+    if tokenizer.chat:
+        return tokenizer
     missing = [name for name in ROLE_TOKENS.values() if name not in tokenizer.special]
     return tokenizer.with_special(*missing) if missing else tokenizer
 
@@ -106,6 +111,8 @@ def encode_conversation(messages: list[Message], tokenizer: Tokenizer):
     That is the text and the end token of every assistant turn, and nothing else.
     """
     check_messages(messages)
+    if tokenizer.chat:
+        return encode_parts(in_its_form(messages, tokenizer, reply=False), tokenizer)
     ids, is_label = [tokenizer.begin], [False]
     for message in messages:
         turn = encode_turn(message, tokenizer)
@@ -117,6 +124,8 @@ def encode_conversation(messages: list[Message], tokenizer: Tokenizer):
 def encode_prompt(messages: list[Message], tokenizer: Tokenizer) -> list[int]:
     """A conversation in which the assistant is next: ids that end with <|assistant|>."""
     check_messages(messages, answered=False)
+    if tokenizer.chat:
+        return encode_parts(in_its_form(messages, tokenizer, reply=True), tokenizer)[0]
     turns = [token for message in messages for token in encode_turn(message, tokenizer)]
     return [tokenizer.begin, *turns, tokenizer.id_of(ROLE_TOKENS["assistant"])]
 
@@ -125,7 +134,31 @@ def decode_reply(ids: list[int], tokenizer: Tokenizer) -> str:
     """Generated ids -> the text up to the end token."""
     if tokenizer.end in ids:
         ids = ids[:ids.index(tokenizer.end)]
-    return tokenizer.decode(ids).strip()
+    text = tokenizer.decode(ids).strip()
+    return tokenizer.chat.reply_of(text) if tokenizer.chat else text
+
+
+def in_its_form(messages: list[Message], tokenizer: Tokenizer, *, reply: bool) -> list:
+    """A conversation in the form of a released model (pretrained/chat_forms.py)."""
+    return tokenizer.chat.parts([(m.role, m.content) for m in messages], reply=reply)
+
+
+def encode_answer(text: str, tokenizer: Tokenizer) -> list[int]:
+    """An answer behind what encode_prompt gives, without its end token."""
+    return tokenizer.encode(tokenizer.chat.answer(text) if tokenizer.chat else f" {text}")
+
+
+def reply_token(tokenizer: Tokenizer) -> int:
+    """The token that stands in front of every reply, and in none."""
+    return tokenizer.id_of(tokenizer.chat.opener if tokenizer.chat else ROLE_TOKENS["assistant"])
+
+
+def conversation_token(tokenizer: Tokenizer) -> int | None:
+    """The token that begins every conversation and stands nowhere else: packed rows are kept apart
+    by it. None where there is no such token (ChatML)."""
+    if tokenizer.chat:
+        return tokenizer.special[tokenizer.chat.begin] if tokenizer.chat.begin else None
+    return tokenizer.begin if tokenizer.begin != tokenizer.end else None
 
 
 def messages_of(item) -> list[Message]:

@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from sft.chat_format import encode_prompt
+from sft.chat_format import encode_answer, encode_prompt
 from sft.evaluation import Reply, continue_prompts, wilson
 
 from reasoning.answers import is_same, numbers_of, read_answer, working
@@ -36,7 +36,7 @@ def answer_problems(model, tokenizer, asked: list[Problem], runtime, *, begin: l
     """Greedy replies; with `begin`, those that go on from the given beginnings of a reply."""
     prompts = [encode_prompt(p.messages, tokenizer) for p in asked]
     if begin:
-        prompts = [prompt + tokenizer.encode(f" {text}") for prompt, text in zip(prompts, begin)]
+        prompts = [prompt + encode_answer(text, tokenizer) for prompt, text in zip(prompts, begin)]
     return continue_prompts(model, tokenizer, prompts, runtime, longest=longest, size=192,
                             stop=(tokenizer.end,))
 

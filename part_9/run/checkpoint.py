@@ -18,6 +18,7 @@ from typing import get_args, get_type_hints
 
 import torch
 from gpt.model import GPT, GPTConfig
+from pretrained.loading import load_released
 from text.tokenizer import Tokenizer
 
 from run.runtime import replacing
@@ -33,6 +34,10 @@ FIELDS = ("format", "kind", "config", "weights", "tokenizer", "step", "settings"
 
 # NEW in part 4
 TRAINING = {"optimizer", "scaler", "seconds", "best", "finished", "log_bytes"}
+# Settings of the model that files of before do not hold: they are as by default.
+# NEW in part 4
+LATER = {"rope_scaling", "rope_factor", "rope_low", "rope_high", "rope_trained", "rope_gain"}
+# NEW in part 4
 LONGEST_CONTEXT = 2**24  # tokens; a file that claims more wants to fill the memory
 
 
@@ -86,6 +91,7 @@ def read_archive(path: Path, what: str, remedy: str):
                          f"{remedy}") from None
 
 
+# CHANGED in part 4: settings that came later may be missing
 def restored(path: Path, config: dict, weights: dict, make: Callable[[], torch.nn.Module]):
     """make(), with the file's weights. ValueError where settings and weights do not fit.
 
@@ -96,6 +102,8 @@ def restored(path: Path, config: dict, weights: dict, make: Callable[[], torch.n
         if not isinstance(config, dict) or not isinstance(weights, dict):
             raise ValueError("they are no tables")
         for name, kind in get_type_hints(GPTConfig).items():
+            if name in LATER and name not in config:
+                continue
             kinds = get_args(kind) or ((int, float) if kind is float else (kind,))
             if type(config[name]) not in kinds:
                 raise ValueError(f"{name} is {config[name]!r}")
@@ -136,18 +144,25 @@ def read_checkpoint(path: Path, *, make_with: str = "python part_4/train.py") ->
     return checkpoint
 
 
-# CHANGED in part 4: gives the tokenizer too
-def load_checkpoint(path: Path, device: torch.device | str = "cpu", *,
+# CHANGED in part 4: gives the tokenizer too; takes the folder of a released model
+def load_checkpoint(path: Path, device: torch.device | str = "cpu", *, chat: str = "auto",
                     make_with: str = "python part_4/train.py") -> tuple[GPT, Tokenizer, dict]:
-    """A checkpoint file -> (the model on `device`, in eval mode; the tokenizer; all its fields)."""
+    """A checkpoint file, or the folder of a released model -> (the model on `device`, in eval mode;
+    the tokenizer; all fields). `chat`: for a folder whose chat template is not to count."""
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return load_released(path, device, chat)
     checkpoint = read_checkpoint(path, make_with=make_with)
     config, known = checkpoint["config"], {field.name for field in fields(GPTConfig)}
-    if set(config) != known:
-        odd = ", ".join(sorted(map(str, set(config) ^ known)))
+    if not known - LATER <= set(config) <= known:
+        odd = ", ".join(sorted(map(str, set(config) ^ known - LATER)))
         raise ValueError(f"{path}: its model settings do not fit this part's GPTConfig ({odd}); "
                          f"make it with: {make_with}")
     model = restored(path, config, checkpoint["weights"], lambda: GPT(GPTConfig(**config)))
     tokenizer = Tokenizer.from_dict(checkpoint["tokenizer"], str(path))
+    if chat != "auto":
+        raise ValueError(f"--chat {chat} is for the folder of a released model; {path} is a "
+                         "checkpoint, which has its form of conversations already")
     return model.to(device).eval(), tokenizer, checkpoint
 
 
