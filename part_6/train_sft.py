@@ -57,6 +57,7 @@ class Tuning:
     """Everything a run needs, put together once; `train` below only takes steps."""
 
     def __init__(self, args):
+        self.args = args
         chosen(args.preset, args)  # refuses what is wrong before a large model is read
         self.out = out_folder(__file__, args.out)
         self.base, base_tokenizer, _ = load_checkpoint(args.base, chat=args.chat,

@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass, fields
 
 CHOICES = ("auto", "plain", "chatml", "llama3", "mistral")
 TEXT, TOKEN = "text", "token"  # what a Part is made of
-DATES = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"  # Llama 3.1's own
+CUTOFF, TODAY = "Cutting Knowledge Date: December 2023\n", "26 Jul 2024"  # Llama 3.1's own
 
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a conversation: ordinary text, or a special token by name."""
+    """A piece of a conversation: ordinary text, or a token by name (text where there is no such)."""
 
     kind: str
     text: str
@@ -94,17 +94,18 @@ class ChatForm:
 def encode_parts(parts: list[Part], tokenizer) -> tuple[list[int], list[bool]]:
     """Parts -> (ids, is_label). Neighbouring texts are one text for the tokenizer, but where a label
     begins: there the model begins to speak, and what it reads ends."""
-    ids, is_label, text, counts = [], [], "", False
-    for part in [*parts, Part(TOKEN, "")]:
+    runs: list[Part] = []
+    for part in parts:
         is_text = part.kind == TEXT or part.text not in tokenizer.special
-        if text and (not is_text or part.is_label != counts):
-            new = tokenizer.encode(text)
-            ids, is_label, text = ids + new, is_label + [counts] * len(new), ""
-        if is_text:
-            text, counts = text + part.text, part.is_label
+        if is_text and runs and (runs[-1].kind, runs[-1].is_label) == (TEXT, part.is_label):
+            runs[-1] = Part(TEXT, runs[-1].text + part.text, part.is_label)
         else:
-            ids.append(tokenizer.special[part.text])
-            is_label.append(part.is_label)
+            runs.append(Part(TEXT if is_text else TOKEN, part.text, part.is_label))
+    ids, is_label = [], []
+    for run in runs:
+        new = tokenizer.encode(run.text) if run.kind == TEXT else [tokenizer.special[run.text]]
+        ids += new
+        is_label += [run.is_label] * len(new)
     return ids, is_label
 
 
@@ -130,7 +131,8 @@ def chatml_parts(form: ChatForm, messages: list) -> list[Part]:
             first = not i or messages[i - 1][0] != "tool"
             last = messages[i + 1:i + 2] == [] or messages[i + 1][0] != "tool"
             found += [Part(TOKEN, "<|im_start|>"), Part(TEXT, "user")] if first else []
-            found.append(Part(TEXT, f"\n<tool_response>\n{content}\n</tool_response>"))
+            found += [Part(TEXT, "\n"), Part(TOKEN, "<tool_response>"),
+                      Part(TEXT, f"\n{content}\n"), Part(TOKEN, "</tool_response>")]
             found += [Part(TOKEN, "<|im_end|>"), Part(TEXT, "\n")] if last else []
             continue
         if role == "assistant" and form.think:
@@ -158,7 +160,7 @@ def llama3_parts(form: ChatForm, messages: list) -> list[Part]:
     if form.dated:
         system = messages[0][1] if messages and messages[0][0] == "system" else ""
         rest = messages[1:] if messages and messages[0][0] == "system" else messages
-        messages = [("system", DATES + system.strip()), *rest]
+        messages = [("system", f"{CUTOFF}Today Date: {TODAY}\n\n{system.strip()}"), *rest]
     found = []
     for i, (role, content) in enumerate(messages):
         kept = content if form.dated and i == 0 else content.strip()
@@ -200,7 +202,7 @@ def form_of(template: str, begin: str, end: str, source: str) -> ChatForm:
     elif "<|start_header_id|>" in text and "<|eot_id|>" in text and "| trim" in text.replace(
             "|trim", "| trim"):
         dated = "Cutting Knowledge Date" in text
-        known = not dated or (DATES[:39] in text and "26 Jul 2024" in text)
+        known = not dated or (CUTOFF in text and TODAY in text)
         form = ChatForm("llama3", begin=begin, dated=dated) if known else None
     elif "[/INST]" in text and not re.search(r"SYSTEM_PROMPT|<<SYS>>|strftime", text):
         form = mistral_form(text, begin, end)

@@ -102,7 +102,7 @@ def restored(path: Path, config: dict, weights: dict, make: Callable[[], torch.n
         if not isinstance(config, dict) or not isinstance(weights, dict):
             raise ValueError("they are no tables")
         for name, kind in get_type_hints(GPTConfig).items():
-            if name in LATER and name not in config:
+            if name in LATER and not LATER & set(config):
                 continue
             kinds = get_args(kind) or ((int, float) if kind is float else (kind,))
             if type(config[name]) not in kinds:
@@ -154,7 +154,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu", *, chat: str
         return load_released(path, device, chat)
     checkpoint = read_checkpoint(path, make_with=make_with)
     config, known = checkpoint["config"], {field.name for field in fields(GPTConfig)}
-    if not known - LATER <= set(config) <= known:
+    if set(config) not in (known, known - LATER):
         odd = ", ".join(sorted(map(str, set(config) ^ known - LATER)))
         raise ValueError(f"{path}: its model settings do not fit this part's GPTConfig ({odd}); "
                          f"make it with: {make_with}")
