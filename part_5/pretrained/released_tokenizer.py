@@ -84,7 +84,6 @@ class ReleasedTokenizer(Tokenizer):
         self.missing = frozenset(i for i in range(256) if bytes([i]) not in self.tokens)
         self.encoding = tiktoken.Encoding("released", pat_str=self.pattern,
                                           mergeable_ranks=self.tokens, special_tokens=self.special)
-        self.begun_by_file = bool(self.prefix)
 
     # ------------------------------------------------------------ text to ids and back
 
@@ -168,11 +167,6 @@ class ReleasedTokenizer(Tokenizer):
         files = self.files | {"tokenizer.json": json.dumps(data, ensure_ascii=False)}
         return ReleasedTokenizer(files, self.vocab_size + len(names), self.chat, self.ids,
                                  self.problem)
-
-    def with_chat(self, chat: ChatForm | None):
-        """The same tokenizer with another form of conversations; None: the roles of part 6."""
-        files = {name: text for name, text in self.files.items() if name != "chat_template.jinja"}
-        return ReleasedTokenizer(files, self.vocab_size, chat, self.ids)
 
     # ------------------------------------------------------------ to a checkpoint and back
 

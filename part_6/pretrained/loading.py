@@ -12,6 +12,7 @@ Where they are stacked here: `qkv` holds the rows of q_proj, then k_proj, then v
 those of gate_proj, then up_proj. RoPE's halves lie alike.
 """
 
+import json
 from pathlib import Path
 
 import torch
@@ -111,6 +112,9 @@ def load_released_tokenizer(folder: Path, config: dict, vocab_size: int,
     problem, form = "", None
     if chat != "auto":
         form = chosen_form(chat, begin, end)
+        files.pop("chat_template.jinja", None)  # it does not count, and does not leave again
+        files["tokenizer_config.json"] = json.dumps(
+            {key: value for key, value in said.items() if key != "chat_template"})
     elif template and ROLE not in template:
         try:
             form = form_of(template, begin if ids["opens"] else "", end, str(folder))

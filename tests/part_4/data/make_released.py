@@ -106,10 +106,11 @@ def figures(folder: Path, chats: bool) -> dict:
         found["tools"] = template(WITH_TOOLS, False)
         found["thought"] = template(WITH_THOUGHT, False)
     row = torch.tensor([found["asked"][0] if chats else found["texts"][1] or found["texts"][0]])
+    model.generation_config.eos_token_id = None  # all 64 tokens, whatever they are
     with torch.no_grad():
         logits = model.eval()(row).logits[0]
-        reply = model.generate(row, max_new_tokens=64, do_sample=False, eos_token_id=None,
-                               pad_token_id=0)[0, row.size(1):]
+        reply = model.generate(row, max_new_tokens=64, do_sample=False)[0, row.size(1):]
+    assert len(reply) == 64
     found |= {"row": row[0].tolist(), "greedy": reply.tolist(),
               "logits": [[round(x, 6) for x in line] for line in logits[[0, -1], :40].tolist()]}
     return found
