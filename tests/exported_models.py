@@ -19,8 +19,7 @@ def own_models() -> dict:
     found = {}
     for name, tokenizer, changes in (
             ("base", plain, {"qk_norm": True}), ("roles", roles, {"qk_norm": True}),
-            ("window_roles", roles, {"window": 8, "tied": False}), ("bias", plain, {"qkv_bias": True}),
-            ("scaled", plain, {"rope_scaling": "yarn", "rope_factor": 2.0, "rope_high": 32.0,
+            ("window_roles", roles, {"window": 8, "tied": False}), ("scaled", plain, {"rope_scaling": "yarn", "rope_factor": 2.0, "rope_high": 32.0,
                                "rope_trained": 64, "rope_gain": 1.1, "n_kv_head": 1})):
         model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, block_size=256, n_layer=2, n_head=2,
                               n_embd=32, **changes)).eval()

@@ -40,6 +40,9 @@ def export_model(model: GPT, tokenizer, folder: Path, dtype: torch.dtype | None 
                  max_shard_bytes: int = 5 * 10**9) -> None:
     """Write everything. config.json comes last: a folder cut short is not taken for a whole one."""
     config = from_config(model.config)  # refuses what cannot be written, before anything is
+    if config["model_type"] == "qwen2" and not isinstance(tokenizer, ReleasedTokenizer):
+        raise ValueError("qkv_bias=True is Qwen2's, and `transformers` gives every Qwen2 the "
+                         "splitting of Qwen2's own tokenizer: this tokenizer's ids would differ")
     folder = new_folder(folder)
     parameters = dict(model.named_parameters())
     tensors = {name: place.of(parameters) for name, place in family_places(model.config).items()
