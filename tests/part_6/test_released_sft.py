@@ -132,6 +132,11 @@ def test_lora_as_an_adapter_is_what_peft_reads(tmp_path):
     assert len(written) == 2 * 7 * 2 and (told["r"], told["lora_alpha"]) == (2, 4)
     assert told["target_modules"] == ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj",
                                       "up_proj", "v_proj"]
+    at = "base_model.model.model.layers.0.self_attn."
+    rows = [written[f"{at}{letter}_proj.lora_B.weight"].size(0) for letter in "qkv"]
+    assert rows == [32, 16, 16]
+    together = torch.cat([written[f"{at}{letter}_proj.lora_B.weight"] for letter in "qkv"])
+    assert torch.equal(together, training["lora"]["weights"]["blocks.0.attention.qkv.b"])
     with pytest.raises(ValueError, match="embedding was trained"):
         export_adapter(base.config, {"lora": training["lora"] | {"embedding": True}}, tmp_path / "c")
 

@@ -1,0 +1,70 @@
+"""Planted bugs: released models in, checkpoints out. For tests/planted_bugs.py."""
+
+from planted import Bug
+
+IN, OUT = "tests/part_4/test_released.py", "tests/part_4/test_export.py"
+LAYERS, CONFIG = "part_4/gpt/layers.py", "part_4/pretrained/config.py"
+TOKENIZER, FORMS = "part_4/pretrained/released_tokenizer.py", "part_4/pretrained/chat_forms.py"
+LOADING, EXPORT = "part_4/pretrained/loading.py", "part_4/pretrained/export.py"
+WRITTEN, CUTTING = "part_4/pretrained/tokenizer_json.py", "part_4/pretrained/cutting.py"
+
+BUGS = [
+    Bug("YaRN's steps go from the slow pairs to the fast ones", LAYERS,
+        "frequency * (1 - slowed + slowed / factor)", "frequency * (slowed + (1 - slowed) / factor)",
+        IN),
+    Bug("YaRN's first pair is not rounded down", LAYERS, "max(math.floor(first), 0)",
+        "max(first, 0)", IN),
+    Bug("YaRN's gain is left out", LAYERS, "tuple((self.gain * part).float()", "tuple(part.float()",
+        IN),
+    Bug("beta_fast and beta_slow swapped", CONFIG,
+        '"rope_low": _real_number(rope, "beta_slow", 1.0)',
+        '"rope_low": _real_number(rope, "beta_fast", 1.0)', IN),
+    Bug("attention_factor is not read", CONFIG,
+        'if rope.get("attention_factor") is not None:', "if False:", IN),
+    Bug("a bias of Llama passes unseen", CONFIG,
+        '**({} if kind == "qwen2" else {"attention_bias": False})', "", IN),
+    Bug("YaRN's settings are not written", CONFIG, '"attention_factor": config.rope_gain',
+        '"attention_factor": 1.0', OUT),
+    Bug("added tokens that are not special are text", TOKENIZER,
+        'always |= set() if token.get("special") else {token["content"]}', "always |= set()", IN),
+    Bug("a user's text can end a turn", TOKENIZER,
+        "allowed = {*self._allowed(allowed_special), *self.always}", "allowed = {*self.special}", IN),
+    Bug("the normal form is left out", TOKENIZER, "            if self.normalizer:\n",
+        "            if False:\n", IN),
+    Bug("missing bytes are dropped although there is an unknown token", TOKENIZER,
+        "        if self.unknown is None:", "        if True:", IN),
+    Bug("unknown tokens in a row become one", TOKENIZER, "if self.fused and after_unknown",
+        "if after_unknown", IN),
+    Bug("Python's merges take the highest id first", TOKENIZER,
+        "best = min((rank for rank in ranks if rank >= 0), default=None)",
+        "best = max((rank for rank in ranks if rank >= 0), default=None)", IN),
+    Bug("the begin token of the post-processor is left out", TOKENIZER,
+        'prefix += step["special_tokens"][token["id"]]["ids"]', "pass", IN),
+    Bug("a tokenizer larger than the model passes", TOKENIZER,
+        "require(max(known) < vocab_size,", "require(True,", IN),
+    Bug("what lies between two matches is lost", CUTTING,
+        "found += [piece[place:match.start()], match[0]]", "found += [match[0]]", IN),
+    Bug("digits stay together", CUTTING, 'return r"\\p{N}" if step.get("individual_digits")',
+        'return r"\\p{N}+" if step.get("individual_digits")', IN),
+    Bug("no default system line", FORMS, "    if form.system and (not messages",
+        "    if False and (not messages", IN),
+    Bug("Llama 3's texts keep their blanks", FORMS,
+        "kept = content if form.dated and i == 0 else content.strip()", "kept = content", IN),
+    Bug("Mistral's system line in front of every question", FORMS,
+        "if system and i == last else", "if system else", IN),
+    Bug("earlier thoughts are kept", FORMS, "    return said\n\n\ndef llama3_head",
+        "    return content\n\n\ndef llama3_head", IN),
+    Bug("any template with ChatML's marks passes", FORMS,
+        "        return None  # something that the known ones have not: it may change what is written",
+        "        pass", IN),
+    Bug("pad is the begin token", LOADING, '"pad": end if found["pad"] is None',
+        '"pad": between if found["pad"] is None', IN),
+    Bug("only the pair that came first is a merge", WRITTEN, "for i in range(1, len(token)) if",
+        "for i in range(1, 2) if", OUT),
+    Bug("an export does not begin with the begin token", WRITTEN,
+        '"type": "TemplateProcessing", "single": opened', '"type": "TemplateProcessing", "single": '
+        "opened[1:]", OUT),
+    Bug("an export writes over a model", EXPORT, "    if there:\n", "    if False:\n", OUT),
+    Bug("generation goes on past a reply's end", EXPORT,
+        '        found["eos_token_id"] = [tokenizer.end, *ends]\n', "        pass\n", OUT),
+]
