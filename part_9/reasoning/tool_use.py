@@ -4,16 +4,18 @@ Idea   A call is part of the reply: the model writes a mark, the call, <|run|>, 
        program writes the result and <|done|>, and the model goes on with what it reads there.
 Rule   What the tool writes is read, and never a label: the model must not learn to make results up.
        So is it in RL: a result is not the model's action, and has no log-probability.
-Used   train_tools.py, chat.py, demo_tool_use.py
+Used   train_tools.py, chat.py, demo_tool_use.py, seeing/views.py
 See it python demo_tool_use.py
 Shapes none: rows are lists of ids
 """
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from gpt.generate import generate
+from gpt.generate import generate, stream
+from gpt.sampling import check_sampling
 from sft.chat_format import Message, encode_prompt
 from sft.data import Example
 from sft.skill_form import ANSWER_MARK
@@ -31,6 +33,9 @@ LOOK_WORDINGS = {"capital": "What is the capital of {name}?",
                  "young": "What is a young {name} called?",
                  "plural": "What is the plural of {name}?"}
 LOOK_ASKED = ("Look it up: {}", "{} Look it up.")
+
+
+MOST_CALLS = 4  # of tools in one answer
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,35 @@ def reply_with_tools(model, tokenizer: Tokenizer, prompts: list[list[int]], runt
         going = later
     return [ToolReply(spoken(ids, tokenizer), tuple(c), e, tuple(ids), tuple(own))
             for ids, c, e, own in zip(texts, calls, ended, owns)]
+
+
+def say(model, tokenizer, runtime, prompt: list[int], said: list[int], *, longest: int,
+        temperature: float, top_k: int | None, top_p: float | None,
+        seed: int) -> Iterator[tuple[int, bool]]:
+    """Yield (token, is it the model's own?) of what follows prompt + said; `said` grows with it.
+
+    Where the model calls a tool, the program's answer is read into the text, as in chat.py.
+    """
+    check_sampling(temperature, top_k, top_p)
+    generator = torch.Generator().manual_seed(seed)
+    end, run = tokenizer.end, tokenizer.special.get(RUN)
+    limit, stop = model.config.block_size + 1, tuple(x for x in (end, run) if x is not None)
+    first = len(said)
+    for turn in range(MOST_CALLS + 1):
+        room = min(longest - len(said) + first, limit - len(prompt) - len(said))
+        token = end
+        with runtime.autocast():
+            for [(_, token)] in stream(model, [prompt + said], room, temperature=temperature,
+                                       top_k=top_k, top_p=top_p, stop=stop,
+                                       generator=generator) if room > 0 else ():
+                said.append(token)
+                yield token, True
+        call = pending_call(said, tokenizer) if token == run and run is not None else None
+        if call is None or turn == MOST_CALLS:
+            return
+        for token in result_ids(*call, tokenizer):
+            said.append(token)
+            yield token, False
 
 
 def spoken(ids: list[int], tokenizer: Tokenizer) -> str:
