@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parent
 SCREENSHOTS = ROOT / "screenshots"
 MAIN = 'if __name__ == "__main__":'
 TIMEOUT = 1800  # seconds for one demo; the quickest machine we know needs under 60
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")  # as in picture_page.py
 NOT_BY_ITSELF = {"demo_pipeline.py"}  # runs for minutes; with --all or by name only
 MADE_BY = {"demo_tool_use.py": ("tools.pt", "train_tools.py")}  # a model that the chain lacks
 
@@ -42,8 +43,10 @@ class Failure:
 
 
 def find_demos(only: str = "", root: Path = ROOT) -> list[Path]:
-    """All demo_*.py, part by part; `only` keeps those whose path holds it."""
-    return [path for path in sorted(root.glob("part_[0-9]/demo_*.py"))
+    """All demo_*.py, part by part, and what takes pictures in a browser, where there is one; `only`
+    keeps those whose path holds it."""
+    names = ("demo", "picture") if any(map(shutil.which, BROWSERS)) else ("demo",)
+    return [path for name in names for path in sorted(root.glob(f"part_[0-9]/{name}_*.py"))
             if only in str(path.relative_to(root))]
 
 

@@ -21,6 +21,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -135,6 +136,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_json(400, str(error))
         except TimeoutError:
             self.send_json(408, f"the request did not arrive within {PATIENCE:.0f} seconds")
+        except OSError:
+            raise  # the reader has left
+        except Exception as error:  # a view that fails is shown in the terminal, not there
+            traceback.print_exc()
+            self.send_json(500, f"that failed inside ({type(error).__name__}); see the terminal")
 
     def check_caller(self) -> None:
         hosts = self.headers.get_all("Host") or []

@@ -39,7 +39,7 @@ def find_browser() -> str | None:
 
 
 class Browser:
-    """A headless Chromium with one page. Used as a context; `run` evaluates JavaScript in the page."""
+    """A headless Chromium with one page, used as a context. `run` evaluates JavaScript in it."""
 
     def __init__(self, program: str, width: int = 1200, height: int = 900, dark: bool = False):
         self.folder = tempfile.TemporaryDirectory()
@@ -61,7 +61,8 @@ class Browser:
         self.buffer, self.number, self.session = b"", 0, None
         pages = self.send("Target.getTargets")["targetInfos"]
         target = next(page["targetId"] for page in pages if page["type"] == "page")
-        self.session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        found = self.send("Target.attachToTarget", targetId=target, flatten=True)
+        self.session = found["sessionId"]
         self.send("Page.enable")
         self.resize(width, height)
         self.send("Emulation.setEmulatedMedia", features=[
@@ -81,7 +82,7 @@ class Browser:
         shutil.rmtree(self.folder.name, ignore_errors=True)
 
     def send(self, method: str, **parameters) -> dict:
-        """One command of the protocol -> its result. Raises RuntimeError with the browser's word."""
+        """One command of the protocol -> its result. RuntimeError with the browser's word."""
         self.number += 1
         message = {"id": self.number, "method": method, "params": parameters}
         if self.session:
@@ -123,7 +124,8 @@ class Browser:
     def open(self, url: str) -> None:
         self.send("Page.navigate", url="about:blank")
         self.send("Page.navigate", url=url)
-        self.wait("document.readyState === 'complete' && document.querySelector('nav a[aria-current]')")
+        self.wait("document.readyState === 'complete' && "
+                  "document.querySelector('nav a[aria-current]')")
 
     def press(self, key: str, text: str = "") -> None:
         """A key of the keyboard: "Tab", "Enter", "ArrowRight", or a letter with its text."""

@@ -154,8 +154,8 @@ class Truth:
         return {"has": things, "at": [[word(a), word(p)] for a, p in walk.at.items()]}
 
     def places(self, most: int, count: int = 10) -> dict:
-        """For page.html: lists by place, behind the begin token, of at most `most` tokens. `p_world`
-        is 0 where the world would not have said what stands there; from there on it says nothing."""
+        """For page.html: lists by place, behind the begin token, of `most` tokens. `p_world` is 0
+        where the world would not have said what stands there; from there on it says nothing."""
         found = {"p_world": [None], "world": [[]], "holdings": [None]}
         for t, token in enumerate([*self.ids, self.tokenizer.end][:most]):
             following = self.following(t)

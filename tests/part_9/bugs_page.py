@@ -1,0 +1,92 @@
+"""Plausible mistakes in the page's server and views, each of which its tests must catch."""
+
+from planted import Bug
+
+PAGE, VIEWS, TRUTH = "part_9/page.py", "part_9/seeing/views.py", "part_9/seeing/truth.py"
+MODELS, USE = "part_9/seeing/models.py", "part_9/reasoning/tool_use.py"
+TEST = "tests/part_9/test_page.py"
+
+BUGS = [
+    # the numbers
+    Bug("the probability of the token after", VIEWS, "torch.tensor(ids[1:], device=logp.device)",
+        "torch.tensor([*ids[2:], ids[0]], device=logp.device)", TEST),
+    Bug("entropy in bits", VIEWS, "-(logp.exp() * logp).sum(-1), logp.topk",
+        "-(logp.exp() * logp).sum(-1) / 0.6931, logp.topk", TEST),
+    Bug("queries and keys are not normed", VIEWS, "    if attention.q_norm is not None:\n",
+        "    if False:\n", TEST),
+    Bug("positions are forgotten", VIEWS, "        qk = apply_rope(qk, *plan.rotation)\n",
+        "        pass\n", TEST),
+    Bug("sinks that stand in front are dropped", VIEWS, "        weights[..., :extra] += sinks\n",
+        "", TEST),
+    Bug("the window is not heeded", VIEWS, "window=config.window, sink=config.sink",
+        "window=None, sink=0", TEST),
+    Bug("the lens without the last norm", VIEWS, "model.head(model.norm(x))[0]",
+        "model.head(x)[0]", TEST),
+    Bug("the lens looks before the layer", VIEWS, "        x = x + block.mlp(normed)\n", "        "
+        "y = x\n        x = x + block.mlp(normed)\n        x = y if number == 0 else x\n", TEST),
+    Bug("the router reads the stream before attention", VIEWS, "mixture.router(normed[0])",
+        "mixture.router(block.norm_1(x)[0])", TEST),
+    Bug("a blend's experts are not found", VIEWS, 'getattr(block.mlp, "moe", block.mlp)',
+        "block.mlp", TEST),
+    Bug("the KL is turned round", VIEWS, "rows[0].exp() * (rows[0] - rows[1])",
+        "rows[1].exp() * (rows[1] - rows[0])", TEST),
+    Bug("the KL one place late", VIEWS, "[0][0, first - 1:]", "[0][0, first - 2:-1]", TEST),
+    Bug("scores as the model gives them", VIEWS, "[0, first:] - mean) / std", "[0, first:])", TEST),
+    Bug("the whole group as the baseline of PPO", VIEWS, "leave_one_out(scores, copies)[:1]",
+        "(scores - scores.mean())[:1]", TEST),
+    Bug("the advantage without values", VIEWS, "gae(rewards, values, own", "gae(rewards, 0 * values, own",
+        TEST),
+    Bug("GRPO's advantage of another reply", VIEWS, "group_advantages(scores, copies)[0]",
+        "group_advantages(scores, copies)[1]", TEST),
+    # the truth
+    Bug("weights in place of shares", TRUTH, "log_option = logp + math.log(weight / total)",
+        "log_option = logp + math.log(weight)", TEST),
+    Bug("wordings are not weighed", TRUTH, "{}, {}, -event.log_shapes)", "{}, {}, 0.0)", TEST),
+    Bug("words that are taken may come again", TRUTH, "words = [w for w in words if w not in used]",
+        "words = list(words)", TEST),
+    Bug("states are counted twice", TRUTH, "            if len(text) <= len(known):\n",
+        "            if len(text) < len(known):\n", TEST),
+    Bug("an end is not a token", TRUTH, "ids += [self.tokenizer.end] * is_end", "ids += [0] * is_end",
+        TEST),
+    Bug("a state is given up one place early", TRUTH, "self.over[at, i] = n\n",
+        "self.over[at, i] = 0\n", TEST),
+    Bug("who has what at the beginning", TRUTH, "self.states[max(told)]", "self.states[min(told)]",
+        TEST),
+    # what is said
+    Bug("the program's words count as the model's", USE, "            yield token, False\n",
+        "            yield token, True\n", TEST),
+    Bug("the seed is not used", VIEWS, 'seed=number(request, "seed", 0, 0, 2**31)):\n', "seed=0):\n",
+        TEST),
+    Bug("top-k is not used", VIEWS, 'top_k=number(request, "top_k", None, 1, 2**20)', "top_k=None",
+        TEST),
+    Bug("a chosen token is forgotten", VIEWS, "said, decoder = list(about.reply),",
+        "said, decoder = [],", TEST),
+    Bug("the newest turns are forgotten", VIEWS, "            del turns[:2]\n",
+        "            del turns[-3:-1]\n            turns.insert(0, turns.pop(0))\n"
+        "            self.forgotten -= 2\n", TEST),
+    # the server
+    Bug("any host is answered", PAGE, "len(hosts) != 1 or not self.server.knows(hosts[0])",
+        "len(hosts) != 1", TEST),
+    Bug("any origin is answered", PAGE, 'if self.headers.get("Origin", f"http://{hosts[0]}") != f"http',
+        'if False and self.headers.get("Origin", f"http://{hosts[0]}") != f"http', TEST),
+    Bug("the port does not matter", PAGE, "if port != str(self.server_address[1]):", "if False:", TEST),
+    Bug("a form may be sent", PAGE, 'if kind != "application/json":', "if False:", TEST),
+    Bug("bodies of any size", PAGE, "len(length) > 9 or int(length) > MOST_BYTES",
+        "int(length) > 10**9", TEST),
+    Bug("deep brackets end the request without a word", PAGE, "except (ValueError, RecursionError):",
+        "except ValueError:", TEST),
+    Bug("a list is taken for an object", PAGE, "if not isinstance(request, dict):", "if False:", TEST),
+    Bug("the reader's leaving is not noticed", PAGE, "while first is not None and not self.is_left():",
+        "while first is not None:", TEST),
+    Bug("work is never counted as done", PAGE, "            self.server.working.release()\n",
+        "            pass\n", TEST),
+    Bug("connections are never counted as closed", PAGE, "            self.open.release()\n",
+        "            pass\n", TEST),
+    Bug("events wait for the end", PAGE, "                first = next(events, None)\n            self",
+        "                first = next(events, None)\n            for _ in events: pass\n            self",
+        TEST),
+    Bug("true is a token", VIEWS, "type(i) is int and 0 <= i", "isinstance(i, int) and 0 <= i", TEST),
+    Bug("negative layers", VIEWS, 'if isinstance(value, bool) or not isinstance(value, (int, kind)) or '
+        "not low <= value <= high:", "if not isinstance(value, (int, kind)):", TEST),
+    Bug("what is missing has no command", MODELS, '"make": make,', '"make": "",', TEST),
+]
