@@ -9,27 +9,34 @@ Flags that it does not know go to page.py:  --ppo runs/ppo.pt
 """
 
 import base64
+import io
 import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from urllib.parse import quote
+from zlib import compress, crc32
 
+import numpy as np
+from matplotlib.image import imread
 from run.runtime import here, make_parser, out_folder, print_table, run_main
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 ASKED = quote("What is 12 + 9 - 4?")
+SOLVED = f"q={ASKED}&reply={quote('12 + 9 = 21. 21 - 4 = 17. The answer is 17.')}"
 PICTURES = {  # file: (address, what is pressed, what shows that it is done)
-    "page_chat.png": (f"chat?q={ASKED}", "#view-chat .go", "#view-chat .log button"),
+    "page_chat.png": (f"chat?q={quote('Tell me a story about a bell.')}&longest=90",
+                      "#view-chat .go", "#view-chat .log button"),
     "page_side.png": (f"side?q={ASKED}", "#view-side .go", "#view-side .status:not(.bad)"),
-    "page_tokens.png": (f"tokens?q={ASKED}", "#subject .go", "#subject .under .bars"),
-    "page_inside.png": (f"inside?q={ASKED}", "#subject .go", ".lens td"),
-    "page_training.png": (f"training?q={ASKED}", "#subject .go", ".seen td"),
+    "page_tokens.png": (f"tokens?{SOLVED}", "#subject .go", "#subject .under .bars"),
+    "page_inside.png": (f"inside?{SOLVED}", "#subject .go", ".lens td"),
+    "page_training.png": (f"training?{SOLVED}", "#subject .go", ".seen td"),
     "page_truth.png": ("truth?seed=5", "#view-truth .draw", "#view-truth .status"),
 }
 
@@ -41,7 +48,7 @@ def find_browser() -> str | None:
 class Browser:
     """A headless Chromium with one page, used as a context. `run` evaluates JavaScript in it."""
 
-    def __init__(self, program: str, width: int = 1200, height: int = 900, dark: bool = False):
+    def __init__(self, program: str, width: int = 900, height: int = 900, dark: bool = False):
         self.folder = tempfile.TemporaryDirectory()
         to_read, self.to = os.pipe()
         self.back, to_write = os.pipe()
@@ -53,7 +60,7 @@ class Browser:
             os.dup2(104, 4)
         self.process = subprocess.Popen(
             [program, "--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu",
-             "--no-first-run", "--disable-extensions", "--hide-scrollbars",
+             "--no-first-run", "--disable-extensions", "--hide-scrollbars", "--disable-lcd-text",
              f"--user-data-dir={self.folder.name}", "about:blank"],
             preexec_fn=place, pass_fds=(3, 4), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(to_read)
@@ -165,6 +172,27 @@ class Serving:
         self.process.stdout.close()
 
 
+def fewer_colours(png: bytes) -> bytes:
+    """The same picture in its 256 most frequent colours, each other one as the nearest of them: a
+    third of the bytes."""
+    pixels = (255 * imread(io.BytesIO(png))[..., :3]).round().astype(np.int32)
+    packed = pixels @ [65536, 256, 1]
+    known, index, count = np.unique(packed, return_inverse=True, return_counts=True)
+    every = np.stack([known >> 16, known >> 8 & 255, known & 255], 1)
+    colours = every[count.argsort()[::-1][:256]]
+    near = [int(((colours - one) ** 2).sum(1).argmin()) for one in every]
+    index, colours = np.array(near)[index], colours.astype(np.uint8)
+    height, width = pixels.shape[:2]
+    lines = np.zeros((height, width + 1), np.uint8)  # each line begins with its filter, 0
+    lines[:, 1:] = index.reshape(height, width)
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc32(name + data))
+    return (png[:8] + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0))
+            + chunk(b"PLTE", colours.tobytes()) + chunk(b"IDAT", compress(lines.tobytes(), 9))
+            + chunk(b"IEND", b""))
+
+
 def shoot(browser: Browser, address: str, file: str) -> bytes:
     """Open a view, press its button, wait for what shows that it is done, take the picture."""
     where, button, done = PICTURES[file]
@@ -176,14 +204,14 @@ def shoot(browser: Browser, address: str, file: str) -> bytes:
         browser.run("document.querySelector('#view-truth .go').click()")
         browser.wait(f"document.querySelector('#view-truth .under .bars') && {idle}", 120)
     if file == "page_chat.png":
-        browser.run("document.querySelectorAll('.log .tok')[2].click()")
+        browser.run("document.querySelectorAll('.log .tok')[9].click()")
     return browser.picture()
 
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
-    parser.add_argument("--width", type=int, default=1100,
-                        help="of the window in pixels; 390 is a phone (default: 1100)")
+    parser.add_argument("--width", type=int, default=900,
+                        help="of the window in pixels; 390 is a phone (default: 900)")
     parser.add_argument("--dark", action="store_true", help="the dark colours (default: off)")
     return parser.parse_known_args(argv)
 
@@ -198,7 +226,7 @@ def main(argv=None):
     with Serving(*for_page) as address, Browser(program, args.width, 900, args.dark) as browser:
         for file in PICTURES:
             start = time.perf_counter()
-            Path(out / file).write_bytes(shoot(browser, address, file))
+            Path(out / file).write_bytes(fewer_colours(shoot(browser, address, file)))
             rows.append([file, time.perf_counter() - start, (out / file).stat().st_size // 1000])
     print_table(["picture", "seconds", "kB"], rows)
     for file in PICTURES:

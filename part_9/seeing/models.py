@@ -88,6 +88,11 @@ class Models:
             raise ValueError(f"there is no reward model; make it with: {CHAIN['reward'][2]}")
         return self.reward
 
+    def values_for(self, tokenizer):
+        """-> the policy with the value head, or None where there is none for these tokens."""
+        fits = self.values is not None and self.values.config.vocab_size == tokenizer.vocab_size
+        return self.values if fits else None
+
     def reference_of(self, name: str) -> str:
         return REFERENCES.get(name, "sft")
 

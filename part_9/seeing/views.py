@@ -62,15 +62,12 @@ class Subject:
     def __init__(self, request: dict, models):
         self.name = text_of(request, "model")
         self.model, self.tokenizer = models.get(self.name)
-        self.runtime, self.forgotten = models.runtime, 0
-        self.is_chat = "messages" in request
-        limit = self.model.config.block_size
-        self.reply = self.reply_of(request)
+        self.runtime, self.forgotten, self.is_chat = models.runtime, 0, "messages" in request
+        limit, self.reply = self.model.config.block_size, self.reply_of(request)
         if self.is_chat:
             self.prompt = self.conversation(request, limit + 1 - len(self.reply))
         else:
-            text = text_of(request, "text")
-            self.prompt = [self.tokenizer.begin, *self.tokenizer.encode(text)]
+            self.prompt = [self.tokenizer.begin, *self.tokenizer.encode(text_of(request, "text"))]
         if len(self.ids) > limit:
             raise ValueError(f"that is {len(self.ids)} tokens; the model's context holds {limit}: "
                              "shorten it")
@@ -125,7 +122,7 @@ def chat_view(request: dict, models):
     with_tools = RUN in about.tokenizer.special
     text = spoken(said, about.tokenizer) if with_tools else about.tokenizer.decode(
         [i for i in said if i != about.tokenizer.end]).strip()
-    yield {"done": "ended" if token == about.tokenizer.end else "no room is left", "said": text,
+    yield {"done": "ended" if token == about.tokenizer.end else "cut off", "said": text,
            "seconds": time.perf_counter() - began}
 
 
@@ -190,8 +187,7 @@ def inside(model, tokenizer, ids: list[int], layer: int) -> dict:
     model.check(row, None, None)
     plan = make_plan(row.shape, row.device, window=config.window, sink=config.sink,
                      table=model.table, cache=None)
-    found = {"layer": layer, "lens": [], "experts": [],
-             "texts": texts_of(ids, tokenizer)}
+    found = {"layer": layer, "lens": [], "experts": [], "texts": texts_of(ids, tokenizer)}
     x = model.token_embedding(row)
     for number, block in enumerate(model.blocks):
         normed = block.norm_1(x)
@@ -201,8 +197,7 @@ def inside(model, tokenizer, ids: list[int], layer: int) -> dict:
                                   for head in weights.tolist()]
         x = x + block.attention(normed, plan)
         normed = block.norm_2(x)
-        mixture = getattr(block.mlp, "moe", block.mlp)
-        asked = None
+        mixture, asked = getattr(block.mlp, "moe", block.mlp), None
         if hasattr(mixture, "router"):
             routing = mixture.router(normed[0])
             asked = [list(zip(*pair)) for pair in zip(routing.experts.tolist(),
@@ -243,18 +238,16 @@ def training(model, tokenizer, runtime, prompt: list[int], reply: list[int], *,
     compared = leave_one_out(scores, copies)[:1].to(logp.device)
     rewards = token_rewards(compared, logp, ref_logp, own.is_response, beta)
     first, ids = len(prompt), own.ids
-    last = torch.tensor([ids.size(1) - 1], device=ids.device)
-    after = (reward.token_scores(ids, last)[0, first:] - mean) / std
+    after = (reward.token_scores(ids, own.lengths - 1)[0, first:] - mean) / std
     rows = [body(ids[:, :-1])[0][0, first - 1:].float().log_softmax(-1)
             for body in (model, reference)]
     parts = rows[0].exp() * (rows[0] - rows[1])  # (R, V), eq. 9.9: their sum is the KL
-    most = parts.argmax(-1).tolist()
     return {"texts": texts_of(reply, tokenizer), "score": after.tolist(),
             "value": values[0].tolist() if policy is not None else None,
             "logp": logp[0].tolist(), "ref_logp": ref_logp[0].tolist(),
             "kl": parts.sum(-1).tolist(),
             "most": [[tokenizer.decode([i]), float(rows[0][t, i].exp()), float(rows[1][t, i].exp())]
-                     for t, i in enumerate(most)],
+                     for t, i in enumerate(parts.argmax(-1).tolist())],
             "ppo": gae(rewards, values, own.is_response)[0][0].tolist(),
             "grpo": group_advantages(scores, copies)[0].item(),
             "group": [[tokenizer.decode([i for i in row if i != tokenizer.end]).strip(), score]
@@ -265,8 +258,7 @@ def training(model, tokenizer, runtime, prompt: list[int], reply: list[int], *,
 
 def tokens_view(request: dict, models) -> dict:
     about = Subject(request, models)
-    found = under_tokens(about.model, about.tokenizer, about.ids)
-    return found | {"first": len(about.prompt)}
+    return under_tokens(about.model, about.tokenizer, about.ids) | {"first": len(about.prompt)}
 
 
 def inside_view(request: dict, models) -> dict:
@@ -286,9 +278,7 @@ def training_view(request: dict, models) -> dict:
         raise ValueError(f"{about.name} and {reference} read other tokens: no KL between them")
     if scorer.tokens != about.tokenizer.tokens or max(about.ids) >= scorer.vocab_size:
         raise ValueError("the reward model reads other tokens than this model writes")
-    policy = models.values
-    if policy is not None and policy.config.vocab_size != about.tokenizer.vocab_size:
-        policy = None
+    policy = models.values_for(about.tokenizer)
     found = training(about.model, about.tokenizer, about.runtime, about.prompt, about.reply,
                      reward=reward, mean=mean, std=std, reference=other, policy=policy,
                      copies=number(request, "copies", 8, 2, 16),
