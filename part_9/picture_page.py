@@ -24,6 +24,7 @@ from urllib.parse import quote
 from zlib import compress, crc32
 
 import numpy as np
+import page
 from matplotlib.image import imread
 from run.runtime import here, make_parser, out_folder, print_table, run_main
 
@@ -218,6 +219,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args, for_page = parse_args(argv)
+    page.parse_args(for_page)  # refuses what neither knows
     out, program = out_folder(__file__, args.out), find_browser()
     if program is None:
         print("no Chromium or Chrome is there: no picture is taken")

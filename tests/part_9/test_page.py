@@ -47,8 +47,7 @@ def small(tokenizer=CHAT, moe=None, **config) -> GPT:
                           "n_head": 4, "n_kv_head": 2, "n_embd": 32, "qk_norm": True, **config})
     model = GPT(config) if moe is None else HybridGPT(config, moe)
     for parameter in model.parameters():
-        if parameter.dim() > 1:
-            torch.nn.init.normal_(parameter, std=0.25)
+        torch.nn.init.normal_(parameter, 0.0 if parameter.dim() > 1 else 1.0, 0.25)
     return model.eval()
 
 
@@ -407,8 +406,9 @@ def slow(models, monkeypatch):
 def begin(server, request) -> socket.socket:
     body = json.dumps(request).encode()
     line = socket.create_connection(server.server_address[:2], timeout=10)
-    line.sendall(b"POST /api/chat HTTP/1.1\r\nHost: localhost:%d\r\nContent-Type: application/json\r\n"
-                 b"Content-Length: %d\r\n\r\n%b" % (server.server_address[1], len(body), body))
+    line.sendall(b"POST /api/chat HTTP/1.1\r\nHost: localhost:%d\r\n"
+                 b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+                 % (server.server_address[1], len(body), body))
     return line
 
 
@@ -488,19 +488,22 @@ HOSTILE = {  # name: (request of `asked`, the status it gets)
     "deep brackets": ({"body": b"[" * 200_000}, 400),
     "a list": ({"body": b"[1, 2]"}, 400),
     "no UTF-8": ({"body": b'{"model": "\xff\xfe"}'}, 400),
-    "half a character": ({"body": b'{"model": "sft", "text": "\\ud800", "reply": ["\\ud800"]}'}, 400),
+    "half a character": (
+        {"body": b'{"model": "sft", "text": "\\ud800", "reply": ["\\ud800"]}'}, 400),
     "ids that are no tokens": ({"content": {"model": "sft", "text": "a", "reply": [10**9]}}, 400),
     "ids that are no numbers": ({"content": {"model": "sft", "text": "a", "reply": [True]}}, 400),
     "a role that is none": ({"content": {"model": "sft", "messages": [
         {"role": "<|system|>", "content": "x"}]}}, 400),
-    "markup in a text": ({"content": {"model": "sft", "text": "<img src=x onerror=alert(1)>"}}, 200),
+    "markup in a text": (
+        {"content": {"model": "sft", "text": "<img src=x onerror=alert(1)>"}}, 200),
     "markup as a model's name": ({"content": {"model": "<script>", "text": "a"}}, 400),
     "more words than the context": ({"content": {"model": "sft", "text": "a b" * 900}}, 400),
     "a text beyond all measure": ({"content": {"model": "sft", "text": LONG[:30_000]}}, 400),
     "no number": ({"path": "/api/chat", "content": {
         "model": "sft", "messages": QUESTION, "temperature": "hot"}}, 400),
-    "an endless temperature": ({"path": "/api/chat", "body": b'{"model": "sft", "messages": [{"role":'
-                                b' "user", "content": "a"}], "temperature": 1e999}'}, 400),
+    "an endless temperature": ({"path": "/api/chat", "body":
+                                b'{"model": "sft", "messages": [{"role": "user", "content": "a"}],'
+                                b' "temperature": 1e999}'}, 400),
     "a layer that is none": ({"path": "/api/inside", "content": {
         "model": "sft", "text": "a", "layer": 9}}, 400),
     "a thousand others": ({"path": "/api/training", "content": {
@@ -524,7 +527,8 @@ def test_a_hostile_request_gets_a_sentence_and_does_no_harm(name, server):
     assert is_well(server)
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET", b"\x16\x03\x01\x02\x00\x01", b"POST /api/chat HTTP/1.1\r\nHo",
+@pytest.mark.parametrize("sent", [b"", b"GET", b"\x16\x03\x01\x02\x00\x01",
+                                  b"POST /api/chat HTTP/1.1\r\nHo",
                                   b"POST /api/chat HTTP/1.1\r\nHost: localhost:{port}\r\n"
                                   b"Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{",
                                   b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 300 + b"\r\n",

@@ -58,7 +58,8 @@ def at(page, address):
         page.resize(width, 900)
         page.open(f"{address}/#{where}")
         page.run("window.shifts = []; new PerformanceObserver(list => list.getEntries().forEach("
-                 "e => e.sources.forEach(s => shifts.push(s.node)))).observe({type: 'layout-shift'})")
+                 "e => e.sources.forEach(s => shifts.push(s.node))))"
+                 ".observe({type: 'layout-shift'})")
         return page
     return at
 
@@ -74,9 +75,9 @@ def text_of(page, query: str) -> str:
 
 
 SHIFTED = "shifts.filter(node => !node?.parentElement?.closest('.log .strip')).length"
-PLACES = """[...document.querySelectorAll('#view-chat :is(textarea, button, .log, .under, .status)')]
-  .filter(x => !x.closest('.log .strip, .quiet')).map(x => JSON.stringify(x.getBoundingClientRect()))
-  .join()"""
+PLACES = """[...document.querySelectorAll('#view-chat :is(textarea, button, .log, .under)')]
+  .filter(x => !x.closest('.log .strip, .quiet'))
+  .map(x => JSON.stringify(x.getBoundingClientRect())).join()"""
 
 
 def test_a_reply_streams_without_anything_moving_and_stops_when_told(at):
@@ -128,13 +129,26 @@ def test_another_token_is_chosen_with_the_keyboard_alone_and_the_text_goes_on(at
     page.wait("document.querySelectorAll('#view-chat .under button').length == 10")
     page.press("ArrowDown")
     page.press("ArrowDown")
-    chosen = page.run("turns[1].data.others[turns[1].data.first + 2]"
-                      ".map(row => row[0])[[...document.querySelectorAll('#view-chat .under button')]"
+    chosen = page.run("turns[1].data.others[turns[1].data.first + 2].map(row => row[0])"
+                      "[[...document.querySelectorAll('#view-chat .under button')]"
                       ".indexOf(document.activeElement)]")
     page.press("Enter")
     page.wait(f"turns[1] && turns[1].ids[2] === {chosen} && turns[1].data && {IDLE}")
     after = page.run("turns[1].ids")
     assert after[:2] == before[:2] and after[2] == chosen != before[2] and len(after) > 3
+
+
+def test_a_tool_s_call_is_shown_as_the_model_s_and_the_answer_as_the_program_s(at):
+    page = at("chat?model=tools")
+    page.run("""(() => { const box = el('div', {class: 'strip', id: 'tried'}); log.append(box);
+      const strip = new Strip(box, () => {});
+      for (const text of [' ', '<|calc|>', ' 3', ' +', ' 4', '<|run|>', ' 7', '<|done|>', ' It'])
+        strip.add(text); })()""")
+    shown = page.run("[...document.querySelectorAll('#tried .tool')].map(x => [x.dataset.label, "
+                     "x.textContent])")
+    assert shown == [["the model calls the calculator", "<|calc|> 3 + 4<|run|>"],
+                     ["the program answers", " 7<|done|>"]]
+    assert text_of(page, "#tried").endswith("<|done|> It")
 
 
 def test_side_by_side_asks_every_model_with_every_seed(at):
@@ -149,11 +163,12 @@ def test_side_by_side_asks_every_model_with_every_seed(at):
 def test_attention_is_drawn_for_each_head_and_follows_the_chosen_token(at):
     page = at("inside?q=hello+there&model=sft&reply=well")
     press_go(page, "inside", "document.querySelectorAll('.heads canvas').length == 2")
-    drawn = page.run("[...document.querySelectorAll('canvas')].map(c => { const d = c.getContext('2d')"
-                     ".getImageData(0, 0, c.width, c.height).data; let n = 0;"
+    drawn = page.run("[...document.querySelectorAll('canvas')].map(c => { let n = 0; const d = "
+                     "c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
                      "for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return [n, c.width]; })")
     for count, width in drawn:
-        assert 0.5 * width * (width + 1) / 2 < count <= width * (width + 1) / 2, "the lower triangle"
+        triangle = width * (width + 1) / 2
+        assert 0.5 * triangle < count <= triangle
     page.run("document.querySelectorAll('.heads button')[1].click()")
     page.run("document.querySelectorAll('#subject .tok')[9].click()")
     assert text_of(page, ".head-note").startswith("head 2 of layer 2, from ")
@@ -206,8 +221,8 @@ def test_on_a_phone_nothing_is_wider_than_the_screen_and_all_can_be_hit(view, at
     page = at(f"{view}?q=hello&model=sft&longest=9&reply=well&text=One+cold+morning&seeds=1", 390)
     press_go(page, view, "document.querySelector('section:not([hidden]) .tok')")
     assert page.run("document.documentElement.scrollWidth") <= 390
-    small = page.run("[...document.querySelectorAll('main button, nav a, input, select')].filter(x => "
-                     "x.offsetParent && (x.offsetHeight < 24 || x.offsetWidth < 18))"
+    small = page.run("[...document.querySelectorAll('main button, nav a, input, select')]"
+                     ".filter(x => x.offsetParent && (x.offsetHeight < 24 || x.offsetWidth < 18))"
                      ".map(x => x.outerHTML)")
     assert small == []
 
@@ -228,13 +243,14 @@ CONTRAST = """(() => {
         || node.disabled) continue;
     const chain = []; for (let x = node; x; x = x.parentElement) chain.unshift(x);
     let ground = rgba(getComputedStyle(document.body).backgroundColor).slice(0, 3);
-    for (const x of chain) { const c = rgba(getComputedStyle(x).backgroundColor); ground = over(c, ground); }
+    for (const x of chain) ground = over(rgba(getComputedStyle(x).backgroundColor), ground);
     const fill = node.parentElement.querySelector(':scope > .fill');
-    const grounds = fill ? [ground, over(rgba(getComputedStyle(fill).backgroundColor), ground)] : [ground];
+    const grounds = [ground];
+    if (fill) grounds.push(over(rgba(getComputedStyle(fill).backgroundColor), ground));
     const ink = rgba(getComputedStyle(node).color);
     for (const g of grounds) { const [a, b] = [light(over(ink, g)), light(g)].sort((x, y) => y - x);
       const ratio = (a + .05) / (b + .05);
-      if (ratio < 4.5) low.push(node.className + ' ' + walk.currentNode.textContent.slice(0, 20) + ' ' + ratio.toFixed(2)); }
+      if (ratio < 4.5) low.push([node.className, walk.currentNode.textContent, ratio]); }
   }
   return low; })()"""
 
@@ -247,7 +263,7 @@ def test_every_text_has_the_contrast_of_aa(scheme, at):
             {"name": "prefers-color-scheme", "value": scheme}])
         assert page.run(f"matchMedia('(prefers-color-scheme: {scheme})').matches")
         press_go(page, view, "document.querySelector('section:not([hidden]) .tok')")
-        page.run("[...document.querySelectorAll('.tok')].forEach(x => x.style.setProperty('--s', 1))")
+        page.run("document.querySelectorAll('.tok').forEach(x => x.style.setProperty('--s', 1))")
         assert page.run(CONTRAST) == [], view
     page.send("Emulation.setEmulatedMedia", features=[])
 
