@@ -19,14 +19,14 @@ from run.runtime import (
 # isort: split
 from pathlib import Path
 
-from run.checkpoint import load_checkpoint
-from run.measure import (
+from base.measure import (
     cloze_accuracy,
     documents_loss,
     floor_bits_per_byte,
     sample_text,
     world_documents,
 )
+from run.checkpoint import load_checkpoint
 from text.own_files import documents_of, existing, find_texts
 from world.world import KINDS
 

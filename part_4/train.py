@@ -18,14 +18,14 @@ import time
 from contextlib import nullcontext
 
 import torch
+from base.measure import sample_text
+from base.report import finish
+from base.run import Run
+from base.settings import PRESETS, add_flags
 from run.distributed import start_processes, stop_processes, unwrapped
 from run.interrupt import StopOnSignal
 from run.lock import only_run_in
 from run.loop import train_step
-from run.measure import sample_text
-from run.pretraining import Run
-from run.report import finish
-from run.settings import PRESETS, add_flags
 from tqdm import tqdm
 
 

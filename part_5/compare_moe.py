@@ -40,6 +40,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
+from base.measure import rows_loss
 from gpt.model import GPT, GPTConfig
 from moe.hybrid import HybridGPT
 from moe.layer import MoEConfig
@@ -53,7 +54,6 @@ from moe.learning import (
 )
 from moe.router import max_load
 from run import plotting
-from run.measure import rows_loss
 from run.schedule import Schedule
 from text.data import DataPlan
 

@@ -25,13 +25,13 @@ from run.runtime import (
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
 import torch
+from base.measure import rows_loss
 from gpt.model import GPTConfig
 from moe.hybrid import HybridGPT
 from moe.layer import MoEConfig
 from moe.learning import EMBEDDING_STD, Texts, held_out_loads, learn, read_texts
 from moe.router import max_load
 from run import plotting
-from run.measure import rows_loss
 from run.schedule import Schedule
 from text.data import DataPlan
 

@@ -28,6 +28,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
+from base.measure import rows_loss
 from gpt.model import GPTConfig
 from moe.checkpoint import save_moe
 from moe.hybrid import HybridGPT
@@ -47,7 +48,6 @@ from run import plotting
 from run.interrupt import StopOnSignal
 from run.lock import only_run_in
 from run.logger import Logger
-from run.measure import rows_loss
 from run.memory import check_memory, least_bytes
 from run.schedule import Schedule
 from text.data import DataPlan

@@ -1,7 +1,8 @@
 """What every training needs, whatever it trains: the machine, the loop, what is kept.
 
-Explained   part 0 (runtime.py), part 2 (checkpoint.py, schedule.py), part 4 (all else)
+Explained   part 0 (runtime.py, before_torch.py, tables.py), part 2 (checkpoint.py, schedule.py,
+            memory.py), part 4 (all else)
 Read        runtime.py, loop.py, schedule.py, optim.py; then checkpoint.py, logger.py, interrupt.py,
-            distributed.py, plotting.py. Beside them, in part 3: tiny_training.py, evaluation.py,
-            presets.py; for pretraining: settings.py, pretraining.py, measure.py, report.py
+            lock.py, memory.py, distributed.py, plotting.py, tables.py, before_torch.py. Beside them,
+            in part 3: tiny_training.py, evaluation.py, presets.py
 """

@@ -37,7 +37,6 @@ TRAINING = {"optimizer", "scaler", "seconds", "best", "finished", "log_bytes"}
 # Settings of the model that files of before do not hold: they are as by default.
 # NEW in part 4
 LATER = {"rope_scaling", "rope_factor", "rope_low", "rope_high", "rope_trained", "rope_gain"}
-# NEW in part 4
 LONGEST_CONTEXT = 2**24  # tokens; a file that claims more wants to fill the memory
 
 

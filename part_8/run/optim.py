@@ -6,7 +6,7 @@ Math   AdamW  m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2                   
               W = W - rate * (sqrt(max(1, rows/columns)) * orthogonal(U) + decay * W)
        orthogonal(U) has U's singular vectors, and all singular values near 1: rare directions
        of the gradient are learnt as fast as common ones. Five steps of a polynomial make it.
-Used   train.py, checkpoints through run/pretraining.py.
+Used   train.py, checkpoints through base/run.py.
 Source Loshchilov and Hutter 2019, "Decoupled weight decay"; Jordan et al. 2024, "Muon"
 
 The state is kept by name and whole, not by number and in slices, so that a run may be resumed with

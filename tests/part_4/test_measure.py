@@ -4,8 +4,7 @@ import math
 
 import pytest
 import torch
-from gpt.model import GPT, GPTConfig
-from run.measure import (
+from base.measure import (
     answer_scores,
     cloze_accuracy,
     documents_loss,
@@ -13,6 +12,7 @@ from run.measure import (
     sample_text,
     world_documents,
 )
+from gpt.model import GPT, GPTConfig
 from run.runtime import Runtime
 from text.tokenizer import Tokenizer
 
@@ -73,7 +73,7 @@ def test_the_likeliest_answer_is_the_models_answer(model, tokenizer, monkeypatch
 
     def scores(model, rows, *rest):
         return [0.0 if ids[-count:] == wanted else -5.0 for ids, count in rows]
-    monkeypatch.setattr("run.measure.answer_scores", scores)
+    monkeypatch.setattr("base.measure.answer_scores", scores)
     assert cloze_accuracy(model, [Story()] * 3, tokenizer, FLOAT32) == (share, 3)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import eval as evaluation
 import pytest
-from run.settings import differences
+from base.settings import differences
 from text import own_files
 from text.data import DataPlan, prepare, read_note
 from text.own_files import documents_of, find_texts, read_files

@@ -12,12 +12,12 @@ import benchmark_training
 import pytest
 import torch
 import train
+from base.settings import Settings
 from run import pretraining
 from run.checkpoint import Checkpoints
 from run.distributed import start_processes
 from run.lock import only_run_in
 from run.runtime import Runtime, choose_runtime
-from run.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from runs import arguments, losses

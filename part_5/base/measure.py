@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 import torch
 from gpt.generate import generate
+from run.runtime import Runtime
 from text.data import TokenRows, mask_begin, pad_documents
 from text.rows import IGNORED, segments
 from text.tokenizer import Tokenizer
 from torch.nn import functional as F
 from world.world import World
-
-from run.runtime import Runtime
 
 LN2 = math.log(2)
 

@@ -8,9 +8,8 @@ from argparse import BooleanOptionalAction
 from dataclasses import asdict, dataclass, field, fields
 
 from gpt.model import GPTConfig
-from text.data import DataPlan
-
 from run.schedule import Schedule
+from text.data import DataPlan
 
 # Settings that may differ after a resume: they change nothing but the rounding, or how often
 # something is written.

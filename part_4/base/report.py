@@ -9,7 +9,10 @@ from run import plotting
 from run.checkpoint import save_checkpoint
 from run.distributed import unwrapped
 from run.logger import read_log
-from run.measure import (
+from run.optim import model_state
+from run.runtime import print_table, save_results
+
+from base.measure import (
     LN2,
     cloze_accuracy,
     documents_loss,
@@ -17,9 +20,7 @@ from run.measure import (
     rows_loss,
     world_documents,
 )
-from run.optim import model_state
-from run.pretraining import Run
-from run.runtime import print_table, save_results
+from base.run import Run
 
 
 def finish(run: Run) -> None:

@@ -10,13 +10,9 @@ from pathlib import Path
 
 import torch
 from gpt.model import GPT
-from text.data import TokenRows, open_shards, prepare
-from text.sources import left_out, names_of, stamp_of
-
 from run.checkpoint import Checkpoints
 from run.distributed import Processes, unwrapped, wrap
 from run.logger import Logger
-from run.measure import documents_loss, rows_loss, world_documents
 from run.memory import check_memory, least_bytes
 from run.optim import (
     load_model_state,
@@ -26,7 +22,11 @@ from run.optim import (
     optimizer_state,
 )
 from run.runtime import AMP_TYPES, Runtime, choose_runtime, cores, seed_everything
-from run.settings import chosen, differences
+from text.data import TokenRows, open_shards, prepare
+from text.sources import left_out, names_of, stamp_of
+
+from base.measure import documents_loss, rows_loss, world_documents
+from base.settings import chosen, differences
 
 
 class Run:
