@@ -7,7 +7,15 @@ See   A model that names the largest of four digits in half of the cases draws e
       step ever saw. What it read before is the same for all; only the normaliser differs.
 """
 
-from run.runtime import Runtime, make_parser, out_folder, print_table, run_main, seed_everything
+from run.runtime import (
+    Runtime,
+    choose_threads,
+    make_parser,
+    out_folder,
+    print_table,
+    run_main,
+    seed_everything,
+)
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
@@ -19,6 +27,7 @@ import torch
 from reasoning.grpo import NORMALISERS
 from reasoning.grpo_loop import GRPO
 from reasoning.toy_largest import (
+    CONFIG,
     END,
     PAD,
     SETTINGS,
@@ -63,6 +72,8 @@ def main(argv=None):
     if args.seeds < 1:
         raise ValueError(f"--seeds {args.seeds}: must be at least 1")
     seed_everything(args.seed)
+    reason = choose_threads(CONFIG.n_embd, rows=SETTINGS.prompts * SETTINGS.group)
+    print(f"threads {torch.get_num_threads()}: {reason}")
     seeds, steps = (1, 20) if args.quick else (args.seeds, SETTINGS.steps)
     runs = {name: [learn(name, steps, args.seed + i) for i in range(seeds)]
             for name in NORMALISERS}

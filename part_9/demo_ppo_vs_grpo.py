@@ -7,7 +7,15 @@ See   Part 8's toy task, whose reward tells degrees. PPO learns values beside th
       head and its measurements; a critic of its own, as large setups have, doubles PPO's memory.
 """
 
-from run.runtime import Runtime, make_parser, out_folder, print_table, run_main, seed_everything
+from run.runtime import (
+    Runtime,
+    choose_threads,
+    make_parser,
+    out_folder,
+    print_table,
+    run_main,
+    seed_everything,
+)
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
@@ -19,7 +27,7 @@ from reasoning.grpo_loop import GRPO
 from reasoning.grpo_settings import GRPOSettings
 from rl.ppo_loop import PPO
 from rl.rollout import roll_out
-from rl.toy_task import END, MOST, PAD, SETTINGS, prompts, qualities, tuned_model
+from rl.toy_task import CONFIG, END, MOST, PAD, SETTINGS, prompts, qualities, tuned_model
 from run import plotting
 
 REPLIES = SETTINGS.prompts * SETTINGS.copies  # of one step, for both
@@ -84,6 +92,8 @@ def main(argv=None):
     if args.seeds < 1:
         raise ValueError(f"--seeds {args.seeds}: must be at least 1")
     seed_everything(args.seed)
+    reason = choose_threads(CONFIG.n_embd, rows=REPLIES)
+    print(f"threads {torch.get_num_threads()}: {reason}")
     seeds, steps = (1, 4) if args.quick else (args.seeds, SETTINGS.steps)
     runs = {name: [learn(name, steps, args.seed + i) for i in range(seeds)] for name in COLORS}
     rows = [[f"{name}, seed {args.seed + i}", run["curve"][0][1], run["score"],

@@ -89,6 +89,12 @@ def test_an_added_token_is_looked_for_before_the_text_is_normalised(tmp_path):
     assert tokenizer.encode(wide + "<t>") == [BYTES["<"], BYTES["t"], BYTES[">"], 256]
 
 
+def test_an_added_token_that_is_looked_for_after_normalising_is_refused(tmp_path):
+    token = [{"id": 256, "content": "<t>", "special": False, "normalized": True}]
+    with pytest.raises(ValueError, match="'<t>' is normalized by NFKC"):
+        Tokenizer.from_tokenizer_json(write(tmp_path, normalizer={"type": "NFKC"}, added_tokens=token))
+
+
 def test_a_begin_token_of_the_file_stands_before_every_text(tmp_path):
     tokenizer = Tokenizer.from_tokenizer_json(write(
         tmp_path, added_tokens=added("<s>", special=True), post_processor={
