@@ -199,10 +199,12 @@ def test_the_truth_is_shown_beside_the_model_and_ends_where_the_world_does_not_f
     assert "the world does not say this" in text_of(page, "#view-truth .status")
 
 
-def test_an_address_fills_the_form_and_runs_nothing_and_the_form_makes_the_address(at):
+def test_an_address_fills_the_form_and_runs_nothing_until_enter_and_the_form_makes_it(at):
     page = at("tokens?q=%3Cb%3Ehello&model=dpo")
     assert page.run("subjectForm.elements.q.value") == "<b>hello"
     assert page.run("document.querySelectorAll('.tok').length") == 0
+    page.press("Enter")
+    page.wait(f"document.querySelectorAll('#subject .tok').length > 5 && {IDLE}")
     page.run("subjectForm.elements.q.value = 'x y'; dispatchEvent(new Event('input'))")
     assert page.run("location.hash").startswith("#tokens?model=dpo&q=x+y")
 
