@@ -10,7 +10,7 @@ import pytest
 import torch
 from gpt.generate import generate
 from pretrained.chat_forms import encode_parts, form_of
-from pretrained.cutting import cut
+from pretrained.cutting import cut, stages_of
 from pretrained.loading import load_pretrained, load_released
 from pretrained.released_tokenizer import merge_bytes
 from released_folders import (
@@ -132,6 +132,14 @@ def test_ids_beyond_the_tokenizer_show_as_the_replacement_character(released):
 def test_words_are_cut_stage_by_stage_and_what_lies_between_is_kept():
     assert cut("ab 1234,5", (r"\p{N}{1,3}", r"[a-z]")) == ["a", "b", " ", "123", "4", ",", "5"]
     assert cut("", (r"x",)) == []
+
+
+def test_digits_one_by_one_or_together_as_the_file_says():
+    def stages(alone):
+        return stages_of({"type": "Sequence", "pretokenizers": [
+            {"type": "Digits", "individual_digits": alone}, {"type": "ByteLevel"}]}, "here")
+    assert cut("in 2024", stages(True)) == ["in", " ", "2", "0", "2", "4"]
+    assert cut("in 2024", stages(False)) == ["in", " ", "2024"]
 
 
 def test_merging_in_plain_python_is_what_tiktoken_does(released):
