@@ -2,7 +2,7 @@
 
     python sample.py                                   five texts, seeds 0 to 4
     python sample.py --prompt "The owl said" --length 500 --temperature 0.7
-    python sample.py --copied ../part_2/fables.txt     and how much of it stands in that text
+    python sample.py --copied fables.txt            and how much of it stands in that text
 
 Needs out/gpt.pt (python train_gpt.py). With --out the texts are also written to samples.txt there.
 Lesson 2.5.

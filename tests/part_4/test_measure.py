@@ -89,3 +89,14 @@ def test_a_sample_starts_with_its_prompt_and_is_the_same_for_the_same_seed(model
     model.train()
     one, two = (sample_text(model, tokenizer, FLOAT32, "the", count=9, seed=4) for _ in range(2))
     assert one == two and one.startswith("the") and model.training
+
+
+def test_the_floor_is_a_ratio_of_sums_not_a_mean_of_ratios():
+    """A mean over texts counts a short text as much as a long one; no model's loss is that."""
+    texts = world_documents(300, seed=3)
+    nats = [-text.logprob / math.log(2) for text in texts]
+    sizes = [len(text.text.encode()) for text in texts]
+    floor = floor_bits_per_byte(texts)
+    assert floor == pytest.approx(sum(nats) / sum(sizes))
+    mean = sum(n / size for n, size in zip(nats, sizes)) / len(texts)
+    assert mean > 1.2 * floor    # 0.28 against 0.21: a good model would be below its own floor
