@@ -1,9 +1,12 @@
 """Runs the demos whose pictures are missing or out of date, and collects every picture.
 
-    python generate_screenshots.py                 what is missing or older than its code
+    python generate_screenshots.py                 what is missing or made by other code or data
     python generate_screenshots.py --all           everything anew
     python generate_screenshots.py --only part_3   one part (or one demo: --only demo_rope)
     python generate_screenshots.py --collect-only  run nothing, collect what is there
+    python generate_screenshots.py --check         list what is out of date: pictures, and figures
+                                                   that the lessons give; status 1 if anything is
+    python generate_screenshots.py --stamp eval    what holds this word has been made anew by hand
 
 Pictures end in screenshots/ as part_3_rope.png, with an index page (screenshots/index.html) and a
 list (screenshots/README.md). A demo that fails is reported with its last lines, the others still
@@ -15,17 +18,21 @@ import ast
 import html
 import json
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent
 SCREENSHOTS = ROOT / "screenshots"
+fingerprints = SimpleNamespace(**runpy.run_path(str(SCREENSHOTS / "fingerprints.py")))
 MAIN = 'if __name__ == "__main__":'
 TIMEOUT = 1800  # seconds for one demo; the quickest machine we know needs under 60
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")  # as in picture_page.py
@@ -60,14 +67,66 @@ def pictures_of(demo: Path) -> list[str]:
 
 
 def is_stale(demo: Path) -> bool:
-    """True when a picture of the demo is missing, or older than the demo or its part's modules."""
-    pictures = [demo.parent / "out" / name for name in pictures_of(demo)]
-    if not pictures or not all(path.is_file() for path in pictures):
-        return True
-    modules = [path for path in [*demo.parent.glob("*.py"), *demo.parent.glob("*/*.py")]
-               if not path.name.startswith("demo_")]
-    newest_code = max(path.stat().st_mtime for path in [demo, *modules])
-    return min(path.stat().st_mtime for path in pictures) < newest_code
+    """True when a picture of the demo is missing, or was made by other code or data."""
+    today, book = fingerprints.fingerprint(demo, ROOT), fingerprints.load(book_path())
+    names = [f"{demo.parent.name}_{name}" for name in pictures_of(demo)]
+    return not names or not all((SCREENSHOTS / name).is_file() and book["pictures"].get(name) == today
+                                for name in names)
+
+
+def book_path() -> Path:
+    return SCREENSHOTS / "fingerprints.json"
+
+
+def made_by() -> dict[str, dict[str, Path | None]]:
+    """Every committed picture, and every script with figures in a lesson -> the script behind it."""
+    pictures = {}
+    for picture in sorted(SCREENSHOTS.glob("part_[0-9]_*.png")):
+        command = caption_of(picture, ROOT)[1]
+        pictures[picture.name] = ROOT / command.removeprefix("python ") if command else None
+    return {"pictures": pictures, "figures": fingerprints.figures_of(ROOT)}
+
+
+def check() -> int:
+    """Print what is out of date -> the exit status."""
+    known = made_by()
+    lines = fingerprints.out_of_date(fingerprints.load(book_path()), known, ROOT)
+    print("\n".join(lines + [f"{len(lines)} of {sum(map(len, known.values()))} out of date"]))
+    return 1 if lines else 0
+
+
+def stamp(kinds_and_names: list[tuple[str, str]]) -> None:
+    """Put today's fingerprints on file for these: ("pictures", "part_3_rope.png") …"""
+    book, known = fingerprints.load(book_path()), made_by()
+    for kind, name in kinds_and_names:
+        if known[kind].get(name) is not None:
+            book[kind][name] = fingerprints.fingerprint(known[kind][name], ROOT)
+    for kind, names in book.items():    # what is gone is forgotten
+        book[kind] = {name: names[name] for name in names if name in known[kind]}
+    fingerprints.store(book_path(), book)
+
+
+def stamp_by_hand(word: str) -> int:
+    """--stamp: everything whose name holds the word -> the exit status."""
+    names = [(kind, name) for kind, found in made_by().items() for name in found if word in name]
+    if not names:
+        print(f"error: --stamp {word}: no picture and no script's figures hold that",
+              file=sys.stderr)
+        return 2
+    stamp(names)
+    print("\n".join(f"stamped {kind}: {name}" for kind, name in names))
+    return 0
+
+
+def stamp_demos(printed: dict[Path, str]) -> None:
+    """After demos have run: their pictures, and their figures where the lesson gives the same."""
+    names = []
+    for demo, text in printed.items():
+        lesson = demo.parent / "README.md"
+        names += [("pictures", f"{demo.parent.name}_{name}") for name in pictures_of(demo)]
+        if lesson.is_file() and fingerprints.agrees(text, lesson.read_text(encoding="utf-8")):
+            names.append(("figures", f"{demo.parent.name}/{demo.name}"))
+    stamp(names)
 
 
 def flags_of(demo: Path) -> list[str]:
@@ -86,8 +145,8 @@ def scripts_of(demo: Path) -> list[Path]:
     return [demo.with_name(maker), demo] if is_missing else [demo]
 
 
-def run_demo(demo: Path, timeout: float = TIMEOUT) -> Failure | None:
-    """Run one demo in a process of its own -> None, or what went wrong."""
+def run_demo(demo: Path, timeout: float = TIMEOUT, printed: dict | None = None) -> Failure | None:
+    """Run one demo in a process of its own -> None, or what went wrong. `printed[demo]`: its text."""
     for script in scripts_of(demo):
         try:
             done = subprocess.run([sys.executable, str(script), *flags_of(script)],
@@ -98,6 +157,8 @@ def run_demo(demo: Path, timeout: float = TIMEOUT) -> Failure | None:
         if done.returncode != 0:
             lines = (done.stdout + done.stderr).strip().splitlines()[-12:]
             return Failure(demo, f"exit status {done.returncode}", "\n".join(lines))
+    if printed is not None:
+        printed[demo] = done.stdout
     return None
 
 
@@ -143,6 +204,11 @@ def caption_of(picture: Path, root: Path = ROOT) -> tuple[str, str]:
             if users:
                 first = (ast.get_docstring(ast.parse(sources[users[0]])) or "").strip().splitlines()
                 return (first[0] if first else users[0].stem), f"python {part}/{users[0].name}"
+    stem = name.removesuffix(".png")
+    for path, source in sources.items():    # or a script whose docstring says that it writes it
+        words = ast.get_docstring(ast.parse(source)) if MAIN in source else None
+        if words and ".png" in words and re.search(rf"\b{stem}\b", words):
+            return words.splitlines()[0], f"python {part}/{path.name}"
     return picture.stem.replace("_", " "), ""
 
 
@@ -152,27 +218,7 @@ def write(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>LLM from scratch: the pictures</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; padding: 1rem;
-       color: #222; background: #fff; }}
-nav a {{ margin-right: .8rem; white-space: nowrap; }}
-figure {{ margin: 1.5rem 0 2.5rem; }}
-img {{ width: 100%; height: auto; border: 1px solid #ddd; }}
-figcaption {{ margin-top: .4rem; }}
-code {{ font-size: .85rem; color: #555; }}
-a {{ color: #0072B2; }}
-</style>
-<h1>LLM from scratch: the pictures</h1>
-<p>{count} pictures. Each was drawn by the command under it.</p>
-<nav>{links}</nav>
-{body}
-</html>
-"""
+PAGE = (SCREENSHOTS / "page.html").read_text(encoding="utf-8")  # its places: {count} {links} {body}
 
 
 def write_index(pictures: list[Path], folder: Path = SCREENSHOTS, root: Path = ROOT) -> None:
@@ -208,11 +254,17 @@ def parse_args(argv=None):
     parser.add_argument("--all", action="store_true", help="run every demo (default: stale ones)")
     parser.add_argument("--only", default="", help="demos whose path holds this (default: all)")
     parser.add_argument("--collect-only", action="store_true", help="run nothing (default: off)")
+    parser.add_argument("--check", action="store_true",
+                        help="run nothing, list what is out of date (default: off)")
+    parser.add_argument("--stamp", default="", metavar="WORD", help="pictures and figures whose name "
+                        "holds this were made anew by hand (default: none)")
     return parser.parse_args(argv)
 
 
 def main(argv=None) -> int:
     args = parse_args(argv)
+    if args.check or args.stamp:
+        return check() if args.check else stamp_by_hand(args.stamp)
     demos = find_demos(args.only)
     if not demos:
         print(f"error: --only {args.only}: no demo's path holds that", file=sys.stderr)
@@ -222,17 +274,18 @@ def main(argv=None) -> int:
     elif not args.all:
         demos = [demo for demo in demos if is_stale(demo)
                  and (demo.name not in NOT_BY_ITSELF or args.only)]
-    failures = []
+    failures, printed = [], {}
     with tqdm(demos, unit="demo", disable=not demos) as bar:
         for demo in bar:
             bar.set_description(f"{demo.parent.name}/{demo.name}")
             start = time.time()
-            failure = run_demo(demo)
+            failure = run_demo(demo, printed=printed)
             verdict = failure.status if failure else "done"
             tqdm.write(f"{verdict:16s} {time.time() - start:6.1f} s  {demo.relative_to(ROOT)}")
             failures += [failure] if failure else []
     pictures = collect()
     write_index(pictures)
+    stamp_demos(printed)
     print(f"{len(demos)} demos run, {len(pictures)} pictures in {SCREENSHOTS.name}/")
     for failure in failures:
         print(f"\nFAILED {failure.demo.relative_to(ROOT)}: {failure.status}\n{failure.lines}",

@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = 0.95
-LEFT_OUT = shutil.ignore_patterns("out", ".git", "__pycache__", ".venv", "screenshots", "*.pt")
+LEFT_OUT = shutil.ignore_patterns("out", ".git", "__pycache__", ".venv", "*.png", "*.pt")
 
 
 def load_bugs(only: str, name: str) -> list:

@@ -117,14 +117,92 @@ def test_the_picture_of_a_longer_run_is_collected_beside_the_short_ones(tmp_path
     assert [path.name for path in found] == ["part_1_curve.png", "part_1_medium_curve.png"]
 
 
-def test_a_picture_newer_than_its_code_is_not_drawn_again(house):
+def test_what_is_up_to_date_is_told_by_code_and_data_not_by_times(house):
     demo = house / "part_1" / "demo_line.py"
-    assert shots.is_stale(demo)
+    assert shots.is_stale(demo), "no picture yet"
     shots.main(["--only", "demo_line"])
     assert not shots.is_stale(demo)
-    later = (house / "part_1" / "out" / "line.png").stat().st_mtime + 10
-    os.utime(demo, (later, later))
+    os.utime(demo, (2e9, 2e9))
+    demo.write_text(DEMO.replace("import pathlib", "import pathlib  # for paths\n\n"))
+    assert not shots.is_stale(demo), "a comment and a later time change nothing"
+    demo.write_text(DEMO.replace("[1, 2]", "[1, 3]"))
     assert shots.is_stale(demo)
+
+
+def test_check_names_what_is_missing_and_what_is_out_of_date(house, capsys):
+    (house / "part_1" / "README.md").write_text("Run `python part_1/demo_line.py`.")
+    shots.main(["--only", "demo_line"])
+    assert shots.main(["--check"]) == 1, "the demo prints no table: its figures have no fingerprint"
+    assert "figures of part_1/demo_line.py: no fingerprint" in capsys.readouterr().out
+    assert shots.main(["--stamp", "demo_line"]) == 0 and shots.main(["--check"]) == 0
+    (house / "part_1" / "demo_line.py").write_text(DEMO.replace("[1, 2]", "[1, 3]"))
+    capsys.readouterr()
+    assert shots.main(["--check"]) == 1
+    printed = capsys.readouterr().out
+    assert "picture part_1_line.png: made by other code or data (part_1/demo_line.py)" in printed
+    assert "figures of part_1/demo_line.py: made by other" in printed and "2 of 2" in printed
+    assert shots.main(["--stamp", "nothing of this name"]) == 2
+
+
+def test_a_lesson_that_gives_the_printed_table_gets_its_figures_stamped(house):
+    demo, lesson = house / "part_1" / "demo_line.py", house / "part_1" / "README.md"
+    demo.write_text(DEMO.replace("plt.plot", 'print("\\nx   y\\n--  --\\n1   2\\n")\nplt.plot'))
+    lesson.write_text("`python part_1/demo_line.py`\n```\nx   y\n--  --\n1   3\n```\n")
+    shots.main(["--only", "demo_line"])
+    assert shots.main(["--check"]) == 1, "the lesson says 3"
+    lesson.write_text(lesson.read_text().replace("1   3", "1   2"))
+    shots.main(["--all", "--only", "demo_line"])
+    assert shots.main(["--check"]) == 0
+
+
+def test_a_fingerprint_follows_imports_rooms_data_and_checkpoints(tmp_path):
+    """One constant of a room, or of what trained the model, reaches the script that draws."""
+    for name, text in {
+            "part_4/train.py": "from world.words import NAMES\n", "part_4/world/words.py": "NAMES = 1\n",
+            "part_6/demo_a.py": "import helper\nfrom room import deep\n",
+            "part_6/helper.py": 'BASE = "base.pt"\nTEXT = "fables.txt"\n',
+            "part_6/room/deep.py": "X = 1\n", "part_6/fables.txt": "once\n",
+            "part_6/demo_b.py": "X = 2\n"}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    a, b = tmp_path / "part_6" / "demo_a.py", tmp_path / "part_6" / "demo_b.py"
+    prints = shots.fingerprints.fingerprint
+    for file, more in (("part_4/world/words.py", "NAMES = 2\n"), ("part_6/fables.txt", "twice\n"),
+                       ("part_6/room/deep.py", "X = 2\n"), ("part_6/helper.py", "Y = 1\n")):
+        before_a, before_b = prints(a, tmp_path), prints(b, tmp_path)
+        with (tmp_path / file).open("a") as out:
+            out.write(more)
+        assert prints(a, tmp_path) != before_a, file
+        assert prints(b, tmp_path) == before_b, file
+
+
+def test_one_constant_of_the_world_reaches_every_picture_that_it_decides(monkeypatch):
+    """On the repository itself: the code of the world's words is made to look changed."""
+    known = shots.made_by()["pictures"]
+    files = {name: shots.fingerprints.depends_on(script, ROOT)
+             for name, script in known.items() if script}
+    touched = {name for name, found in files.items()
+               if ROOT / "part_4" / "world" / "words.py" in found}
+    assert {"part_4_world.png", "part_4_train.png", "part_6_sft.png", "part_8_ppo.png"} <= touched
+    assert not {name for name in touched if name[:6] in ("part_1", "part_2", "part_3")}
+
+
+def test_only_comments_docstrings_and_blank_lines_are_left_out():
+    code = shots.fingerprints.code_of
+    plain = 'def f(x):\n    return "# no comment"\n'
+    assert code(plain) == code('"""Doc."""\n\ndef f(x):  # why\n    """Doc\n    two."""\n'
+                               '    return "# no comment"\n').replace("  # why", "")
+    assert code(plain) != code(plain.replace("no", "a")) and code(plain) != code("def f(x):\n    return 1\n")
+
+
+def test_every_fingerprint_on_file_is_of_something_that_is_there():
+    """How many are out of date, `--check` tells; here, that the book itself is in order."""
+    book, known = shots.fingerprints.load(shots.book_path()), shots.made_by()
+    for kind, names in book.items():
+        assert set(names) <= set(known[kind]), kind
+        assert all(len(name) == 16 for name in names.values())
+    undrawn = [name for name, script in known["pictures"].items() if script is None]
+    assert undrawn == [], "no script draws these"
 
 
 def test_half_a_picture_does_not_replace_a_whole_one(house):
