@@ -3,8 +3,9 @@
     python part_1/demo_attention_by_hand.py
 
 See: the queries, keys and values, the scores, the scores over sqrt(4) = 2, the weights with and
-without a causal mask, and the output: each row an average of the values. The numbers are small
-enough to check with a pencil; lesson 1.2 does it for one row.
+without a causal mask, and the output: each row an average of the values. Then the way back: from the gradient of
+the output to those of all matrices. The numbers are small enough to check with a pencil; lessons 1.2
+and 1.3 do it for one row.
 """
 
 from runtime import make_parser, out_folder, run_main
@@ -41,6 +42,24 @@ def attention_by_hand(x: np.ndarray, w_query: np.ndarray, w_key: np.ndarray,
     weights = softmax(scaled)
     return {"Q": q, "K": k, "V": v, "scores": scores, "scaled": scaled,
             "weights": weights, "output": weights @ v}
+
+
+def backward_by_hand(x: np.ndarray, w_query: np.ndarray, w_key: np.ndarray, w_value: np.ndarray,
+                     found: dict, d_output: np.ndarray) -> dict[str, np.ndarray]:
+    """The gradient of the output (T, D) -> those of every matrix, last to first (eq. 1.14 to 1.18).
+
+    `found` is what attention_by_hand gave for the same matrices.
+    """
+    q, k, v, weights = found["Q"], found["K"], found["V"], found["weights"]
+    d_value = weights.T @ d_output    # (T, D), eq. 1.14
+    d_weights = d_output @ v.T        # (T, T), eq. 1.14
+    shared = (d_weights * weights).sum(axis=-1, keepdims=True)
+    d_scaled = weights * (d_weights - shared)  # eq. 1.15: where a weight is 0, nothing comes back
+    d_scores = d_scaled / np.sqrt(q.shape[-1])  # eq. 1.16
+    d_query, d_key = d_scores @ k, d_scores.T @ q  # (T, D), eq. 1.17
+    return {"dV": d_value, "d weights": d_weights, "d scaled": d_scaled, "dQ": d_query, "dK": d_key,
+            "dW_Q": x.T @ d_query, "dW_K": x.T @ d_key, "dW_V": x.T @ d_value,
+            "dX": d_query @ w_query.T + d_key @ w_key.T + d_value @ w_value.T}  # eq. 1.18
 
 
 def show(name: str, matrix: np.ndarray, columns=("1", "2", "3", "4")) -> None:
@@ -90,6 +109,15 @@ def main(argv=None) -> None:
     show("with the causal mask: scores, later tokens at -inf", causal["scaled"], TOKENS)
     show("with the causal mask: weights", causal["weights"], TOKENS)
     show("with the causal mask: output (row 1 is just V's row 1)", causal["output"])
+    d_output = np.zeros((3, 4))
+    d_output[2, 0] = 1.0  # as if the loss were the first channel of what 'fell' gets
+    back = backward_by_hand(X, W_QUERY, W_KEY, W_VALUE, free, d_output)
+    show("the way back: d weights, when the loss is the first channel of 'fell'", back["d weights"], TOKENS)
+    show("d scaled = weights (d weights - their mean): the row sums to 0", back["d scaled"], TOKENS)
+    show("dQ", back["dQ"])
+    show("dK", back["dK"])
+    show("dV", back["dV"])
+    show("dX: to all three tokens, through queries, keys and values", back["dX"])
     draw(free, causal, folder)
 
 

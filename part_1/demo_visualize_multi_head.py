@@ -96,10 +96,20 @@ def head_names(layers: int, heads: int) -> list[str]:
     return [f"layer {i + 1} head {h + 1}" for i in range(layers) for h in range(heads)]
 
 
+@torch.no_grad()
+def usual_sentence(model: GPT, ids: torch.Tensor, head: int, wanted: float) -> torch.Tensor:
+    """(1, KIND + 1): the sentence on which a head's weight on the answer is nearest to its mean."""
+    maps = model.attention_maps(ids[:, :KIND + 1]).flatten(1, 2)  # (B, L * H, T, T)
+    on_answer = maps[torch.arange(len(ids), device=ids.device), head, KIND, answer_places(ids)]
+    return ids[int((on_answer - wanted).abs().argmin())][None, :KIND + 1]
+
+
 def draw(model, ids, words, right, weights, names, setup, folder) -> None:
     """Left: one sentence, seen from the name of the kind. Right: mean weights on the answer."""
-    kind = list(KINDS)[int(weights[:, :len(KINDS)].amax(dim=0).argmax())]  # the clearest one
-    shown = ids[ids[:, KIND] == words.encode([kind]).to(ids.device)][:1, :KIND + 1]
+    best, which = weights[:, :len(KINDS)].max(dim=0)
+    kind = list(KINDS)[int(best.argmax())]  # the clearest one
+    of_kind = ids[ids[:, KIND] == words.encode([kind]).to(ids.device)]
+    shown = usual_sentence(model, of_kind, int(which[best.argmax()]), float(best.max()))
     sentence = words.decode(shown[0])
     maps = model.attention_maps(shown)[0].cpu()  # (L, H, T, T)
     heads = head_names(maps.size(0), maps.size(1))
@@ -110,7 +120,7 @@ def draw(model, ids, words, right, weights, names, setup, folder) -> None:
         f"{found}", setup, 2, size=(9.4, 4.6), widths=[1.35, 1])
     plotting.heat_map(axes[0], maps[:, :, -1].flatten(0, 1), rows=heads, columns=sentence,
                       numbers=False, colorbar=False)
-    axes[0].set_title(f"one sentence: where each head looks from '{sentence[-1]}'", loc="left")
+    axes[0].set_title(f"a usual sentence: where each head looks from '{sentence[-1]}'", loc="left")
     plotting.heat_map(axes[1], weights, columns=names, numbers=True)
     axes[1].set_yticks([])
     axes[1].set_title("all sentences: weight on the answer, seen from", loc="left")

@@ -144,4 +144,9 @@ BUGS = [
     Bug("reversed with the padding in front", "part_1/reversing.py",
         "(lengths - 1 - places).clamp(min=0)", "(S - 1 - places).expand(B, S)",
         T_ENCODER_DECODER),
+    Bug("softmax's way back forgets what the weights share", "part_1/demo_attention_by_hand.py",
+        "d_scaled = weights * (d_weights - shared)", "d_scaled = weights * d_weights",
+        "tests/part_1/test_attention.py"),
+    Bug("keys get the queries' gradient", "part_1/demo_attention_by_hand.py",
+        "d_scores @ k, d_scores.T @ q", "d_scores @ k, d_scores @ q", "tests/part_1/test_attention.py"),
 ]

@@ -12,6 +12,7 @@ from demo_attention_by_hand import (
     W_VALUE,
     X,
     attention_by_hand,
+    backward_by_hand,
     softmax,
 )
 
@@ -217,3 +218,33 @@ def test_weights_for_pictures_are_those_that_make_the_output():
 def test_heads_that_do_not_divide_the_width_are_an_error(n_head):
     with pytest.raises(ValueError, match=f"n_embd=12 must be a multiple of n_head={n_head}"):
         MultiHeadAttention(12, n_head)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_way_back_by_hand_equals_autograd(causal):
+    rng = np.random.default_rng(3)
+    matrices = [rng.normal(size=(5, 6))] + [rng.normal(size=(6, 4)) for _ in range(3)]
+    d_output = rng.normal(size=(5, 4))
+    hand = backward_by_hand(*matrices, attention_by_hand(*matrices, causal=causal), d_output)
+    x, w_query, w_key, w_value = (torch.tensor(m, requires_grad=True) for m in matrices)
+    q, k, v = x @ w_query, x @ w_key, x @ w_value
+    for one in (q, k, v):
+        one.retain_grad()
+    out, _ = attention(q, k, v, causal_visibility(5) if causal else None)
+    out.backward(torch.tensor(d_output))
+    for name, tensor in (("dQ", q), ("dK", k), ("dV", v), ("dX", x), ("dW_Q", w_query),
+                         ("dW_K", w_key), ("dW_V", w_value)):
+        np.testing.assert_allclose(hand[name], tensor.grad.numpy(), atol=1e-12, err_msg=name)
+
+
+def test_the_way_back_of_the_lesson():
+    found = attention_by_hand(X, W_QUERY, W_KEY, W_VALUE, causal=False)
+    d_output = np.zeros((3, 4))
+    d_output[2, 0] = 1
+    back = backward_by_hand(X, W_QUERY, W_KEY, W_VALUE, found, d_output)
+    assert back["d weights"][2].tolist() == [1, 0, 1]    # the first channel of the three values
+    weights = found["weights"][2]
+    shared = weights[0] + weights[2]                     # 0.453: what 'fell' gets in channel 1
+    np.testing.assert_allclose(back["d scaled"][2], weights * ([1, 0, 1] - shared), atol=1e-12)
+    np.testing.assert_allclose(back["d scaled"][2], [0.067, -0.248, 0.181], atol=6e-4)
+    np.testing.assert_allclose(back["d scaled"].sum(axis=1), 0, atol=1e-12)

@@ -2,6 +2,8 @@
 
 import math
 
+import demo_diagrams
+import demo_embedding
 import demo_overfit
 import demo_positions
 import demo_residuals
@@ -83,3 +85,33 @@ def test_gradients_die_without_residuals_and_live_with_them():
         assert len(norms) == 8
         ratio[wiring] = norms[0] / norms[-1]
     assert ratio["plain"] < 1e-4 and 0.3 < ratio["pre-norm"] < 30
+
+
+def test_looking_up_a_row_is_a_product_with_a_one_hot_row_and_trains_that_row_alone():
+    model = demo_embedding.GPT(demo_embedding.GPTConfig(vocab_size=7, n_layer=1, n_head=2, n_embd=8))
+    ids = torch.tensor([2, 5, 2])
+    rows, products = demo_embedding.embed(model, ids)
+    torch.testing.assert_close(rows, products)
+    assert torch.equal(rows[0], rows[2])
+    assert demo_embedding.rows_with_gradient(model, ids) == [2, 5]
+
+
+def test_the_sentence_shown_is_a_usual_one():
+    """The head's weight on its answer there is nearest to the mean over all sentences."""
+    _, held_out, words = heads.split_sentences()
+    torch.manual_seed(0)
+    model = heads.GPT(heads.GPTConfig(vocab_size=len(words), block_size=heads.ASK + 2, n_layer=1,
+                                      n_head=2, n_embd=16))
+    some = held_out[:30]
+    maps = model.attention_maps(some[:, :heads.KIND + 1]).flatten(1, 2)
+    each = maps[torch.arange(30), 1, heads.KIND, heads.answer_places(some)]
+    shown = heads.usual_sentence(model, some, 1, float(each.mean()))
+    place = int((each - each.mean()).abs().argmin())
+    assert torch.equal(shown[0], some[place, :heads.KIND + 1])
+
+
+def test_the_diagrams_show_the_layers_own_shapes():
+    head, block = demo_diagrams.head_shapes(), demo_diagrams.block_shapes()
+    assert head["scores"] == head["weights"] == "(2, 6, 6)" and head["out"] == "(2, 6, 8)"
+    assert block["x"] == block["attention"] == block["mlp"] == block["out"] == "(2, 6, 32)"
+    assert block["mlp.widen"] == "(2, 6, 128)"
