@@ -26,11 +26,12 @@ STAGES = (
 
 
 def box(ax, x: float, y: float, text: str, color: str, width: float = 1.9, height: float = 0.9):
-    """A rounded box with white text, its centre at (x, y)."""
+    """A rounded box with text that can be read on its colour, its centre at (x, y)."""
     ax.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height,
                                 boxstyle="round,pad=0.02,rounding_size=0.12",
                                 facecolor=color, edgecolor="none"))
-    ax.text(x, y, text, ha="center", va="center", color="white", fontweight="bold", fontsize=10)
+    ax.text(x, y, text, ha="center", va="center", fontweight="bold", fontsize=10,
+            color=BLACK if color == ORANGE else "white")
 
 
 def arrow(ax, start: tuple[float, float], end: tuple[float, float], color: str) -> None:

@@ -78,7 +78,8 @@ def draw(steps: list[list], worst: float, setup: str, folder) -> None:
         color = plotting.ORANGE if "T, T" in axes else (
             plotting.GREEN if "H" in axes else plotting.BLUE)
         ax.text(0.36, i, name, ha="right", va="center", fontsize=9)
-        ax.text(0.56, i, shape, ha="center", va="center", fontsize=10, color="white",
+        ax.text(0.56, i, shape, ha="center", va="center", fontsize=10,
+                color=plotting.BLACK if color == plotting.ORANGE else "white",
                 bbox={"boxstyle": "round,pad=0.45", "facecolor": color, "edgecolor": "none"})
         ax.text(0.76, i, axes, ha="left", va="center", fontsize=9, color=color)
         if i:

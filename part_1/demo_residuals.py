@@ -109,7 +109,7 @@ def draw(norms: dict, losses: dict, depth: int, trained: int, setup: str, folder
         f"Through {depth} plain blocks the gradient shrinks by 10^{lost:.0f}; in pre-norm block 1 "
         f"gets {ratio:.1f} times what block {depth} gets", setup, 2, size=(8.6, 4.2))
     for name, (_, color) in WIRINGS.items():
-        axes[0].plot(range(1, depth + 1), norms[name], color=color)
+        axes[0].plot(range(1, depth + 1), norms[name], color=color, label=name)
         line = smooth(losses[name])
         axes[1].plot(range(1, len(line) + 1), line, color=color, label=name)
         broken = next((i for i, loss in enumerate(losses[name]) if math.isnan(loss)), None)
@@ -120,6 +120,7 @@ def draw(norms: dict, losses: dict, depth: int, trained: int, setup: str, folder
     axes[0].set(yscale="log", xlabel="block, 1 is the first", xlim=(1, depth),
                 ylabel="gradient at the block's input (norm)")
     axes[0].set_title("at the start of training", loc="left")
+    axes[0].legend(loc="center right", fontsize=8)
     axes[1].set(xlabel="step", ylabel="loss, nats per letter (mean of 10 steps)", ylim=(0, 4))
     axes[1].set_title(f"training {trained} blocks", loc="left")
     axes[1].legend(loc="lower left", fontsize=8)

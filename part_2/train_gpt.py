@@ -37,7 +37,7 @@ from interrupt import StopOnSignal
 from lock import only_run_in
 from memory import check_memory, least_bytes
 from model import GPT, GPTConfig
-from plotting import BLUE, GREY, ORANGE, end_label, figure, save
+from plotting import BLUE, ORANGE, end_label, figure, save
 from presets import PRESETS, Settings, choose_settings
 from sampling import generate
 from schedule import learning_rate
@@ -178,9 +178,6 @@ def draw_curves(history: History, val_loss: float, setup: str, path: Path) -> No
     """Training and validation loss over the steps."""
     fig, ax = figure(f"{history.steps:,} steps bring the validation loss to {val_loss:.2f} nats a "
                      f"byte ({bits_per_byte(val_loss):.2f} bits)", setup)
-    ax.axhline(math.log(256), color=GREY, linewidth=1)
-    ax.text(0, math.log(256), " guessing evenly among 256 bytes", va="bottom", fontsize=8,
-            color="#666666")
     names = (("training", history.train, BLUE), ("validation", history.val, ORANGE))
     ends = [points[-1][1] for _, points, _ in names if points]
     apart = 6 if len(ends) == 2 and abs(ends[0] - ends[1]) < 0.3 else 0
@@ -189,7 +186,10 @@ def draw_curves(history: History, val_loss: float, setup: str, path: Path) -> No
             x, y = zip(*points)
             ax.plot(x, y, color=color, marker="o" if name == "validation" else None, markersize=3)
             end_label(ax, x, y, name, color, dy=dy)
-    ax.set(xlabel="step", ylabel="loss, nats a byte", ylim=(0, 6))
+    late = [loss for _, points, _ in names for step, loss in points if step >= 0.1 * history.steps]
+    if late:  # close enough to see where the two part; the start, near ln 256 = 5.55, is cut off
+        ax.set_ylim(min(late) - 0.1, max(late) + 0.3)
+    ax.set(xlabel="step", ylabel="loss, nats a byte (not from 0)")
     save(fig, path)
 
 

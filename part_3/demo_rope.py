@@ -13,6 +13,7 @@ from run.runtime import make_parser, out_folder, print_table, run_main, seed_eve
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -105,12 +106,12 @@ def draw(path, found, means, setup: str) -> None:
         y = losses.reshape(-1, 16).mean(1)
         ax.plot(x, y, color=COLORS[name])
         ends[name] = y
-    low, high = min(y[-1] for y in ends.values()), max(y[-1] for y in ends.values())
-    names = sorted(ends, key=lambda name: ends[name][-1])
-    for place, name in enumerate(names):  # labels evenly spread, so that none covers another
-        y = low + (high - low) * place / (len(names) - 1)
+    y, gap = -math.inf, 0.045 * (max(map(max, ends.values())) - min(map(min, ends.values())))
+    for name in sorted(ends, key=lambda name: ends[name][-1]):
+        y = max(ends[name][-1], y + gap)  # beside its line's end; moved up where it would cover another
         ax.annotate(name, (x[-1], ends[name][-1]), xytext=(ASKED + 6, y), textcoords="data",
-                    color=COLORS[name], fontsize=8, va="center", annotation_clip=False)
+                    color=COLORS[name], fontsize=8, va="center", annotation_clip=False,
+                    arrowprops={"arrowstyle": "-", "color": COLORS[name], "lw": 0.6})
     ax.axvline(TRAINED, color=BLACK, linewidth=0.8)
     ax.text(TRAINED, ax.get_ylim()[1], " trained up to here", fontsize=8, va="top")
     ax.set(xlabel="position in the text", ylabel="loss, nats a byte", xlim=(0, ASKED))

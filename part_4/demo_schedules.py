@@ -157,8 +157,14 @@ def draw(out, curves: dict, schedules: dict, title: str, setup: str) -> None:
                        for s in beyond], color=plotting.RED, ls="--")
     left.text(1.4, 0.45, "wrong: a bare\ncosine", color=plotting.RED, ha="right", fontsize=8)
     left.axvline(1, color="#BBBBBB", lw=0.8)
+    for name, share, dy in (("cosine", 0.33, 8), ("linear", 0.28, -16), ("wsd", 0.85, 6), (HIGH, 1.25, -9),
+                            (LOW, 0.5, 6)):    # each name beside its line
+        left.annotate(name, (share, schedules[name].rate(share)), xytext=(0, dy), fontsize=8,
+                      textcoords="offset points", color=COLORS[name], ha="center")
     left.set(xlabel="share of the run", ylabel="rate, share of the peak", ylim=(0, 1.05))
     right.set(xlabel="step", ylabel="held-out loss, nats per byte")
+    left.set_title("the learning rate", loc="left")
+    right.set_title("what came of it", loc="left")
     plotting.save(fig, out / "schedules.png")
 
 

@@ -14,7 +14,7 @@ from run.runtime import make_parser, out_folder, print_table, run_main
 import math
 from collections import defaultdict
 
-from run.plotting import BLUE, GREY, ORANGE, figure, save
+from run.plotting import BLUE, ORANGE, figure, save
 from world.judge import judge
 from world.world import World
 
@@ -57,17 +57,17 @@ def draw(rows, floor, seed, path):
     fig, ax = figure(f"The first two lines carry {first / total:.0%} of this story's {total:.0f} bits:"
                      " much of the rest follows from them",
                      f"exact surprise of each line, {total / letters:.3f} bits a byte; seed {seed}; "
-                     f"stories have {floor:.3f} on average")
-    names = [line if len(line) < 62 else line[:58] + " ..." for _, line, _ in rows]
+                     f"stories have {floor:.3f} on average", size=(7, 4.6))
+    names = [line if len(line) < 44 else line[:40] + " ..." for _, line, _ in rows]
     ax.barh(range(len(rows)), [bits for *_, bits in rows],
             color=[BLUE if kind == "story" else ORANGE for kind, *_ in rows])
-    ax.set_yticks(range(len(rows)), names, fontsize=6.5)
+    ax.set_yticks(range(len(rows)), names, fontsize=9)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
     ax.set_xlabel("bits (blue: story, orange: question and answer)")
     for i, (_, _, bits) in enumerate(rows):
-        ax.text(bits + 0.3, i, f"{bits:.1f}", va="center", fontsize=6.5, color=GREY)
+        ax.text(bits + 0.3, i, f"{bits:.1f}", va="center", fontsize=9)
     save(fig, path)
 
 

@@ -102,14 +102,21 @@ def draw(run: Run, results: dict) -> Path:
         f"{s.context}, vocabulary {run.tokenizer.vocab_size}, {run.step} steps of "
         f"{s.rows * s.context:,} tokens, {results['amp']} on {results['device']}, "
         f"seed {run.args.seed}"))
+    unit = metrics["bits_per_byte"] / metrics["val_loss"]  # the title's unit: bits a byte, not nats a token
+    losses, looks = [unit * loss for loss in losses], [(step, unit * loss) for step, loss in looks]
     ax.plot(steps, losses, color=plotting.GREY, lw=0.7)
     ax.plot(*zip(*looks), color=plotting.BLUE)
     plotting.end_label(ax, *zip(*looks), "held-out", plotting.BLUE, dy=6)
+    low = min(losses)
     if floor is not None:
-        ax.axhline(floor, color=plotting.RED, lw=1.2, ls="--")
-        ax.text(steps[-1] * 0.5, floor, "floor: the entropy of the world", color=plotting.RED,
+        low = min(low, unit * floor)
+        ax.axhline(unit * floor, color=plotting.RED, lw=1.2, ls="--")
+        ax.text(steps[-1] * 0.5, unit * floor, "floor: the entropy of the world", color=plotting.RED,
                 va="top", fontsize=8)
-    ax.set(xlabel="step", ylabel="loss, nats per token", ylim=(0, min(max(losses), 4.5)))
+    ax.set(xlabel="step", ylabel="loss, bits per byte (logarithmic)", yscale="log",
+           ylim=(0.9 * low, unit * min(max(losses) / unit, 4.5)))
+    ax.yaxis.set_major_formatter("{x:.2g}")
+    ax.yaxis.set_minor_formatter("{x:.2g}")
     ax.text(steps[len(steps) // 12], losses[len(steps) // 12], " one training batch",
             color=plotting.GREY, fontsize=8, va="bottom")
     return plotting.save(fig, run.out / "train.png")

@@ -1,5 +1,8 @@
 """The demos compute what they claim to."""
 
+from dataclasses import replace
+
+import demo_ablation
 import numpy as np
 import pytest
 import torch
@@ -62,3 +65,15 @@ def test_measures_of_texts_by_hand():
     assert real_words(["ox the xqz ca"], {"the"}) == 0.5
     assert variety(["abcdabcd"]) == pytest.approx(4 / 5)  # abcd twice
     assert variety(["abcd", "abcd"]) == 0.5
+
+
+def test_the_ablation_takes_away_one_thing_and_keeps_the_pull_of_the_decay():
+    model = demo_ablation.GPT(demo_ablation.GPTConfig(n_layer=1, n_head=2, n_embd=8, block_size=8))
+    pulls = []
+    for name in ("everything", "momentum instead of AdamW"):
+        settings = replace(demo_ablation.BASE, **demo_ablation.WITHOUT[name])
+        group = demo_ablation.optimizer_of(name, model, settings).param_groups[0]
+        pulls.append(group["lr"] * group["weight_decay"])
+    assert pulls[0] == pytest.approx(pulls[1]) and pulls[0] > 0
+    for name, changed in demo_ablation.WITHOUT.items():
+        assert len(changed) == (name != "everything"), name

@@ -1,0 +1,84 @@
+"""Which tokens go to which expert, and what happens when an expert is full?
+
+    python part_5/demo_diagrams.py
+
+Routes ten tokens to four experts by the functions of moe/router.py: scores, the best two, weights that sum to 1, and
+a capacity of six choices for each expert.
+What to see: the router leans to expert 0; with a capacity its later tokens are turned away there and are left with
+their other choice.
+"""
+
+import torch
+from moe.router import (
+    DROPPED,
+    capacity_of,
+    choose_experts,
+    count_load,
+    drop_overflow,
+    gate_scores,
+    max_load,
+)
+from run.plotting import CYCLE, GREY, RED, figure, save
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+
+TOKENS, EXPERTS, CHOICES, FACTOR = 10, 4, 2, 1.2
+LEAN = 1.0    # how much the scores prefer expert 0
+
+
+def route(seed: int) -> dict:
+    """Scores, choices, weights, and the choices that are left under a capacity."""
+    seed_everything(seed)
+    logits = torch.randn(TOKENS, EXPERTS)
+    logits[:, 0] += LEAN
+    scores = gate_scores(logits, "softmax")
+    experts, weights = choose_experts(scores, CHOICES, renormalize=True)
+    capacity = capacity_of(TOKENS, CHOICES, EXPERTS, FACTOR)
+    return {"scores": scores, "experts": experts, "weights": weights, "capacity": capacity,
+            "kept": drop_overflow(experts, EXPERTS, capacity), "load": count_load(experts, EXPERTS)}
+
+
+def draw(path, found: dict, setup: str) -> None:
+    dropped = int((found["kept"] == DROPPED).sum())
+    fig, ax = figure(f"Each token goes to {CHOICES} of {EXPERTS} experts; a capacity of {found['capacity']} turns away "
+                     f"{dropped} of {TOKENS * CHOICES} choices", setup, size=(7, 4))
+    for token in range(TOKENS):
+        y = -token
+        ax.text(-0.06, y, f"token {token}", ha="right", va="center", fontsize=8.5)
+        for choice in range(CHOICES):
+            expert = int(found["experts"][token, choice])
+            is_dropped = int(found["kept"][token, choice]) == DROPPED
+            weight = float(found["weights"][token, choice])
+            ax.plot([0, 1], [y, -expert * (TOKENS - 1) / (EXPERTS - 1)], linewidth=0.5 + 4 * weight,
+                    color=RED if is_dropped else CYCLE[expert], alpha=0.75, linestyle=":" if is_dropped else "-")
+    for expert in range(EXPERTS):
+        used = int((found["kept"] == expert).sum())
+        ax.text(1.04, -expert * (TOKENS - 1) / (EXPERTS - 1),
+                f"expert {expert}: {int(found['load'][expert])} choices, {used} kept", va="center", fontsize=8.5)
+    ax.text(0.5, -TOKENS + 0.35, "thickness: the weight g; red and dotted: turned away", ha="center", fontsize=8,
+            color=GREY)
+    ax.set(xlim=(-0.2, 1.62), ylim=(-TOKENS + 0.1, 0.6))
+    ax.axis("off")
+    save(fig, path)
+
+
+def parse_args(argv=None):
+    return make_parser(__doc__, runs_model=False).parse_args(argv)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    out = out_folder(__file__, args.out)
+    found = route(args.seed)
+    print_table(["token", *(f"p of expert {e}" for e in range(EXPERTS)), "chosen", "weights", "kept"],
+                [[str(t), *(f"{p:.2f}" for p in found["scores"][t]),
+                  ", ".join(map(str, found["experts"][t].tolist())),
+                  ", ".join(f"{g:.2f}" for g in found["weights"][t].tolist()),
+                  ", ".join("--" if e == DROPPED else str(e) for e in found["kept"][t].tolist())]
+                 for t in range(TOKENS)],
+                f"max load {max_load(found['load']):.2f}; capacity {found['capacity']}")
+    draw(out / "diagram_routing.png", found, f"{TOKENS} tokens, {EXPERTS} experts, top-{CHOICES}, capacity factor "
+         f"{FACTOR}; the router leans to expert 0; seed {args.seed}")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,19 @@
+"""The diagrams of RoPE and of the ring come from the code and say what the lesson says."""
+
+import math
+
+import demo_diagrams
+import pytest
+
+
+def test_the_product_depends_on_the_distance_alone_and_is_the_lessons():
+    products = [float(demo_diagrams.turned(demo_diagrams.QUERY, t) @ demo_diagrams.turned(
+        demo_diagrams.KEY, s)) for t, s in demo_diagrams.PLACES]
+    assert products[0] == pytest.approx(products[1], abs=1e-6) != pytest.approx(products[2], abs=0.1)
+    assert products[0] == pytest.approx(math.cos(1.2 - 0.4 - math.atan2(0.28, 0.96)), abs=1e-6)
+    assert products[0] == pytest.approx(0.870, abs=6e-4)
+
+
+def test_the_ring_of_the_picture_is_that_of_the_lesson():
+    assert demo_diagrams.slots_after(3) == [0, 0, 1, 2, None]
+    assert demo_diagrams.slots_after(6) == [0, 4, 5, 2, 3]  # sink, then slots 0 to 3
