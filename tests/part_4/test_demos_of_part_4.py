@@ -1,19 +1,19 @@
 """What the demos of part 4 compute: packed rows and who sees whom, and Muon's even updates."""
 
-import demo_diagrams
 import demo_muon
+import demo_packed_rows
 import pytest
 import torch
 
 
 def test_the_packed_rows_hold_every_document_once_and_none_too_many():
-    lengths, rows = demo_diagrams.packed(seed=1)
+    lengths, rows = demo_packed_rows.packed(seed=1)
     assert sorted(number for row in rows for number in row) == list(range(len(lengths)))
-    assert all(sum(lengths[number] for number in row) <= demo_diagrams.SIZE for row in rows)
+    assert all(sum(lengths[number] for number in row) <= demo_packed_rows.SIZE for row in rows)
 
 
 def test_in_a_packed_row_a_document_sees_itself_alone():
-    pairs = demo_diagrams.visible_pairs([0, 1], [4, 3], every=1)
+    pairs = demo_packed_rows.visible_pairs([0, 1], [4, 3], every=1)
     assert pairs[:7, :7].astype(int).tolist() == [
         [1, 0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0, 0],
         [0, 0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 1, 1, 1]]

@@ -1,6 +1,6 @@
 """How does RoPE turn a vector, and how is a ring of slots written?
 
-    python demo_diagrams.py
+    python demo_rotation_and_ring.py
 
 Draws the diagrams of lessons 3.2 and 3.6. Nothing in them is drawn by hand: the angles and products come
 from rope.py, the contents of the slots from kv_cache.py.

@@ -1,6 +1,6 @@
 """How do documents of all lengths become rows of one length, and who may look at whom there?
 
-    python part_4/demo_diagrams.py
+    python part_4/demo_packed_rows.py
 
 Draws texts of the little world packed into rows by `pack` of text/data.py, and the pairs that attention may use in
 one of them, by `segments` of text/rows.py. Lengths are in bytes here.

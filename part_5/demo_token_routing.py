@@ -1,6 +1,6 @@
 """Which tokens go to which expert, and what happens when an expert is full?
 
-    python part_5/demo_diagrams.py
+    python part_5/demo_token_routing.py
 
 Routes ten tokens to four experts by the functions of moe/router.py: scores, the best two, weights that sum to 1, and
 a capacity of six choices for each expert.
