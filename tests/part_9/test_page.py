@@ -469,6 +469,7 @@ HOSTILE = {  # name: (request of `asked`, the status it gets)
     "the right name at another port": ({"headers": {"Origin": "http://127.0.0.1:1"}}, 403),
     "a foreign name that leads here": ({"headers": {"Host": "evil.example"}}, 403),
     "a foreign name with the port": ({"headers": {"Host": "evil.example:{port}"}}, 403),
+    "its own name at another port": ({"headers": {"Host": "127.0.0.1:1"}}, 403),
     "no host": ({"headers": {"Host": None}}, 403),
     "an address of the network": ({"headers": {"Host": "192.168.1.7:{port}"}}, 403),
     "a request that the browser calls cross-site": (
