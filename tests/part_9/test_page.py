@@ -441,7 +441,7 @@ def test_a_closed_tab_stops_its_generation(server, slow):
     assert is_well(server)
     steps = slow.steps
     time.sleep(0.1)
-    assert slow.steps == steps < 5
+    assert slow.steps == steps <= 2, "not one token is computed that nobody can read"
 
 
 def test_only_so_many_requests_are_worked_on_at_once(server, slow):
