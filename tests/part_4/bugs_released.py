@@ -58,7 +58,7 @@ BUGS = [
         "        return None  # something that the known ones have not: it may change what is written",
         "        pass", IN),
     Bug("pad is the begin token", LOADING, '"pad": end if found["pad"] is None',
-        '"pad": between if found["pad"] is None', IN),
+        '"pad": found["begin"] if found["pad"] is None', IN),
     Bug("only the pair that came first is a merge", WRITTEN, "for i in range(1, len(token)) if",
         "for i in range(1, 2) if", OUT),
     Bug("an export does not begin with the begin token", WRITTEN,
