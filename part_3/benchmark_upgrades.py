@@ -29,9 +29,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from data import check_enough
 from generate import generate
 from model import GPT, GPTConfig
+from run.data import check_enough
 from run.evaluation import evaluate
 from run.plotting import BLUE, GREY, ORANGE, figure, save
 from run.tiny_training import FABLES, load_text, make_model, train

@@ -14,7 +14,7 @@ from run.runtime import make_parser, out_folder, print_table, run_main, seed_eve
 # isort: split
 import numpy as np
 import torch
-from data import get_batch
+from run.data import get_batch
 from run.evaluation import evaluate
 from run.plotting import BLUE, GREY, ORANGE, end_label, figure, save
 from run.tiny_training import load_text, make_model, train

@@ -16,9 +16,9 @@ import codecs
 from pathlib import Path
 
 import torch
-from data import encode, read_bytes
 from generate import stream
 from run.checkpoint import load_checkpoint
+from run.data import encode, read_bytes
 from sampling import check_sampling
 
 

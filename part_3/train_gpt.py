@@ -31,10 +31,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from data import check_enough, decode, encode, get_batch, read_bytes, split_bytes
 from generate import generate
 from model import GPT, GPTConfig
 from run.checkpoint import save_checkpoint
+from run.data import check_enough, decode, encode, get_batch, read_bytes, split_bytes
 from run.evaluation import bits_per_byte, evaluate
 from run.interrupt import StopOnSignal
 from run.lock import only_run_in

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import torch
-from data import get_batch, read_bytes, split_bytes
 from model import GPT, GPTConfig
 
+from run.data import get_batch, read_bytes, split_bytes
 from run.runtime import Runtime
 from run.schedule import learning_rate
 

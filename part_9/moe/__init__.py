@@ -2,5 +2,5 @@
 
 Explained   part 5
 Read        router.py, experts.py, layer.py; then hybrid.py (the model), learning.py, checkpoint.py,
-            expert_parallel.py (experts in several processes)
+            resuming.py (stop and go on), expert_parallel.py (experts in several processes)
 """

@@ -251,12 +251,13 @@ def test_the_truth_s_tokens_multiply_to_the_text_s_own_probability(kind):
     world = World()
     text = next(world.sample(8, "test", [kind])).text
     told = Truth(text, CHAT)
-    logs = 0.0
+    logs, kept = 0.0, None
     for t, token in enumerate([*told.ids, CHAT.end]):
         following = told.following(t)
         assert sum(following.values()) == pytest.approx(1)
         logs += math.log(following[token])
-        kept = following if t == 5 else kept if t > 5 else None
+        if t == 5:
+            kept = following
     assert logs == pytest.approx(world.logprob(text), rel=1e-9)
     assert told.following(5) == kept, "places may be asked for in any order"
 
