@@ -12,8 +12,8 @@ import benchmark_training
 import pytest
 import torch
 import train
+from base import run as pretraining
 from base.settings import Settings
-from run import pretraining
 from run.checkpoint import Checkpoints
 from run.distributed import start_processes
 from run.lock import only_run_in
