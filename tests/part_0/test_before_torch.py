@@ -136,6 +136,7 @@ def test_a_training_goes_on_when_the_reader_of_its_output_leaves():
         stream = StaysOpen(file)
         for _ in range(3):
             assert stream.write("step\n") == 5
+            assert stream.write("x" * 100_000) == 100_000  # more than is buffered
             stream.flush()
         assert stream.encoding == file.encoding
 
