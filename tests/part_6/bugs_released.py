@@ -20,7 +20,7 @@ BUGS = [
         "    if tokenizer.problem:  # a", "    if False:  # a", TEST),
     Bug("rates of a young model for a released one", "part_6/sft/settings.py",
         'if preset == "tiny" and', 'if preset == "no" and', TEST),
-    Bug("LoRA is kept after it was merged", "part_6/sft/report.py",
+    Bug("what LoRA has learnt is not kept", "part_6/sft/report.py",
         '"weights": lora_state(run.model)', '"weights": {}', TEST),
     Bug("nothing is computed again", "part_6/gpt/model.py",
         "again = self.recompute and", "again = False and", TEST),

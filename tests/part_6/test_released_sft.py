@@ -224,6 +224,7 @@ def test_a_released_model_is_tuned_and_leaves_again(tmp_path, run_script, chats,
                          "--adapter", check=False)
     assert (adapter.returncode == 0) == (name == "smollm2")
     if name == "smollm2":
+        assert len(open_safetensors(tmp_path / "c" / "adapter_model.safetensors")) == 28
         assert json.loads((tmp_path / "c" / "adapter_config.json").read_text())[
             "base_model_name_or_path"] == str(folder)
 
