@@ -26,12 +26,10 @@ from run.runtime import (
 # isort: split
 from pathlib import Path
 
+from files.own_files import room_for_answers
 from run.checkpoint import load_checkpoint
-from sft.chat_format import (
-    read_conversations,
-)
+from sft.chat_format import Message, read_chats
 from sft.evaluation import (
-    LONGEST_STORY,
     MAKE_WITH,
     answer_items,
     answers_rightly,
@@ -45,15 +43,17 @@ from sft.evaluation import (
 from sft.skills import TEST_SPLITS, items, normalise
 
 
-def on_conversations(model, tokenizer, runtime, path: Path, show: int, longest: int) -> None:
+def on_conversations(model, tokenizer, runtime, path: Path, show: int,
+                     longest: int | None = None) -> None:
     """Exact match and F1 on the last answers of conversations from a file."""
-    conversations, skipped = read_conversations(path)
-    replies = reply_to(model, tokenizer, [c[:-1] for c in conversations], runtime, longest=longest)
+    reading = read_chats(path)
+    print("\n".join(reading.lines()))
+    conversations = [[Message(*turn) for turn in found.turns] for found in reading.found]
     gold = [c[-1].content for c in conversations]
+    replies = reply_to(model, tokenizer, [c[:-1] for c in conversations], runtime,
+                       longest=longest or room_for_answers(gold, tokenizer))
     exact = sum(normalise(r.text) == normalise(g) for r, g in zip(replies, gold))
     f1 = sum(token_f1(r.text, g) for r, g in zip(replies, gold)) / len(gold)
-    for line in skipped:
-        print(f"skipped {line}")
     low, high = wilson(exact, len(gold))
     print_table(["conversations", "exact match", "95% from", "to", "F1", "stopped by itself"],
                 [[len(gold), exact / len(gold), low, high, f1,
@@ -72,9 +72,11 @@ def parse_args(argv=None):
     parser.add_argument("--splits", nargs="+", choices=TEST_SPLITS, default=TEST_SPLITS,
                         help="what is new in the questions (default: all three, one at a time)")
     parser.add_argument("--data", type=Path, default=None,
-                        help="Alpaca or chat records instead (default: the world's skills)")
-    parser.add_argument("--longest", type=int, default=LONGEST_STORY,
-                        help=f"most tokens of a reply to --data (default: {LONGEST_STORY})")
+                        help="Alpaca, ShareGPT, messages or prompt/completion records instead "
+                             "(default: the world's skills)")
+    parser.add_argument("--longest", type=int, default=None,
+                        help="most tokens of a reply to --data (default: half as many again as its "
+                             "longest answer has)")
     parser.add_argument("--show", type=int, default=5,
                         help="how many wrong answers to show (default: 5)")
     return parser.parse_args(argv)
@@ -82,10 +84,8 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.items < 1:
-        raise ValueError(f"--items {args.items}: must be at least 1")
-    if args.longest < 1:
-        raise ValueError(f"--longest {args.longest}: must be at least 1")
+    if args.items < 1 or (args.longest is not None and args.longest < 1):
+        raise ValueError(f"--items {args.items} and --longest {args.longest}: must be at least 1")
     model, tokenizer, _ = load_checkpoint(args.checkpoint, make_with=MAKE_WITH)
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
     model.to(runtime.device)

@@ -3,7 +3,7 @@
     python part_6/train_sft.py                       from part_4/out/base.pt, minutes on two cores
     python part_6/train_sft.py --manners gold        plain answers only, as no crowd of people writes
     python part_6/train_sft.py --lora 8              thin matrices beside frozen ones
-    python part_6/train_sft.py --data my_chats.jsonl        Alpaca records or chat messages
+    python part_6/train_sft.py --data my_chats.jsonl   Alpaca, ShareGPT, messages, prompt/completion
     python part_6/train_sft.py --base FOLDER --data my_chats.jsonl    a released model, by LoRA
     python part_6/train_sft.py --from-scratch --steps 700   what did pretraining give?
     python part_6/train_sft.py --resume              go on after a stop
@@ -21,6 +21,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from files.own_files import file_chats
+from files.records import fingerprint
 from gpt.model import GPT
 from pretrained.chat_forms import CHOICES
 from run.checkpoint import Checkpoints, load_checkpoint
@@ -34,15 +36,9 @@ from run.optim import (
     model_state,
     optimizer_state,
 )
-from sft.chat_format import (
-    chat_tokenizer,
-    conversation_token,
-    grow_vocabulary,
-    read_conversations,
-)
+from sft.chat_format import chat_tokenizer, conversation_token, grow_vocabulary
 from sft.curriculum import ordered
-from sft.data import ExampleRows, encode_all, replay_examples, world_examples
-from sft.evaluation import LONGEST_STORY
+from sft.data import ExampleRows, replay_examples, world_examples
 from sft.lora import add_lora, trained_parameters
 from sft.report import finish_tuning
 from sft.settings import PRESETS, add_flags, chosen, context_of, differences, preset_for
@@ -85,7 +81,7 @@ class Tuning:
 
     def described(self) -> dict:
         """What must be the same for a resume to be the same run."""
-        return {**asdict(self.settings), "seed": self.args.seed, "data": str(self.args.data),
+        return {**asdict(self.settings), "seed": self.args.seed, "data": fingerprint(self.args.data),
                 "from_scratch": self.args.from_scratch,
                 "tokenizer": self.tokenizer.fingerprint}
 
@@ -96,14 +92,12 @@ class Tuning:
                 print(f"resume  {self.checkpoints.folder} holds no checkpoint: starts at step 0")
             self.checkpoints.clear()
             return None
-        if self.settings.lora:
-            raise ValueError("--resume with --lora: a LoRA run is short and keeps no checkpoints; "
-                             "run it again without --resume")
         path, saved = found
         changed = differences(saved["settings"], self.described())
         if changed:
-            raise ValueError("these settings differ from the checkpoint's; give the old ones, or "
-                             "start again without --resume:\n  " + "\n  ".join(changed))
+            raise ValueError("these settings differ from the checkpoint's; give the old ones (data: "
+                             "the same records), or start again without --resume:\n  "
+                             + "\n  ".join(changed))
         print(f"resume  {path}")
         return saved
 
@@ -118,20 +112,16 @@ class Tuning:
             held_out, _ = world_examples(200, seed, self.tokenizer, context, "validation",
                                          manners=s.manners)
         else:
-            conversations, skipped = read_conversations(self.args.data)
-            print("\n".join(f"skipped {line}" for line in skipped), end="\n" if skipped else "")
-            every = max(2, min(10, len(conversations) // 2))  # each tenth is held out
-            self.held_out_chats = conversations[::every]
-            kept = [c for i, c in enumerate(conversations) if i % every]
-            examples, counts = encode_all(kept, self.tokenizer, context)
-            held_out, _ = encode_all(self.held_out_chats, self.tokenizer, context)
+            file = file_chats(self.args.data, self.tokenizer, context)
+            examples, held_out, counts = file.learnt, file.held_out, file.counts
+            self.held_out_chats, self.division = file.held_out_chats, file.division
         pad, packed = self.tokenizer.pad, self.begin is not None
         if s.packed and not packed:
             print("rows    one conversation a row: no token of this model marks where one begins")
         self.rows = ExampleRows(ordered(examples, s.order, seed), context, pad=pad,
                                 packed=packed, shuffled=s.order == "mixed", seed=seed)
         self.held_out = ExampleRows(held_out, context, pad=pad, shuffled=False,
-                                    packed=packed or not s.packed)
+                                    packed=packed or not s.packed) if held_out else None
         read, labels = sum(e.read for e in examples), sum(sum(e.is_label) for e in examples)
         print(f"data    {len(examples):,} conversations ({counts['shortened']} shortened, "
               f"{counts['skipped']} skipped), {read:,} tokens, {labels / read:.0%} of them labels; "
@@ -188,8 +178,6 @@ class Tuning:
         return nats / max(labels, 1)
 
     def save(self) -> None:
-        if self.settings.lora:
-            return
         training = {"optimizer": optimizer_state(self.model, self.optimizer),
                     "scaler": self.scaler.state_dict(), "seconds": self.seconds,
                     "tokens": self.tokens, "best": list(self.best),
@@ -203,7 +191,7 @@ def train(run: Tuning) -> bool:
     """Take steps until the run is done -> True, or until someone stops it -> False."""
     s, device = run.settings, run.runtime.device
     schedule = s.learning_rate()
-    if run.args.data is not None and run.step == 0:
+    if run.held_out is not None and run.args.data is not None and run.step == 0:
         run.loss_before = run.validation_loss()
         print(f"before  {run.loss_before:.4f} nats per label of the held-out conversations")
     run.model.train()
@@ -233,10 +221,11 @@ def train(run: Tuning) -> bool:
             bar.set_postfix_str(f"loss {report.loss:.3f}, {run.tokens / run.seconds:,.0f} tokens/s")
             # 5. look, save
             if run.step % s.eval_every == 0 or run.step == s.steps:
-                loss = run.validation_loss()
-                run.metrics = {"val_loss": loss}
-                run.logger.log(run.step, val_loss=loss)
-                run.best = min(run.best, (loss, run.step))
+                if run.held_out is not None:
+                    loss = run.validation_loss()
+                    run.metrics = {"val_loss": loss}
+                    run.logger.log(run.step, val_loss=loss)
+                    run.best = min(run.best, (loss, run.step))
                 run.save()
             if (stop.requested or run.step == run.args.stop_at) and run.step < s.steps:
                 run.save()
@@ -254,14 +243,15 @@ def parse_args(argv=None):
                         help="a released model's form of conversations (default: auto, as its folder "
                              "says)")
     parser.add_argument("--data", type=Path, default=None,
-                        help="Alpaca or chat records, .json or .jsonl (default: the world)")
+                        help="Alpaca, ShareGPT, messages or prompt/completion records, .json or "
+                             ".jsonl (default: the world)")
+    parser.add_argument("--longest", type=int, default=None,
+                        help="most tokens of a reply to what is held out of --data (default: half "
+                             "as many again as its longest answer has)")
     parser.add_argument("--from-scratch", action="store_true",
                         help="random weights of the base model's sizes (default: off)")
     parser.add_argument("--eval-items", type=int, default=420,
                         help="questions of each split at the end, 0 for none (default: 420)")
-    parser.add_argument("--longest", type=int, default=LONGEST_STORY,
-                        help="most tokens of a reply to a held-out conversation of --data "
-                             f"(default: {LONGEST_STORY})")
     parser.add_argument("--resume", action="store_true",
                         help="go on from the newest checkpoint in --out (default: off)")
     parser.add_argument("--stop-at", type=int, default=None,
@@ -273,8 +263,9 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.longest < 1:
-        raise ValueError(f"--longest {args.longest}: must be at least 1")
+    if args.eval_items < 0 or (args.longest is not None and args.longest < 1):
+        raise ValueError(f"--eval-items {args.eval_items} must be at least 0, --longest "
+                         f"{args.longest} at least 1")
     run = Tuning(args)
     print(f"model   {run.parameters:,} parameters, {run.trained:,} of them trained")
     try:

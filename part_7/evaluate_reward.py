@@ -16,7 +16,8 @@ from run.runtime import choose_runtime, here, make_parser, out_folder, run_main,
 from pathlib import Path
 
 from reward.checkpoint import load_reward
-from reward.preferences import FLIPPED, read_pairs
+from reward.own_pairs import usable_pairs
+from reward.preferences import FLIPPED
 from reward.report import draw_calibration, measure, own_choice, show
 from reward.sources import RewardData, draw_replies, held_out_data
 from run.checkpoint import load_checkpoint
@@ -51,9 +52,8 @@ def main(argv=None):
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
     model.to(runtime.device)
     if args.data:
-        pairs, reasons = read_pairs(args.data)
-        print("\n".join(f"left out {reason}" for reason in reasons), end="\n" if reasons else "")
-        data = RewardData([], pairs)
+        data = RewardData([], usable_pairs(args.data, tokenizer, model.config.block_size),
+                          about={"file": args.data.name})
     else:
         sft, own, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
         if own.fingerprint != tokenizer.fingerprint:

@@ -1,4 +1,4 @@
-"""Score a reply: higher is better; 0 is the mean of the tuned model's own replies.
+"""Score a reply: higher is better; 0 is the mean of the tuned model's own replies, or of its file's.
 
     python part_7/score.py --prompt "What is 3 + 4?" --reply "7"
     python part_7/score.py --prompt "What is 3 + 4?" --reply "7" --reply "8" --by-token
@@ -17,6 +17,12 @@ from reward.model import encode_reply, score_rows
 from sft.chat_format import Message
 
 MAKE_WITH = "python part_7/train_reward.py (about 3 minutes)"
+
+
+def whose(content: dict) -> str:
+    """The replies that the model's mean and deviation were measured on."""
+    file = content["metrics"].get("file")
+    return f"the replies in {file}" if file else "the tuned model's own replies"
 
 
 def parse_args(argv=None):
@@ -39,13 +45,13 @@ def main(argv=None):
                              width=model.config.n_embd, quiet=True)
     model.to(runtime.device)
     prompt = [Message("system", args.system)] if args.system else []
-    prompt.append(Message("user", args.prompt))
+    prompt.append(Message("user", args.prompt.lstrip()))
     rows = [encode_reply(prompt, Reply(text), tokenizer, model.config.block_size)
             for text in args.reply]
     scores = (score_rows(model, rows, tokenizer.pad, runtime) - content["mean"]) / content["std"]
     ranked = sorted(zip(scores.tolist(), args.reply), reverse=True)
     print_table(["score", "reply"], [[score, text] for score, text in ranked],
-                f"{args.prompt}  (in standard deviations of the tuned model's own replies)")
+                f"{args.prompt}  (in standard deviations of {whose(content)})")
     if args.by_token and model.bidirectional:
         raise ValueError("--by-token needs a causal model: this one sees the whole reply at once")
     for text, row in zip(args.reply, rows) if args.by_token else ():

@@ -21,6 +21,7 @@ from run.runtime import (
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
+import math
 import time
 from argparse import BooleanOptionalAction
 from pathlib import Path
@@ -30,9 +31,10 @@ from gpt.model import GPT
 from reward.data import batches_of, encode_pairs, pair_batch
 from reward.losses import bradley_terry, centring, margin_ranking
 from reward.model import RewardModel, sharing
+from reward.own_pairs import file_data
 from reward.preferences import FLIPPED
 from reward.report import finish
-from reward.sources import DRAWN, file_data, shuffled_labels, world_data
+from reward.sources import DRAWN, shuffled_labels, world_data
 from run import plotting
 from run.checkpoint import load_checkpoint
 from run.logger import Logger
@@ -54,6 +56,11 @@ def settled(args):
     for name in ("items", "drawn", "pairs_an_item", "rows", "held_out_items"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} {getattr(args, name)}: at least 1")
+    for name in ("peak", "muon", "head_peak"):
+        value = getattr(args, name)
+        if not 0 <= value < math.inf or (name == "peak" and value == 0):
+            raise ValueError(f"--{name.replace('_', '-')} {value}: a finite rate, "
+                             f"{'above' if name == 'peak' else 'at least'} 0")
     if not 0 <= args.unseen <= 1:
         raise ValueError(f"--unseen {args.unseen}: a share, from 0 to 1")
     if args.bidirectional:
@@ -105,7 +112,7 @@ def train(model: RewardModel, pairs: list, encoded: list, tokenizer, runtime, ar
     with tqdm(total=len(batches), desc="compare", mininterval=1.0) as bar:
         for step, part in enumerate(batches, 1):
             # 1. the rate and 2. the replies, each once
-            rate = schedule.rate(step / len(batches))
+            rate = schedule.rate(step / (len(batches) + 1))  # 0 after the last step, not in it
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
             batch = pair_batch([encoded[i] for i in part], tokenizer.pad, runtime.device)
@@ -127,7 +134,9 @@ def train(model: RewardModel, pairs: list, encoded: list, tokenizer, runtime, ar
             optimizer.zero_grad(set_to_none=True)
             # 5. write down
             right = float((chosen > rejected).float().mean())
-            log.append({"loss": float(loss.detach()), "right": right, "rate": rate})
+            read = scores.detach().float()
+            log.append({"loss": float(loss.detach()), "right": right, "rate": rate,
+                        "mean": float(read.mean()), "std": float(read.std())})
             bar.update()
             bar.set_postfix_str(f"loss {log[-1]['loss']:.3f}, right {right:.2f}")
     return log
@@ -145,7 +154,7 @@ def write_log(log: list[dict], out: Path, args) -> None:
     fig, ax = plotting.figure(
         f"From {right[0]:.0%} to {right[-1]:.0%} of new pairs in the order of their labels in "
         f"{len(log)} steps",
-        f"pairs not trained on yet, one pass, {args.rows} replies a step, loss {args.loss}, start "
+        f"pairs{f' of {args.data.name}' if args.data else ''} not trained on yet, one pass, {args.rows} replies a step, loss {args.loss}, start "
         f"{args.start}, seed {args.seed}")
     ax.plot(range(1, len(log) + 1), [line["right"] for line in log], color=plotting.GREY, lw=0.6)
     ax.plot(steps, right, color=plotting.BLUE, marker="o", ms=3)
@@ -197,7 +206,8 @@ def parse_args(argv=None):
     parser.add_argument("--held-out-items", type=int, default=300,
                         help="held-out instructions for the figures (default: 300)")
     parser.add_argument("--data", type=Path, default=None,
-                        help="chosen/rejected records, .json, .jsonl, .gz (default: the world)")
+                        help="chosen/rejected records in any usual form, .json, .jsonl, .gz; "
+                             "the flags about items and labels are the world's (default: the world)")
     parser.add_argument("--no-tensorboard", action="store_true",
                         help="write log.jsonl only (default: off)")
     return parser.parse_args(argv)
@@ -213,23 +223,25 @@ def main(argv=None):
     seed_everything(args.seed)
     sft.to(runtime.device)
     start = time.perf_counter()
-    data = file_data(args) if args.data else world_data(args, sft, tokenizer, runtime)
+    data = file_data(args, tokenizer, sft.config.block_size) if args.data else \
+        world_data(args, sft, tokenizer, runtime)
     if args.shuffle_labels:
         data.pairs = shuffled_labels(data.pairs, args.seed)
     encoded, pairs, left_out = encode_pairs(data.pairs, tokenizer, sft.config.block_size)
     if not pairs:
         raise ValueError(f"no pair is left to learn from: {left_out}")
+    flipped = "labels as they are" if args.data and not args.shuffle_labels else \
+        f"{sum(p.gap < 0 for p in pairs) / len(pairs):.1%} flipped"
     print(f"data    {len(pairs):,} pairs ({left_out['too long']} too long, {left_out['the same']} "
-          f"the same), {sum(p.gap < 0 for p in pairs) / len(pairs):.1%} flipped; "
-          f"{len(data.held_out)} held out ({time.perf_counter() - start:.0f} s)")
+          f"the same), {flipped}; {len(data.held_out)} held out "
+          f"({time.perf_counter() - start:.0f} s)")
     torch.manual_seed(args.seed)
     model = make_model(args, sft, tokenizer).to(runtime.device)
     start = time.perf_counter()
     log = train(model, pairs, encoded, tokenizer, runtime, args)
     seconds = time.perf_counter() - start
     write_log(log, out, args)
-    finish(model, tokenizer, runtime, args, out, data=data, steps=len(log),
-           seconds=seconds,
+    finish(model, tokenizer, runtime, args, out, data=data, log=log, seconds=seconds,
            tokens=sum(map(len, {row for p in encoded for row in (p.chosen, p.rejected)})))
 
 

@@ -27,10 +27,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from reward.preferences import FLIPPED, read_pairs
+from files.closing import measuring
+from reward.preferences import FLIPPED
 from reward.sources import DRAWN, training_pairs
 from rl.dpo import dpo_loss
+from rl.own_files import file_pairs, measure_pairs
 from rl.policy import Rows, frozen_copy, response_logp
+from rl.ppo_report import check_report
 from rl.ppo_settings import add_flags, chosen, flag_of, setting
 from rl.quality_report import compare
 from rl.rollout import as_rollout
@@ -139,7 +142,7 @@ def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, see
     scaler, log = runtime.grad_scaler(), []
     for step, batch in enumerate(tqdm(batches, desc="dpo", mininterval=1.0), 1):
         for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step / len(batches))
+            group["lr"] = schedule.rate(step / (len(batches) + 1))  # never 0
         rows = pair_rows(batch, tokenizer.end, tokenizer.pad, runtime.device)
         with runtime.autocast():
             logp = response_logp(body, rows)
@@ -172,9 +175,13 @@ def draw(log: list[dict], metrics: dict, settings: DPOSettings, seed: int, path:
     if "quality_after" in metrics:
         title += (f"; true quality {metrics['quality_before']:.3f} to "
                   f"{metrics['quality_after']:.3f}")
+    elif "held_out_accuracy" in metrics:
+        title += f", {metrics['held_out_accuracy']:.0%} of {metrics['held_out_pairs']} held-out ones"
+    whose = f"pairs of {metrics['file']} as they are labelled" if "file" in metrics else \
+        f"{settings.flipped:.0%} of the labels flipped"
     fig, (left, right) = plotting.figure(
         title, f"{len(log)} steps of {settings.pairs_a_step} pairs, one pass, β = {settings.beta}, "
-        f"{settings.flipped:.0%} of the labels flipped, seed {seed}", 2)
+        f"{whose}, seed {seed}", 2)
     steps = [line["step"] for line in log]
     for name, color in (("chosen", plotting.BLUE), ("rejected", plotting.ORANGE)):
         values = [line[name] for line in log]
@@ -183,7 +190,8 @@ def draw(log: list[dict], metrics: dict, settings: DPOSettings, seed: int, path:
     left.set(xlabel="step", ylabel="implicit reward (nats times β)")
     left.margins(x=0.2)
     right.plot(steps, [line["accuracy"] for line in log], color=plotting.BLUE, lw=1.2)
-    right.axhline(1 - settings.flipped, color=plotting.GREY, lw=0.8, ls="--")
+    if "file" not in metrics:
+        right.axhline(1 - settings.flipped, color=plotting.GREY, lw=0.8, ls="--")
     right.set(xlabel="step", ylabel="share of pairs in the right order", ylim=(0, 1.02))
     plotting.save(fig, path)
 
@@ -196,7 +204,8 @@ def parse_args(argv=None):
     parser.add_argument("--reward", type=Path, default=REWARD,
                         help="for the report alone (default: part_7/out/reward.pt)")
     parser.add_argument("--data", type=Path, default=None,
-                        help="chosen/rejected records, .json, .jsonl, .gz (default: the world)")
+                        help="chosen/rejected records in any usual form, .json, .jsonl, .gz; the "
+                             "report is then of its held-out pairs (default: the world)")
     parser.add_argument("--eval-prompts", type=int, default=300,
                         help="held-out prompts at the end, 0 for none (default: 300)")
     parser.add_argument("--eval-samples", type=int, default=4,
@@ -206,26 +215,45 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
+def report(args, settings, log, metrics, body, reference, source, held_out, tokenizer, runtime,
+           save, out: Path) -> None:
+    """Measure what was learnt, on the world or on held-out pairs of a file; show and draw it."""
+    if held_out:
+        rows = [pair_rows(part, tokenizer.end, tokenizer.pad, runtime.device)
+                for part in batches_of(held_out, settings.pairs_a_step, args.seed)]
+        metrics |= measure_pairs(body, reference, rows, runtime, beta=settings.beta)
+    if source is not None:
+        metrics |= compare(body, reference, source, tokenizer, runtime, prompts=args.eval_prompts,
+                           samples=args.eval_samples, exact=args.eval_exact, seed=args.seed)[0]
+    save(metrics)
+    print_table(["measured", "value"], [[name, value] for name, value in metrics.items()
+                                        if isinstance(value, (int, float))],
+                f"{out / 'dpo.pt'}: {len(log)} steps")
+    draw(log, metrics, settings, args.seed, out / "dpo.png")
+
+
 def main(argv=None):
     args = parse_args(argv)
+    check_report(args)
     settings, out = chosen(DPOSettings(), args), out_folder(__file__, args.out)
     body, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
     if not is_chat_model(tokenizer):
         raise ValueError(f"{args.sft}: knows no roles; make a chat model with: {SFT_WITH}")
     runtime = choose_runtime(args.device, args.amp, width=body.config.n_embd)
-    source = load_source(args.reward, tokenizer, runtime, REWARD_WITH) if args.eval_prompts \
-        else None
+    source = load_source(args.reward, tokenizer, runtime, REWARD_WITH) \
+        if args.eval_prompts and args.data is None else None
     seed_everything(args.seed)
     body.to(runtime.device)
-    start = time.perf_counter()
+    start, context = time.perf_counter(), body.config.block_size
     if args.data is None:
-        pairs = world_training_pairs(settings, body, tokenizer, runtime, args.seed)
+        pairs, held_out, about = world_training_pairs(settings, body, tokenizer, runtime,
+                                                      args.seed), [], {}
     else:
-        pairs, reasons = read_pairs(args.data)
-        print("\n".join(f"left out {reason}" for reason in reasons), end="\n" if reasons else "")
-    tokens, left_out = pair_tokens(pairs, tokenizer, body.config.block_size)
+        pairs, held_out, about = file_pairs(
+            args.data, lambda pair: bool(pair_tokens([pair], tokenizer, context)[0]), settings.pairs)
+    tokens, left_out = pair_tokens(pairs, tokenizer, context)
     if not tokens:
-        raise ValueError(f"no pair fits into a context of {body.config.block_size} tokens")
+        raise ValueError(f"no pair fits into a context of {context} tokens")
     making = time.perf_counter() - start
     print(f"data    {len(tokens):,} pairs ({left_out} left out), made in {making:.0f} s")
     reference = frozen_copy(body)
@@ -233,23 +261,23 @@ def main(argv=None):
     start = time.perf_counter()
     log = train(body, reference, tokens, tokenizer, runtime, settings, args.seed)
     seconds = time.perf_counter() - start
+
+    def save(metrics: dict) -> None:
+        save_checkpoint(out / "dpo.pt", weights=model_state(body), config=body.config,
+                        tokenizer=tokenizer, step=len(log), metrics=metrics,
+                        settings={k: str(v) for k, v in vars(args).items()})
+        save_results(out / "dpo.json", name="dpo", preset="", seed=args.seed, runtime=runtime,
+                     seconds=seconds, tokens=sum(2 * len(p.prompt) + len(p.chosen)
+                                                 + len(p.rejected) for p in tokens),
+                     parameters=body.count_parameters(), metrics=metrics)
+
     metrics = {"pairs": len(tokens), "seconds_of_pairs": round(making, 2),
-               "train_accuracy": log[-1]["accuracy"], "chosen_change": log[-1]["chosen_change"]}
-    if args.eval_prompts:
-        metrics |= compare(body, reference, source, tokenizer, runtime, prompts=args.eval_prompts,
-                           samples=args.eval_samples, exact=args.eval_exact, seed=args.seed)[0]
-    save_checkpoint(out / "dpo.pt", weights=model_state(body), config=body.config,
-                    tokenizer=tokenizer, step=len(log), settings={k: str(v) for k, v
-                                                                  in vars(args).items()},
-                    metrics=metrics)
-    save_results(out / "dpo.json", name="dpo", preset="", seed=args.seed, runtime=runtime,
-                 seconds=seconds, tokens=sum(2 * len(p.prompt) + len(p.chosen) + len(p.rejected)
-                                             for p in tokens),
-                 parameters=body.count_parameters(), metrics=metrics)
-    print_table(["measured", "value"], [[name, value] for name, value in metrics.items()
-                                        if isinstance(value, (int, float))],
-                f"{out / 'dpo.pt'}: {len(log)} steps in {seconds:.0f} s")
-    draw(log, metrics, settings, args.seed, out / "dpo.png")
+               "train_accuracy": log[-1]["accuracy"], "chosen_change": log[-1]["chosen_change"],
+               **about}
+    save(metrics)
+    with measuring(out / "dpo.pt", "python part_8/evaluate_ppo.py"):
+        report(args, settings, log, metrics, body, reference, source,
+               pair_tokens(held_out, tokenizer, context)[0], tokenizer, runtime, save, out)
 
 
 if __name__ == "__main__":

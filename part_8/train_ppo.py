@@ -26,9 +26,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from files.records import fingerprint
 from reward.preferences import asked_items
+from rl.own_files import file_prompts
 from rl.ppo_loop import PPO
-from rl.ppo_report import finish
+from rl.ppo_report import check_report, finish
 from rl.ppo_settings import PRESETS, PPOSettings, add_flags, chosen, differences
 from rl.rollout import roll_out
 from rl.scoring import load_source
@@ -36,7 +38,7 @@ from run.checkpoint import Checkpoints, load_checkpoint
 from run.interrupt import StopOnSignal
 from run.logger import Logger
 from run.optim import load_model_state, load_optimizer_state, model_state, optimizer_state
-from sft.chat_format import encode_prompt, messages_of, read_conversations
+from sft.chat_format import encode_prompt, messages_of
 from sft.evaluation import is_chat_model
 from tqdm import tqdm
 
@@ -63,20 +65,6 @@ def worth_asking(scores: torch.Tensor, share: float) -> list[int]:
     count = max(1, round(share * len(scores)))
     order = scores.std(1).argsort(descending=True, stable=True)
     return sorted(order[:count].tolist())
-
-
-def file_prompts(path: Path, tokenizer, longest: int) -> list[list[int]]:
-    """The conversations of a file up to their last answer; those of more than `longest` tokens are
-    left out, and said so."""
-    conversations, skipped = read_conversations(path)
-    print("\n".join(f"skipped {line}" for line in skipped), end="\n" if skipped else "")
-    prompts = [encode_prompt(conversation[:-1], tokenizer) for conversation in conversations]
-    kept = [prompt for prompt in prompts if len(prompt) <= longest]
-    if len(kept) < len(prompts):
-        print(f"left out {len(prompts) - len(kept)} prompts of more than {longest} tokens")
-    if not kept:
-        raise ValueError(f"{path}: no prompt of at most {longest} tokens; lower --max-new")
-    return kept
 
 
 def prompts_of_step(pool: list, step: int, count: int, seed: int) -> list:
@@ -110,9 +98,12 @@ class Run:
         self.source = load_source(args.reward, self.tokenizer, self.runtime, REWARD_WITH,
                                   normalise=s.normalise, no_end_penalty=s.no_end_penalty,
                                   block_size=context)
-        self.prompts = (world_prompts(s.pool, args.seed, self.tokenizer, s.unseen)
-                        if args.data is None else
-                        file_prompts(args.data, self.tokenizer, context - s.max_new))
+        self.held_out, self.about = [], {}  # of a file; the world's are made for the report
+        if args.data is None:
+            self.prompts = world_prompts(s.pool, args.seed, self.tokenizer, s.unseen)
+        else:
+            self.prompts, self.held_out, self.about = file_prompts(args.data, self.tokenizer,
+                                                                   context - s.max_new)
         self.ppo = PPO(body.to(self.runtime.device), self.source, s, end=self.tokenizer.end,
                        pad=self.tokenizer.pad, runtime=self.runtime, seed=args.seed)
         self.checkpoints = Checkpoints(self.out / "checkpoints", 2)
@@ -139,7 +130,7 @@ class Run:
 
     def described(self) -> dict:
         """What must be the same for a resume to be the same run."""
-        return {**asdict(self.settings), "seed": self.args.seed, "data": str(self.args.data),
+        return {**asdict(self.settings), "seed": self.args.seed, "data": fingerprint(self.args.data),
                 "sft": str(self.args.sft), "reward": str(self.args.reward),
                 "tokenizer": self.tokenizer.fingerprint}
 
@@ -154,8 +145,9 @@ class Run:
         path, saved = found
         changed = differences(saved["settings"], self.described())
         if changed:
-            raise ValueError("these settings differ from the checkpoint's; give the old ones, or "
-                             "start again without --resume:\n  " + "\n  ".join(changed))
+            raise ValueError("these settings differ from the checkpoint's; give the old ones (data: "
+                             "the same records), or start again without --resume:\n  "
+                             + "\n  ".join(changed))
         training = saved["training"]
         load_model_state(self.ppo.policy, saved["weights"])
         load_optimizer_state(self.ppo.policy, self.ppo.optimizer, training["optimizer"])
@@ -214,7 +206,8 @@ def parse_args(argv=None):
     parser.add_argument("--reward", type=Path, default=REWARD,
                         help="the reward model (default: part_7/out/reward.pt)")
     parser.add_argument("--data", type=Path, default=None,
-                        help="Alpaca or chat records to take prompts from (default: the world)")
+                        help="prompts, conversations or pairs of any usual form, whose answers are "
+                             "not read (default: the world)")
     parser.add_argument("--eval-prompts", type=int, default=300,
                         help="held-out prompts at the end, 0 for none (default: 300)")
     parser.add_argument("--eval-samples", type=int, default=4,
@@ -232,6 +225,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    check_report(args)
     run = Run(args)
     print(f"prompts {len(run.pool):,} of {len(run.prompts):,}; {run.settings.rollout_rows} replies "
           "a step")

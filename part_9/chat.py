@@ -184,6 +184,8 @@ def talk(chat: Chat) -> None:
             else:
                 print("model  " if is_terminal else "", end="", flush=True)
                 answer_aloud(chat, line)
+        except BrokenPipeError:  # whoever read our answers has left, as `head` does
+            raise
         except (ValueError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
 

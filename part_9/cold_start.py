@@ -81,7 +81,7 @@ def learn(model: nn.Module, examples: list[Example], steps: int, *, rows: int, p
         ids, targets = packed.batch(step, rows)
         report = train_step(model, optimizer, ids.to(runtime.device), targets.to(runtime.device),
                             runtime=runtime, scaler=scaler, begin=tokenizer.begin,
-                            rate=schedule.rate((step + 1) / steps))
+                            rate=schedule.rate((step + 1) / (steps + 1)))  # 0 after the last
         losses.append(report.loss)
     model.eval()
     return losses

@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 
 from cold_start import learn, old_examples
+from files.closing import measuring
 from reasoning.answers import is_same
 from reasoning.tasks import problems
 from reasoning.tool_use import (
@@ -105,21 +106,26 @@ def main(argv=None):
     losses = learn(model, examples, args.steps, rows=args.rows, peak=args.peak,
                    tokenizer=tokenizer, runtime=runtime, seed=args.seed)
     seconds = time.perf_counter() - start
-    rng = random.Random(f"held-out calls {args.seed}")
-    sums = [draw_sum(rng, rng.randint(1, MOST_STEPS), held_out=True) for _ in range(60)]
-    names = [draw_look(rng, held_out=True) for _ in range(40)]
-    metrics = {"loss": sum(losses[-10:]) / len(losses[-10:]), "examples": len(examples),
-               "sums_right": share_right(model, tokenizer, sums, runtime)[0],
-               "names_right": share_right(model, tokenizer, names, runtime)[0]}
-    save_checkpoint(out / "tools.pt", weights=model_state(model), config=model.config,
-                    tokenizer=tokenizer, step=args.steps, metrics=metrics,
-                    settings={"seed": args.seed, "steps": args.steps, "peak": args.peak})
-    tokens = args.steps * args.rows * model.config.block_size
-    save_results(out / "tools.json", name="tools", preset="", seed=args.seed, runtime=runtime,
-                 seconds=seconds, tokens=tokens, parameters=model.count_parameters(),
-                 metrics=metrics)
-    print_table(["measured", "value"], list(map(list, metrics.items())),
-                f"{out / 'tools.pt'}: {args.steps} steps in {seconds:.0f} s")
+
+    def save(metrics: dict) -> None:
+        save_checkpoint(out / "tools.pt", weights=model_state(model), config=model.config,
+                        tokenizer=tokenizer, step=args.steps, metrics=metrics,
+                        settings={"seed": args.seed, "steps": args.steps, "peak": args.peak})
+        save_results(out / "tools.json", name="tools", preset="", seed=args.seed, runtime=runtime,
+                     seconds=seconds, tokens=args.steps * args.rows * model.config.block_size,
+                     parameters=model.count_parameters(), metrics=metrics)
+
+    metrics = {"loss": sum(losses[-10:]) / len(losses[-10:]), "examples": len(examples)}
+    save(metrics)
+    with measuring(out / "tools.pt", "python part_9/demo_tool_use.py"):
+        rng = random.Random(f"held-out calls {args.seed}")
+        sums = [draw_sum(rng, rng.randint(1, MOST_STEPS), held_out=True) for _ in range(60)]
+        names = [draw_look(rng, held_out=True) for _ in range(40)]
+        metrics |= {"sums_right": share_right(model, tokenizer, sums, runtime)[0],
+                    "names_right": share_right(model, tokenizer, names, runtime)[0]}
+        save(metrics)
+        print_table(["measured", "value"], list(map(list, metrics.items())),
+                    f"{out / 'tools.pt'}: {args.steps} steps in {seconds:.0f} s")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ FIELDS = ("format", "kind", "config", "weights", "tokenizer", "step", "settings"
 
 
 # NEW in part 4
-TRAINING = {"optimizer", "scaler", "seconds", "best", "finished", "log_bytes"}
+TRAINING = {"optimizer", "seconds", "log_bytes"}  # of every training; each has more of its own
 # Settings of the model that files of before do not hold: they are as by default.
 # NEW in part 4
 LATER = {"rope_scaling", "rope_factor", "rope_low", "rope_high", "rope_trained", "rope_gain"}

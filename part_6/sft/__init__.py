@@ -3,6 +3,6 @@
 Explained   part 6
 Read        chat_format.py, data.py, evaluation.py; then manners.py (in which people answer), skills.py
             and skill_form.py, with the skills themselves in skills_numbers.py, skills_words.py,
-            skills_stories.py. Beside them, where a part needs them: records.py (files of one's own),
-            curriculum.py, lora.py, settings.py, report.py, small_base.py
+            skills_stories.py. Beside them, where a part needs them: curriculum.py,
+            lora.py, settings.py, report.py, small_base.py
 """

@@ -44,15 +44,27 @@ def encode_pairs(pairs: list, tokenizer: Tokenizer, context: int):
     return found, kept, left_out
 
 
+def pieces_of(group: list[int], encoded: list[PairIds], rows: int) -> list[list[int]]:
+    """The pairs of one prompt in pieces of at most `rows` different replies, or one more."""
+    pieces, different = [[]], set()
+    for number in group:
+        if len(different) >= rows:
+            pieces.append([])
+            different = set()
+        pieces[-1].append(number)
+        different |= {encoded[number].chosen, encoded[number].rejected}
+    return pieces
+
+
 def batches_of(pairs: list, encoded: list[PairIds], rows: int, seed: int) -> list[list[int]]:
     """Numbers of pairs, batch by batch. Pairs of one prompt stay together, as they share replies;
     prompts of like length stand together, as rows are padded to the longest; the batches come in
     random order. A batch is full when it has `rows` different replies; one that is not, the last,
-    is left out unless it is the only one."""
+    is left out unless it is the only one. A prompt with more replies than that fills several."""
     rng, groups = random.Random(f"order {seed}"), {}
     for number, pair in enumerate(pairs):
         groups.setdefault(pair.prompt, []).append(number)
-    groups = list(groups.values())
+    groups = [piece for group in groups.values() for piece in pieces_of(group, encoded, rows)]
     rng.shuffle(groups)  # ties at random
     groups.sort(key=lambda group: max(len(row) for i in group
                                       for row in (encoded[i].chosen, encoded[i].rejected)))

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 import numpy as np
+from files.closing import measuring
 from run import plotting
 from run.runtime import print_table, save_results
 from sft.chat_format import messages_of
@@ -90,14 +91,24 @@ def own_spread(model, tokenizer, runtime, asked, replies) -> tuple[float, float]
     return float(scores.mean()), max(float(scores.std(ddof=1)), 1e-6)
 
 
+def spread_of(chosen, rejected) -> tuple[float, float]:
+    """Mean and standard deviation of the scores of a file's replies, both sides together."""
+    scores = np.concatenate([chosen, rejected])
+    return float(scores.mean()), max(float(scores.std(ddof=1)), 1e-6)
+
+
 def measure(model, tokenizer, runtime, data: RewardData, seed: int):
     """-> (metrics, points of the calibration, mean and spread of the model's own replies)."""
-    chosen, rejected, kept = pair_scores(model, data.held_out, tokenizer, runtime)
+    chosen, rejected, kept = pair_scores(model, data.held_out, tokenizer, runtime) \
+        if data.held_out else ([], [], [])
+    if not kept:  # a file of one prompt: the spread is that of what was learnt
+        chosen, rejected, _ = pair_scores(model, data.pairs, tokenizer, runtime)
+        return {"held_out_pairs": 0, **data.about}, [], spread_of(chosen, rejected)
     error, points = calibration(chosen, rejected)
     metrics = {"accuracy": accuracy(chosen, rejected), "calibration_error": error,
                "held_out_pairs": len(kept)}
     if not data.asked:  # a file: nobody knows which labels are wrong
-        return metrics, points, (0.0, 1.0)
+        return metrics | data.about, points, spread_of(chosen, rejected)
     is_right = np.array([pair.gap > 0 for pair in kept])
     one, two, _ = pair_scores(model, data.new_faults, tokenizer, runtime)
     metrics |= {"accuracy_ceiling": float(is_right.mean()),
@@ -111,24 +122,33 @@ def measure(model, tokenizer, runtime, data: RewardData, seed: int):
     return metrics, points, own_spread(model, tokenizer, runtime, data.asked, data.replies)
 
 
-def finish(model, tokenizer, runtime, args, out: Path, *, data: RewardData, steps: int,
+def finish(model, tokenizer, runtime, args, out: Path, *, data: RewardData, log: list[dict],
            seconds: float, tokens: int) -> dict:
-    """Measure on what was held out, then write everything that others need."""
-    metrics, points, (mean, std) = measure(model, tokenizer, runtime, data, args.seed)
-    save_reward(out / "reward.pt", model, tokenizer, mean=mean, std=std, metrics=metrics,
-                settings={k: str(v) for k, v in vars(args).items()})
-    save_results(out / "reward.json", name="reward", preset="", seed=args.seed,
-                 runtime=runtime, seconds=seconds, tokens=tokens,
-                 parameters=model.count_parameters(), metrics=metrics)
-    draw_calibration(points, metrics, out / "calibration.png")
-    show(metrics, f"{out / 'reward.pt'}: {steps} steps in {seconds:.0f} s")
+    """Write the model, measure it on what was held out, then write everything that others need."""
+    last = log[-max(1, len(log) // 10):]  # until it is measured, what the last steps read
+    mean, std = (sum(line[name] for line in last) / len(last) for name in ("mean", "std"))
+
+    def save(metrics: dict) -> None:
+        save_reward(out / "reward.pt", model, tokenizer, mean=mean, std=max(std, 1e-6),
+                    metrics=metrics, settings={k: str(v) for k, v in vars(args).items()})
+        save_results(out / "reward.json", name="reward", preset="", seed=args.seed,
+                     runtime=runtime, seconds=seconds, tokens=tokens,
+                     parameters=model.count_parameters(), metrics=metrics)
+
+    save({})
+    with measuring(out / "reward.pt", "python part_7/evaluate_reward.py"):
+        metrics, points, (mean, std) = measure(model, tokenizer, runtime, data, args.seed)
+        save(metrics)
+        if points:
+            draw_calibration(points, metrics, out / "calibration.png")
+        show(metrics, f"{out / 'reward.pt'}: {len(log)} steps in {seconds:.0f} s")
     return metrics
 
 
 def show(metrics: dict, title: str) -> None:
     """The metrics as tables."""
     print_table(["measured", "value"], [[name, value] for name, value in metrics.items()
-                                        if not isinstance(value, dict)], title)
+                                        if isinstance(value, (int, float))], title)
     if "right_against" in metrics:
         print_table(["kind of reply", "the right one scores higher"],
                     [[kind, share] for kind, share in metrics["right_against"].items()])
@@ -139,8 +159,9 @@ def draw_calibration(points, metrics: dict, path: Path) -> None:
     fig, ax = plotting.figure(
         f"When it says 90% it is right how often? Calibration error "
         f"{metrics['calibration_error']:.3f}",
-        f"{metrics['held_out_pairs']} held-out pairs in bins of equal size, labels with their "
-        "noise")
+        f"{metrics['held_out_pairs']} held-out pairs"
+        + (f" of {metrics['file']}" if "file" in metrics else "")
+        + " in bins of equal size, labels with their noise")
     ax.plot([0.5, 1], [0.5, 1], color="#BBBBBB", lw=0.8)
     ax.plot([p for p, _, _ in points], [o for _, o, _ in points], color=plotting.BLUE, marker="o",
             ms=4)

@@ -1,4 +1,4 @@
-"""What the reward model learns from and is measured on: pairs of the world, or of a file.
+"""What the reward model learns from and is measured on: pairs of the world (reward/own_pairs.py: a file).
 
 Used   train_reward.py, evaluate_reward.py
 """
@@ -11,7 +11,7 @@ from sft.evaluation import reply_to
 from sft.skills import Item
 
 from reward.faults import HELD_OUT, Reply
-from reward.preferences import Pair, asked_items, read_pairs, world_pairs
+from reward.preferences import Pair, asked_items, world_pairs
 
 DRAWN = 4  # replies of the tuned model to each instruction
 
@@ -25,6 +25,7 @@ class RewardData:
     new_faults: list[Pair] = field(default_factory=list)  # right against kinds never trained on
     asked: list[Item] = field(default_factory=list)  # what the held-out pairs were made from
     replies: list[list[Reply]] = field(default_factory=list)  # the tuned model's, to each of them
+    about: dict = field(default_factory=dict)  # of a file: what the report says of it
 
 
 def draw_replies(model, tokenizer, asked, runtime, *, each: int, seed: int) -> list[list[Reply]]:
@@ -65,14 +66,6 @@ def world_data(args, model, tokenizer, runtime) -> RewardData:
                                 per_item=args.pairs_an_item, flipped=args.flipped, seed=args.seed,
                                 unseen=args.unseen)
     return data
-
-
-def file_data(args) -> RewardData:
-    """Pairs of a file, a tenth of them held out. What is left out is shown."""
-    found, reasons = read_pairs(args.data)
-    print("\n".join(f"left out {reason}" for reason in reasons), end="\n" if reasons else "")
-    every = max(2, min(10, len(found) // 2))
-    return RewardData([pair for i, pair in enumerate(found) if i % every], found[::every])
 
 
 def shuffled_labels(pairs: list[Pair], seed: int) -> list[Pair]:

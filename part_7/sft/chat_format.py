@@ -1,4 +1,4 @@
-"""The chat format: who says what, as tokens; and the two file formats that people keep it in.
+"""The chat format: who says what, as tokens; and conversations from files of any known shape.
 
     <|begin|> <|system|> … <|end|> <|user|> … <|end|> <|assistant|> … <|end|> <|user|> …
 
@@ -7,6 +7,7 @@ Idea   A turn opens with the token of its role and closes with the end token. Wh
        Role tokens can only be made here: a user who types "<|assistant|>" types plain text.
 Used   sft/data.py, evaluate.py, chat.py, and the parts after this one
 See it python demo_label_mask.py
+Files  files/shapes.py knows the shapes, files/reading.py whole files
 Source the roles and messages JSONL are those of common chat interfaces; Taori et al. 2023 (Alpaca)
        for instruction/input/output records and the headings of their template
 """
@@ -17,12 +18,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from files.reading import Reading, read_file
+from files.records import write_text
+from files.shapes import GIVE, PAIR, Shaped, conversation_of, optional_text, text_of
 from gpt.model import GPT
 from pretrained.chat_forms import encode_parts
-from run.runtime import replacing
 from text.tokenizer import Tokenizer
-
-from sft.records import read_records
 
 ROLES = ("system", "user", "assistant")
 ROLE_TOKENS = {role: f"<|{role}|>" for role in ROLES}
@@ -34,6 +35,7 @@ class Message:
 
     role: str  # one of ROLES
     content: str
+    learn: bool = True  # False: an answer that is read and not learnt ("weight": 0 in a file)
 
 
 def check_messages(messages: Iterable[Message], *, answered: bool = True) -> None:
@@ -108,16 +110,17 @@ def encode_turn(message: Message, tokenizer: Tokenizer) -> list[int]:
 def encode_conversation(messages: list[Message], tokenizer: Tokenizer):
     """-> (ids, is_label): is_label[i] says whether ids[i] is the assistant's to say.
 
-    That is the text and the end token of every assistant turn, and nothing else.
+    That is the text and the end token of every assistant turn that is to be learnt, and nothing else.
     """
     check_messages(messages)
     if tokenizer.chat:
-        return encode_parts(in_its_form(messages, tokenizer, reply=False), tokenizer)
+        ids, is_label = encode_parts(in_its_form(messages, tokenizer, reply=False), tokenizer)
+        return ids, labels_learnt(is_label, messages)
     ids, is_label = [tokenizer.begin], [False]
     for message in messages:
         turn = encode_turn(message, tokenizer)
         ids += turn
-        is_label += [False] + [message.role == "assistant"] * (len(turn) - 1)
+        is_label += [False] + [message.role == "assistant" and message.learn] * (len(turn) - 1)
     return ids, is_label
 
 
@@ -141,6 +144,17 @@ def decode_reply(ids: list[int], tokenizer: Tokenizer) -> str:
 def in_its_form(messages: list[Message], tokenizer: Tokenizer, *, reply: bool) -> list:
     """A conversation in the form of a released model (pretrained/chat_forms.py)."""
     return tokenizer.chat.parts([(m.role, m.content) for m in messages], reply=reply)
+
+
+def labels_learnt(is_label: list[bool], messages: list[Message]) -> list[bool]:
+    """The labels without those of answers that are only read. Between two answers somebody else
+    speaks, so that each answer is one run of labels."""
+    learn, found = iter([m.learn for m in messages if m.role == "assistant"]), []
+    for before, label in zip([False, *is_label], is_label):
+        if label and not before:
+            learnt = next(learn)
+        found.append(label and learnt)
+    return found
 
 
 def encode_answer(text: str, tokenizer: Tokenizer) -> list[int]:
@@ -176,86 +190,88 @@ def answered(item) -> list[Message]:
 
 # ---------------------------------------------------------------- files
 
-def alpaca_messages(record: dict) -> list[Message]:
-    """{"instruction", "input" (may be empty or missing), "output"} -> two messages."""
-    missing = [name for name in ("instruction", "output") if not isinstance(record, dict)
-               or not isinstance(record.get(name), str)]
-    if missing:
-        raise ValueError(f"the record has no text {' and no '.join(missing)}")
-    extra = record.get("input") or ""
-    if not isinstance(extra, str):
-        raise ValueError("the record's input is no text")
-    question = f"{record['instruction']}\n{extra}" if extra.strip() else record["instruction"]
-    return [Message("user", question), Message("assistant", record["output"])]
-
-
 def alpaca_text(record: dict, *, with_answer: bool = True) -> str:
     """A record in Alpaca's template of headings: for models that know no role tokens."""
-    alpaca_messages(record)  # refuses what has no text
+    text_of(record, "instruction")  # refuses what has no text
     parts = [f"### Instruction:\n{record['instruction']}"]
-    if (record.get("input") or "").strip():
+    if optional_text(record, "input"):
         parts.append(f"### Input:\n{record['input']}")
-    parts.append("### Response:\n" + (record["output"] if with_answer else ""))
+    parts.append("### Response:\n" + (text_of(record, "output") if with_answer else ""))
     return "\n\n".join(parts)
 
 
-def chat_messages(record: dict) -> list[Message]:
-    """{"messages": [{"role", "content"}, …]} -> messages."""
-    entries = record.get("messages") if isinstance(record, dict) else None
-    if type(entries) is not list:
-        raise ValueError('the record has no list "messages"')
-    for entry in entries:
-        if not isinstance(entry, dict) or not {"role", "content"} <= set(entry):
-            raise ValueError('a message without "role" or "content"')
-    return [Message(entry["role"], entry["content"]) for entry in entries]
+NO_ANSWER = {"Alpaca without an answer": "the record has no text output",
+             "prompt alone": "the record is a prompt without a completion: for part_8/train_ppo.py"}
+
+
+def unusable_chat(found: Shaped) -> str:
+    """Why a record is no conversation to learn from, or "". What follows the last answer that is to
+    be learnt is taken off, and so are answers in front of the first question in ShareGPT's form."""
+    if {"chosen", "rejected"} <= found.unread and found.shape in NO_ANSWER:
+        raise ValueError(f"{PAIR}; {GIVE}")
+    if found.shape in NO_ANSWER:
+        raise ValueError(f"{NO_ANSWER[found.shape]}; {GIVE}")
+    turns = found.turns
+    if not turns or not any(turn.role == "assistant" for turn in turns):
+        return "nobody answers in it"
+    if any(not turn.content.strip() for turn in turns):
+        return "an empty text"
+    while turns and not (turns[-1].role == "assistant" and turns[-1].learn):
+        if turns.pop().role == "user":
+            found.notes["a last question that nobody answers, left out"] = 1
+    if not turns:
+        return "no answer in it is to be learnt (weight 0)"
+    if found.shape == "ShareGPT":
+        first = 1 if turns[0].role == "system" else 0
+        while turns[first:] and turns[first].role == "assistant":
+            del turns[first]
+            found.notes["an answer before the first question, left out"] = 1
+    try:
+        check_messages([Message(*turn) for turn in turns])
+    except ValueError as error:
+        if found.shape == "ShareGPT":
+            return str(error)
+        raise
+    return ""
+
+
+def read_chats(path: Path) -> Reading:
+    """Conversations to learn from, of any shape that files/shapes.py knows; `found[i].turns` can be
+    made Messages. Raises ValueError where there is none."""
+    reading = read_file(path, conversation_of, unusable_chat)
+    if not reading.found:
+        why = f"; {reading.skipped[0]}" if reading.skipped else ""
+        raise ValueError(f"{path}: no conversation to learn from ({len(reading.skipped)} were left "
+                         f"out{why})")
+    return reading
 
 
 def read_conversations(path: Path) -> tuple[list[list[Message]], list[str]]:
-    """Alpaca records or chat messages, .json or .jsonl, gzipped or not -> (conversations, what was
-    skipped and why).
+    """-> (the conversations of a file, what was left out and why). As read_chats."""
+    reading = read_chats(path)
+    return [[Message(*turn) for turn in found.turns] for found in reading.found], reading.skipped
 
-    A record without the right fields is an error that names file and line; a record that is
-    well formed but has an empty text is skipped, and said so.
-    """
-    conversations, skipped = [], []
-    for number, record in read_records(path):
-        where = f"{path}, {'line' if '.jsonl' in str(path) else 'record'} {number}"
-        try:
-            is_chat = isinstance(record, dict) and "messages" in record
-            messages = chat_messages(record) if is_chat else alpaca_messages(record)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}; give instruction/output (Alpaca) or messages "
-                             "(chat)") from None
-        if any(isinstance(m.content, str) and not m.content.strip() for m in messages):
-            skipped.append(f"{where}: an empty text")
-            continue
-        try:
-            check_messages(messages)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
-        conversations.append(messages)
-    if not conversations:
-        raise ValueError(f"{path}: no conversation to learn from ({len(skipped)} were empty)")
-    return conversations, skipped
+
+def message_record(message: Message) -> dict:
+    """One message as a file holds it."""
+    weight = {} if message.learn else {"weight": 0}
+    return {"role": message.role, "content": message.content, **weight}
 
 
 def write_conversations(path: Path, conversations: list[list[Message]]) -> None:
-    """Chat messages, one conversation a line."""
-    lines = [json.dumps({"messages": [{"role": m.role, "content": m.content} for m in messages]},
-                        ensure_ascii=False) for messages in conversations]
-    with replacing(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    """Chat messages, one conversation a line; gzipped where the name ends in .gz."""
+    write_text(path, "".join(
+        json.dumps({"messages": [message_record(m) for m in messages]}, ensure_ascii=False) + "\n"
+        for messages in conversations))
 
 
 def write_alpaca(path: Path, conversations: list[list[Message]]) -> None:
     """Conversations of one question and one answer, as a list of Alpaca records."""
     records = []
     for number, messages in enumerate(conversations, 1):
-        if [m.role for m in messages] != ["user", "assistant"]:
+        if [m.role for m in messages] != ["user", "assistant"] or not messages[1].learn:
             raise ValueError(f"conversation {number} has other turns than one question and one "
                              "answer; Alpaca's format holds no more, use write_conversations")
         records.append({"instruction": messages[0].content, "input": "",
                         "output": messages[1].content})
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n",
-                             encoding="utf-8")
+    write_text(path, json.dumps(records, indent=1, ensure_ascii=False) + "\n")

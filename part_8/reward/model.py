@@ -167,7 +167,8 @@ class RewardModel(PlainRewardModel):
 def encode_reply(prompt, reply: Reply, tokenizer: Tokenizer, context: int) -> list[int]:
     """The ids of prompt and reply. Too long: the oldest turns go, then the question's beginning;
     the reply stays whole. Raises ValueError where the reply alone does not fit."""
-    answer = encode_answer(reply.text, tokenizer) if reply.text else []
+    said = reply.text.lstrip()  # a blank of one's own would be a second one, and another token
+    answer = encode_answer(said, tokenizer) if said else []
     if reply.ended or not answer:  # nothing said, and not ended: there would be nothing to read
         answer.append(tokenizer.end)
     ids = encode_prompt(list(prompt), tokenizer) + answer

@@ -135,7 +135,7 @@ class PPO:
     def update(self, experience: Experience, order, generator: torch.Generator) -> dict:
         """Some passes over the rollout; the first one in `order`. -> means over the minibatches."""
         s, rows = self.settings, experience.rollout.rows
-        rate = s.learning_rate().rate((self.steps_done + 1) / s.steps)
+        rate = s.learning_rate().rate((self.steps_done + 1) / (s.steps + 1))  # 0 after the last step
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         seen: list[dict] = []

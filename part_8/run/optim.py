@@ -130,7 +130,7 @@ def optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
 
 def load_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer, named: dict) -> None:
     """The way back. Raises ValueError when the names are not those of the model."""
-    parameters = dict(unwrapped(model).named_parameters())
+    parameters = {name: p for name, p in unwrapped(model).named_parameters() if p.requires_grad}
     if named and set(named) != set(parameters):
         odd = sorted(set(named) ^ set(parameters))
         raise ValueError(f"the optimizer's state is of another model; it differs in {odd[:3]}")

@@ -3,5 +3,5 @@
 Explained   part 9
 Read        grpo_plain.py (one step on a page); grpo.py, rewards.py, grpo_loop.py; then tasks.py and task_families.py (what is asked),
             sampling.py (thinking longer), evaluation.py, tools.py, tool_use.py. grpo_settings.py,
-            grpo_report.py, toy_largest.py, tiny_chat.py serve the scripts
+            grpo_report.py, toy_largest.py, tiny_chat.py serve the scripts; answers.py reads the answers of others
 """

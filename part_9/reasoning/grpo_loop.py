@@ -129,7 +129,8 @@ class GRPO:
 
     def update(self, batch: Batch, orders) -> dict:
         """Some passes over the rows -> means over the minibatches."""
-        rate = self.settings.learning_rate().rate((self.steps_done + 1) / self.settings.steps)
+        done = (self.steps_done + 1) / (self.settings.steps + 1)  # the rate is 0 after the last step
+        rate = self.settings.learning_rate().rate(done)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         seen = []

@@ -6,6 +6,7 @@ Used   train_grpo.py
 import random
 from pathlib import Path
 
+from files.closing import measuring
 from rl.quality_report import compare
 from run import plotting
 from run.checkpoint import save_checkpoint
@@ -58,6 +59,13 @@ def finish_checker(run) -> dict:
     log = logged(run)
     metrics = common(run, log)
     save_model(run, metrics)  # what was learnt is safe, whatever happens while it is measured
+    with measuring(run.out / f"{run.name}.pt", "python part_9/evaluate_reasoning.py"):
+        measure_checker(run, log, metrics)
+    return metrics
+
+
+def measure_checker(run, log: list[dict], metrics: dict) -> None:
+    """Held-out problems before and after, the files with these figures, the curves."""
     metrics |= reasoning_metrics(run.grpo.model, run.grpo.reference, run.tokenizer, run.runtime,
                                  n=run.args.eval_problems, exact=run.args.eval_exact,
                                  seed=run.args.seed, held_out=run.held_out,
@@ -68,7 +76,6 @@ def finish_checker(run) -> dict:
                 "Held-out problems, greedy")
     write(run, metrics)
     draw_curves(run, log, metrics)
-    return metrics
 
 
 def finish_model(run) -> dict:
@@ -76,13 +83,14 @@ def finish_model(run) -> dict:
     log = logged(run)
     metrics = common(run, log)
     save_model(run, metrics)
-    found, _, _ = compare(run.grpo.model, run.grpo.reference, run.source, run.tokenizer,
-                          run.runtime, prompts=run.args.eval_problems, samples=4,
-                          exact=run.args.eval_exact, seed=run.args.seed,
-                          longest=run.settings.max_new)
-    metrics |= found
-    write(run, metrics)
-    draw_curves(run, log, metrics)
+    with measuring(run.out / f"{run.name}.pt", "python part_9/evaluate_reasoning.py"):
+        found, _, _ = compare(run.grpo.model, run.grpo.reference, run.source, run.tokenizer,
+                              run.runtime, prompts=run.args.eval_problems, samples=4,
+                              exact=run.args.eval_exact, seed=run.args.seed,
+                              longest=run.settings.max_new)
+        metrics |= found
+        write(run, metrics)
+        draw_curves(run, log, metrics)
     return metrics
 
 
@@ -107,23 +115,22 @@ def common(run, log: list[dict]) -> dict:
 
 
 def save_model(run, metrics: dict) -> None:
-    """The checkpoint."""
-    model = run.grpo.model
-    save_checkpoint(run.out / f"{run.name}.pt", weights=model_state(model), config=model.config,
+    """The checkpoint and its JSON, with the figures that there are so far."""
+    model, name = run.grpo.model, run.name
+    save_checkpoint(run.out / f"{name}.pt", weights=model_state(model), config=model.config,
                     tokenizer=run.tokenizer, step=run.grpo.steps_done, settings=run.described(),
                     metrics=metrics)
+    save_results(run.out / f"{name}.json", name=name, preset=run.args.preset, seed=run.args.seed,
+                 runtime=run.runtime, seconds=run.seconds, tokens=run.tokens,
+                 parameters=model.count_parameters(), metrics=metrics)
 
 
 def write(run, metrics: dict) -> None:
     """The checkpoint, its JSON, and the table."""
-    model, name = run.grpo.model, run.name
     save_model(run, metrics)
-    save_results(run.out / f"{name}.json", name=name, preset=run.args.preset, seed=run.args.seed,
-                 runtime=run.runtime, seconds=run.seconds, tokens=run.tokens,
-                 parameters=model.count_parameters(), metrics=metrics)
     print_table(["measured", "value"], [[key, value] for key, value in metrics.items()
                                         if isinstance(value, (int, float))],
-                f"{run.out / name}.pt: {run.grpo.steps_done} steps in {run.seconds:.0f} s")
+                f"{run.out / run.name}.pt: {run.grpo.steps_done} steps in {run.seconds:.0f} s")
 
 
 def draw_curves(run, log: list[dict], metrics: dict) -> Path:

@@ -15,9 +15,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from files.records import read_records
 from run.runtime import replacing
 from sft.chat_format import Message
-from sft.records import read_records
 from sft.skill_form import ANSWER_MARK
 from sft.skills import DIRECT_ASKED, hash_of
 

@@ -9,20 +9,20 @@ Used   train_reward.py, evaluate_reward.py, and DPO in the part after this one
 See it python part_7/show_pairs.py
 """
 
-import gzip
 import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from run.runtime import replacing
-from sft.chat_format import Message, check_messages, messages_of
+from files.reading import Reading, read_file
+from files.records import write_text
+from sft.chat_format import Message, check_messages, message_record, messages_of
 from sft.manners import in_manner, is_held_out_manner, last_line
-from sft.records import read_records
 from sft.skills import Item, items
 
 from reward.faults import WORKED, Reply, spoil
 from reward.judge import judge_reply
+from reward.pair_shapes import PairShape, pair_of
 
 FLIPPED = 0.1  # of the labels
 LEAST_GAP = 0.1  # of value, between the two replies of a pair
@@ -106,59 +106,37 @@ def asked_items(n: int, split: str, seed: int) -> list[Item]:
     return [item for item in items(2 * n, split, seed=seed) if item.skill not in LEFT_OUT][:n]
 
 
-def side_of(record: dict, name: str) -> tuple[list[Message], str]:
-    """One side of a record -> (the conversation before the reply, the reply)."""
-    value = record.get(name)
-    if isinstance(value, str):
-        prompt = record.get("prompt") or record.get("instruction")
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise ValueError(f'"{name}" is a text, and there is no "prompt" beside it')
-        extra = record.get("input") or ""
-        if not isinstance(extra, str):
-            raise ValueError('"input" is no text')
-        return [Message("user", f"{prompt}\n{extra}" if extra.strip() else prompt)], value
-    if isinstance(value, list) and value and all(
-            isinstance(m, dict) and {"role", "content"} <= set(m) for m in value):
-        *before, last = [Message(m["role"], m["content"]) for m in value]
-        said = last.content if isinstance(last.content, str) else ""
-        check_messages([*before, Message(last.role, said.strip() or "nothing")])  # may be empty
-        return before, said
-    raise ValueError(f'there is no "{name}": give a text, or a list of messages')
+def unusable_pair(found: PairShape) -> str:
+    """Why a pair is left out, or "". To say nothing may be the worse reply, never the better one."""
+    check_messages([Message(*turn) for turn in found.turns], answered=False)
+    if not found.chosen.strip():
+        return "the preferred reply is empty"
+    return "both replies are the same" if found.chosen.strip() == found.rejected.strip() else ""
+
+
+def read_pair_file(path: Path) -> tuple[list[Pair], Reading]:
+    """Records with `chosen` and `rejected` of any form that reward/pair_shapes.py knows -> the pairs,
+    and what to tell of the file. A record of another shape is an error that names file and place."""
+    reading = read_file(path, pair_of, unusable_pair)
+    pairs = [Pair(tuple(Message(*turn) for turn in found.turns), Reply(found.chosen),
+                  Reply(found.rejected)) for found in reading.found]
+    if not pairs:
+        why = f"; {reading.skipped[0]}" if reading.skipped else ""
+        raise ValueError(f"{path}: no pair to learn from ({len(reading.skipped)} were left out{why})")
+    return pairs, reading
 
 
 def read_pairs(path: Path) -> tuple[list[Pair], list[str]]:
-    """Records with `chosen` and `rejected`, .json, .jsonl or .jsonl.gz -> (pairs, what was left
-    out and why). A record without the right fields is an error that names file and line."""
-    pairs, left_out = [], []
-    for number, record in read_records(path):
-        where = f"{path}, record {number}"
-        try:
-            if not isinstance(record, dict):
-                raise ValueError('expected {"chosen": …, "rejected": …}')
-            before, chosen = side_of(record, "chosen")
-            also, rejected = side_of(record, "rejected")
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
-        if before != also:
-            raise ValueError(f"{where}: the two sides answer different conversations")
-        if not chosen.strip():  # to say nothing may be the worse reply, never the better one
-            left_out.append(f"{where}: the preferred reply is empty")
-        elif chosen.strip() == rejected.strip():
-            left_out.append(f"{where}: both replies are the same")
-        else:
-            pairs.append(Pair(tuple(before), Reply(chosen), Reply(rejected)))
-    if not pairs:
-        raise ValueError(f"{path}: no pair to learn from ({len(left_out)} were left out)")
-    return pairs, left_out
+    """-> (the pairs of a file, what was left out and why). As read_pair_file."""
+    pairs, reading = read_pair_file(path)
+    return pairs, reading.skipped
 
 
 def write_pairs(path: Path, pairs: list[Pair]) -> None:
     """Whole conversations on both sides, one pair a line; gzip where the name ends in .gz."""
-    with replacing(path) as temporary:
-        make = gzip.open if str(path).endswith(".gz") else open
-        with make(temporary, "wt", encoding="utf-8") as file:
-            for pair in pairs:
-                sides = {name: [{"role": m.role, "content": m.content} for m in pair.prompt]
-                         + [{"role": "assistant", "content": reply.text}]
-                         for name, reply in (("chosen", pair.chosen), ("rejected", pair.rejected))}
-                file.write(json.dumps(sides, ensure_ascii=False) + "\n")
+    lines = []
+    for pair in pairs:
+        sides = {name: [message_record(m) for m in (*pair.prompt, Message("assistant", reply.text))]
+                 for name, reply in (("chosen", pair.chosen), ("rejected", pair.rejected))}
+        lines.append(json.dumps(sides, ensure_ascii=False) + "\n")
+    write_text(path, "".join(lines))

@@ -4,7 +4,7 @@ from planted import Bug
 
 FORMAT, DATA = "part_6/sft/chat_format.py", "part_6/sft/data.py"
 TEST_FORMAT, TEST_DATA = "tests/part_6/test_chat_format.py", "tests/part_6/test_sft_data.py"
-RECORDS, TEST_RECORDS = "part_6/sft/records.py", "tests/part_6/test_records.py"
+RECORDS, TEST_RECORDS = "part_6/files/records.py", "tests/part_6/test_records.py"
 TEST_SKILLS = "tests/part_6/test_skills.py"
 TEST_SCORES = "tests/part_6/test_evaluate_lora.py"
 TEST_CHAT, TEST_SCRIPTS = "tests/part_6/test_chat.py", "tests/part_6/test_scripts.py"
@@ -18,17 +18,17 @@ BUGS = [
         "except MemoryError:", TEST_RECORDS),
     Bug("the mark in front of a file is taken for text", RECORDS, "utf-8-sig", "utf-8",
         TEST_RECORDS),
-    Bug("blank lines are not counted", RECORDS, "            if line.strip():\n",
-        "            number = len(found) + 1\n            if line.strip():\n", TEST_RECORDS),
+    Bug("blank lines are not counted", RECORDS, "len(found) + 1, line, path)",
+        "len(found) + 1, len(found) + 1, path)", TEST_RECORDS),
     Bug("the role token is a label too", FORMAT,
-        "is_label += [False] + [message.role == \"assistant\"] * (len(turn) - 1)",
+        "is_label += [False] + [message.role == \"assistant\" and message.learn] * (len(turn) - 1)",
         "is_label += [message.role == \"assistant\"] * len(turn)", TEST_FORMAT),
     Bug("the end token is no label", FORMAT,
-        "is_label += [False] + [message.role == \"assistant\"] * (len(turn) - 1)",
+        "is_label += [False] + [message.role == \"assistant\" and message.learn] * (len(turn) - 1)",
         "is_label += [False] + [message.role == \"assistant\"] * (len(turn) - 2) + [False]",
         TEST_FORMAT),
     Bug("the user's turns are labels", FORMAT,
-        "[message.role == \"assistant\"] * (len(turn) - 1)",
+        "[message.role == \"assistant\" and message.learn] * (len(turn) - 1)",
         "[message.role != \"system\"] * (len(turn) - 1)", TEST_FORMAT),
     Bug("typed role tokens are obeyed", FORMAT, "*tokenizer.encode(text), tokenizer.end]",
         "*tokenizer.encode(text, \"all\"), tokenizer.end]", TEST_FORMAT),
@@ -37,14 +37,12 @@ BUGS = [
         "return [tokenizer.begin, *turns]", TEST_FORMAT),
     Bug("roles are not taken in turn", FORMAT, "if message.role != ROLES[1 + number % 2]:",
         "if message.role == \"system\":", TEST_FORMAT),
-    Bug("Alpaca's input is dropped", FORMAT,
-        "question = f\"{record['instruction']}\\n{extra}\" if extra.strip() else "
-        "record[\"instruction\"]",
-        "question = record[\"instruction\"]", TEST_FORMAT),
+    Bug("Alpaca's input is dropped", "part_6/files/shapes.py", "for part in (question, extra) if",
+        "for part in (question,) if", TEST_FORMAT),
     Bug("lines are counted from 0", RECORDS, "text.split(\"\\n\"), 1)", "text.split(\"\\n\"))",
         TEST_RECORDS),
-    Bug("empty answers are left out without a word", FORMAT,
-        "            skipped.append(f\"{where}: an empty text\")\n", "", TEST_FORMAT),
+    Bug("empty answers are left out without a word", "part_6/files/reading.py",
+        "reading.skipped.append(f\"{record.where}: {why}\")", "pass", TEST_FORMAT),
     Bug("new tokens start at random, far away", FORMAT, "old.mean(0) + 0.1 * spread * noise",
         "10 * spread * noise", TEST_FORMAT),
     Bug("targets are not shifted", DATA, "zip(e.ids[1:], e.is_label[1:])]",

@@ -5,6 +5,8 @@ from planted import Bug
 TEST = "tests/part_6/test_released_sft.py"
 
 BUGS = [
+    Bug("an answer of weight 0 is learnt in a released model's form", "part_6/sft/chat_format.py",
+        "return ids, labels_learnt(is_label, messages)", "return ids, is_label", TEST),
     Bug("the end token is no label", "part_6/pretrained/chat_forms.py",
         'Part(TEXT, content, said), Part(TOKEN, "<|im_end|>", said)',
         'Part(TEXT, content, said), Part(TOKEN, "<|im_end|>")', TEST),

@@ -7,7 +7,6 @@ import torch
 from run.checkpoint import load_checkpoint
 from sft.chat_format import (
     Message,
-    alpaca_messages,
     alpaca_text,
     answered,
     chat_tokenizer,
@@ -153,7 +152,11 @@ def test_conversations_survive_a_round_trip(tmp_path):
     (['{"messages": [{"role": "user"}]}'], "line 1", 'without "role" or "content"'),
     (['{"messages": "hello"}'], "line 1", "no list"),
     (['{"messages": [{"role": "judge", "content": "a"}]}'], "line 1", "'judge' is unknown"),
-    (["3"], "line 1", "no text instruction and no output"),
+    (["3"], "line 1", "the record is a number, not an object"),
+    (["null"], "line 1", "the record is null, not an object"),
+    (['{"instruction": "a", "output": ["b", "c"]}'], "line 1", '"output", turn 1 is a text, not'),
+    (['{"instruction": "a", "output": null}'], "line 1", '"output" is null, not a text'),
+    (['{"prompt": "a", "input": 3, "completion": "b"}'], "line 1", '"input" is a number'),
 ])
 def test_a_bad_record_is_named_by_file_and_line(tmp_path, lines, where, what):
     path = tmp_path / "bad.jsonl"
@@ -177,6 +180,6 @@ def test_empty_answers_are_skipped_and_counted(tmp_path):
 
 def test_a_record_without_fields_says_what_is_missing():
     with pytest.raises(ValueError, match="no text output"):
-        alpaca_messages({"instruction": "a"})
+        alpaca_text({"instruction": "a"})
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_conversations("nowhere.json")

@@ -4,8 +4,8 @@ import gzip
 import json
 
 import pytest
+from files.records import read_records
 from sft.chat_format import Message, read_conversations, write_conversations
-from sft.records import read_records
 
 GOOD = {"instruction": "Say a.", "output": "a"}
 LINE = json.dumps(GOOD).encode()

@@ -80,6 +80,19 @@ def test_the_labels_are_the_answers_and_their_end_tokens_and_nothing_else(loads,
     assert not is_label[begin - 1] and is_label[begin]
 
 
+@pytest.mark.parametrize("name", ["smollm2", "llama3", "mistral", "qwen3"])
+def test_an_answer_that_is_only_read_is_no_label_and_has_the_same_tokens(loads, name):
+    tokenizer = loads(name)[1]
+    said = messages(ANSWERED[1])
+    ids, is_label = encode_conversation(said, tokenizer)
+    first = next(i for i, message in enumerate(said) if message.role == "assistant")
+    said[first] = Message("assistant", said[first].content, learn=False)
+    again, kept = encode_conversation(said, tokenizer)
+    last = encode_answer(said[-1].content, tokenizer)
+    assert again == ids and sum(kept) < sum(is_label)
+    assert [i for i, counts in zip(again, kept) if counts] == [*last, tokenizer.end]
+
+
 def test_a_reply_ends_at_the_end_token_and_leaves_the_thought_out(loads):
     tokenizer = loads("qwen3")[1]
     said = tokenizer.encode("<think>\nso\n</think>\n\nA crow.")

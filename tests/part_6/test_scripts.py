@@ -155,10 +155,11 @@ def test_replies_to_ones_own_chats_are_as_long_as_asked_for(loaded, runtime, mon
     (tmp_path / "c.jsonl").write_text(json.dumps({"instruction": "Hi", "output": "Hello"}))
     evaluate.on_conversations(*loaded, runtime, tmp_path / "c.jsonl", 0, 77)
     assert seen == [77]
-    assert evaluate.parse_args([]).longest == train_sft.parse_args([]).longest == 240
+    assert evaluate.parse_args([]).longest is train_sft.parse_args([]).longest is None
     run = SimpleNamespace(model=loaded[0], tokenizer=loaded[1], runtime=runtime,
-                          args=train_sft.parse_args(["--longest", "88"]),
-                          held_out_chats=[[Message("user", "Hi"), Message("assistant", "Hello")]])
+                          args=train_sft.parse_args(["--longest", "88", "--data", "c.jsonl"]),
+                          held_out_chats=[[Message("user", "Hi"), Message("assistant", "Hello")]],
+                          division={})
     sft_report.file_metrics(run)
     assert seen == [77, 88]
 

@@ -7,8 +7,9 @@ import torch
 from reward.data import encode_pairs
 from reward.faults import Reply
 from reward.model import RewardModel, score_rows
+from reward.own_pairs import file_data
 from reward.preferences import Pair, asked_items
-from reward.sources import draw_replies, file_data, shuffled_labels, world_data
+from reward.sources import draw_replies, shuffled_labels, world_data
 from sft.chat_format import ROLE_TOKENS, Message
 from train_reward import loss_of, optimizer_of, parse_args, settled, train
 
@@ -69,11 +70,11 @@ def test_no_held_out_prompt_is_learnt_from_and_a_share_was_kept_from_tuning(load
     assert 0 < len(learnt & unseen) <= 6 < len(learnt)
 
 
-def test_a_tenth_of_a_file_is_held_out(tmp_path):
+def test_a_tenth_of_a_file_is_held_out(loaded, tmp_path):
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(f'{{"prompt": "{i}", "chosen": "a", "rejected": "b"}}\n'
                             for i in range(40)))
-    data = file_data(parse_args(["--data", str(path)]))
+    data = file_data(parse_args(["--data", str(path)]), loaded[1], 256)
     assert len(data.held_out) == 4 and len(data.pairs) == 36
     assert not {pair.prompt for pair in data.pairs} & {pair.prompt for pair in data.held_out}
 

@@ -77,7 +77,7 @@ def test_files_of_ones_own_are_learnt_from(run_script, models, tmp_path):
     done = run_script("part_8/train_dpo.py", *models, "--data", tmp_path / "pairs.jsonl",
                       "--pairs-a-step", 4, "--eval-prompts", 0, "--amp", "float32", "--out",
                       tmp_path / "d")
-    assert "9 pairs (0 left out)" in done.stdout
+    assert "9 prompt and texts records" in done.stdout and "7 pairs (0 left out)" in done.stdout
 
 
 def test_a_collapsing_run_is_stopped_and_named(run_script, models, tmp_path):
