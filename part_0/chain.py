@@ -43,7 +43,7 @@ STAGES = [
     Stage(name="reward", title="a reward model learns which of two replies is better",
           script="part_7/train_reward.py",
           inputs={"--sft": "part_6/sft.pt"},
-          seconds={"quick": 60, "full": 155, "gpu": 150},
+          seconds={"quick": 120, "full": 400, "gpu": 200},
           flags={"quick": ("--items", "900", "--held-out-items", "150"), "full": (), "gpu": ()},
           summary="{accuracy:.1%} of held-out pairs as people order them, of {accuracy_ceiling:.1%}"
                   " that can be had"),
@@ -51,8 +51,8 @@ STAGES = [
           script="part_8/train_ppo.py", speaks="chat",
           resume=("--resume",),
           inputs={"--sft": "part_6/sft.pt", "--reward": "part_7/reward.pt"},
-          seconds={"quick": 60, "full": 160, "gpu": 300},
-          flags={"quick": ("--preset", "tiny", "--steps", "9", "--eval-prompts", "150",
+          seconds={"quick": 90, "full": 160, "gpu": 300},
+          flags={"quick": ("--preset", "tiny", "--steps", "12", "--pool", "768", "--eval-prompts", "150",
                            "--eval-exact", "0"),  # asking.py asks the same questions
                  "full": ("--preset", "tiny"), "gpu": ("--preset", "gpu")},
           summary="true quality {quality_before:.3f} to {quality_after:.3f}, KL {kl:.1f}"),
