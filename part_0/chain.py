@@ -52,7 +52,8 @@ STAGES = [
           resume=("--resume",),
           inputs={"--sft": "part_6/sft.pt", "--reward": "part_7/reward.pt"},
           seconds={"quick": 90, "full": 160, "gpu": 300},
-          flags={"quick": ("--preset", "tiny", "--steps", "12", "--pool", "768", "--eval-prompts", "150",
+          flags={"quick": ("--preset", "tiny", "--steps", "12", "--pool", "768",
+                           "--eval-prompts", "150",
                            "--eval-exact", "0"),  # asking.py asks the same questions
                  "full": ("--preset", "tiny"), "gpu": ("--preset", "gpu")},
           summary="true quality {quality_before:.3f} to {quality_after:.3f}, KL {kl:.1f}"),

@@ -13,7 +13,7 @@ def tiny_base(tmp_path_factory):
     from world.world import World
 
     tokenizer = chat_tokenizer(Tokenizer.train([text.text for text in World().texts(60)], 400))
-    config = GPTConfig(vocab_size=tokenizer.vocab_size, block_size=256, n_layer=2, n_head=2,
+    config = GPTConfig(vocab_size=tokenizer.vocab_size, block_size=512, n_layer=2, n_head=2,
                        n_kv_head=1, n_embd=32, qk_norm=True)
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("tuned") / "sft.pt"

@@ -174,6 +174,6 @@ def test_labels_are_flipped_or_shuffled_as_asked(run_script, tiny_base, watch, t
 
     drawn = watch(reward_sources, "draw_replies")
     assert flipped("--flipped", "0", "--drawn", "3") == 0
-    assert [call.each for call in drawn] == [2, 3], "held out, then to learn from"
+    assert [call.each for call in drawn] == [reward_sources.DRAWN, 3], "held out, then to learn from"
     assert 30 < flipped("--flipped", "0", "--shuffle-labels") < 70
     assert (tmp_path / "log.jsonl").exists() and not (tmp_path / "tensorboard").exists()

@@ -124,7 +124,7 @@ def test_the_same_rollout_has_the_same_loss_and_gradient(both, moved):
     move(ppo.policy.body, moved)
     move(ppo.policy.value_head, 4 * moved)
     learnt = ppo.gradient(e, order[0])
-    named = {name: p for name, p in ppo.policy.named_parameters() if "sharpness" not in name}
+    named = {name: p for name, p in ppo.policy.named_parameters()}
     fast = {name: p.grad.clone() for name, p in named.items()}
     ppo.policy.zero_grad()
     ids, is_response = padded(rows)
@@ -148,13 +148,12 @@ def test_a_whole_update_of_two_passes_ends_at_the_same_weights(both):
     ppo, rollout, scores, order = both
     ids, is_response = padded(rollout.rows)
     policy = copy.deepcopy(ppo.policy)
-    weights = [p for name, p in ppo.policy.named_parameters() if "sharpness" not in name]
+    weights = list(ppo.policy.parameters())
     ppo.optimizer = torch.optim.SGD([  # AdamW would blow the roundings of tiny gradients up
-        {"params": weights, "scale": 1.0},
-        {"params": [ppo.policy.sharpness.log_scale], "scale": 0.0}], lr=1.0)
+        {"params": weights, "scale": 1.0}], lr=1.0)
     before = torch.cat([p.detach().flatten() for p in weights])
     ppo.settings = replace(FAST, steps=2)  # so that the rate of the first step is not 0
-    rate = ppo.settings.learning_rate().rate(0.5)
+    rate = ppo.settings.learning_rate().rate(1 / 3)
     learnt = ppo.update(ppo.advantage(rollout, scores, order), order, torch.Generator())
     assert learnt["gradient_norm"] > FAST.max_norm, "the gradient is clipped"
     plain = [*policy.body.parameters(), *policy.value_head.parameters()]

@@ -110,16 +110,16 @@ def test_demos_run_and_draw(run_script, tmp_path, name):
     assert (tmp_path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_drawn_cooler_the_tuned_model_is_surer_and_0_leaves_it_out(run_script, models, tiny_sft,
+def test_drawn_cooler_the_tuned_model_is_surer_and_without_a_temperature_it_is_left_out(run_script, models, tiny_sft,
                                                                   tmp_path):
     common = ("part_8/evaluate_ppo.py", *models, "--policy", tiny_sft, "--prompts", 4, "--samples",
               2, "--exact", 0, "--best-of", 0, "--show", 0, "--amp", "float32", "--out", tmp_path)
     names = {}
-    for cool in (0, 0.3):
-        run_script(*common, "--cool", cool)
+    for cool in ((), (0.3,)):
+        run_script(*common, "--cool", *cool)
         rows = json.loads((tmp_path / "evaluate_ppo.json").read_text())["rows"]
         names[cool] = [row["name"] for row in rows]
-    assert names == {0: ["tuned", "sft"], 0.3: ["tuned", "sft", "tuned at 0.3"]}
+    assert names == {(): ["tuned", "sft"], (0.3,): ["tuned", "sft", "tuned at 0.3"]}
     assert rows[0]["kl"] == rows[1]["kl"] == 0 and rows[2]["kl"] > 0.5
     assert "a temperature is above 0" in run_script(*common, "--cool", -1, check=False).stderr
 
