@@ -22,7 +22,8 @@ MAKE_WITH = "python part_7/train_reward.py (about 3 minutes)"
 
 def add_checkpoint_flag(parser) -> None:
     """--checkpoint, as the demos have it; with their --quick it is not read."""
-    parser.add_argument("--checkpoint", type=Path, default=here(__file__) / "out" / "reward.pt",
+    parser.add_argument("--checkpoint", type=Path,
+                        default=here(__file__).parent / "out" / "reward.pt",
                         help="the reward model (default: out/reward.pt beside the script)")
 
 
