@@ -8,7 +8,7 @@ What takes more than one step is worked out unless the answer alone is asked for
 (lesson 6.4), of which no two share an instruction:
     train             known content, known wordings, known combinations
     validation        content kept aside, to watch a run
-    new_items         content never trained on
+    new_items         content in no conversation that is trained on (replayed texts know no splits)
     new_wordings      new content, asked in wordings never trained on
     new_combinations  new content, a skill and a manner that were never trained on together
 Used   sft/data.py, evaluate.py, and later parts.   See it: python demo_before_after.py

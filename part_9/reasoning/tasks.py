@@ -2,7 +2,7 @@
 
 A Problem takes 2 to 4 steps; each step is one small sum that uses the result of the one before.
     train          known operands, 2 to 4 steps, known wordings
-    new_operands   numbers that no training ever saw together (a tenth, by hash)
+    new_operands   sets of numbers in no training problem of the same family (a tenth, by hash)
     longer         5 steps: longer chains than any that is trained on
     new_wordings   new operands, asked in the two wordings of a family that are kept aside
 Used   reasoning/rewards.py, train_grpo.py, evaluate_reasoning.py, the demos
