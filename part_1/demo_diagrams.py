@@ -7,12 +7,15 @@ its way through the layers of attention.py, mlp.py and block.py.
 What to see: a block never changes the shape of its stream; only inside attention do tokens meet.
 """
 
+from runtime import make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import plotting
 import torch
 from attention import Head, MultiHeadAttention, attention, causal_visibility
 from block import Block
 from matplotlib.patches import FancyBboxPatch
-from runtime import make_parser, out_folder, print_table, run_main, seed_everything
 
 B, T, C, HEADS = 2, 6, 32, 4
 

@@ -7,11 +7,14 @@ number. To see: the same letter gets the same row wherever it stands; looking up
 by a row that is 0 everywhere but at the letter's number; and that a row is trained like any weight.
 """
 
+from runtime import make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import plotting
 import torch
 from matplotlib.patches import Rectangle
 from model import GPT, GPTConfig
-from runtime import make_parser, out_folder, print_table, run_main, seed_everything
 from toy_text import TOY_TEXT, Vocabulary
 
 TEXT, WIDTH = "a goat", 8

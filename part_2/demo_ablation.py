@@ -8,6 +8,10 @@ seeds each. Look at the table: clipping and AdamW (against plain descent with mo
 weight decay and dropout cost, for a run as short as this one learns nothing by heart yet. Lesson 2.4.
 """
 
+from runtime import here, make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import statistics
 from dataclasses import replace
 
@@ -17,7 +21,6 @@ from evaluation import evaluate
 from model import GPT, GPTConfig
 from plotting import BLUE, GREY, ORANGE, figure, save
 from presets import Settings
-from runtime import here, make_parser, out_folder, print_table, run_main, seed_everything
 from schedule import learning_rate
 from train_gpt import make_optimizer, update
 

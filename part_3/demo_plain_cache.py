@@ -9,11 +9,14 @@ What to see: the prompt fills its slots in one pass (the prefill); each step the
 whatever came before, and reads those in front of it.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import torch
 from matplotlib.patches import Rectangle
 from plain_cache import PlainCache, read
 from run.plotting import BLUE, GREY, ORANGE, figure, save
-from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
 from run.tiny_training import make_model
 
 TEXT, PROMPT = "The owl saw it all", 11

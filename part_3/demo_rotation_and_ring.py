@@ -8,6 +8,10 @@ What to see: both heads of a pair turn with their positions, and their product f
 alone; a ring overwrites what has just left the window, and the sink stays.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import math
 
 import torch
@@ -15,7 +19,6 @@ from kv_cache import KVCache
 from matplotlib.patches import Arc, Rectangle
 from rope import RotaryTable, apply_rope, rope_frequencies
 from run.plotting import BLACK, BLUE, GREEN, GREY, ORANGE, figure, save
-from run.runtime import make_parser, out_folder, print_table, run_main
 
 QUERY, KEY = (1.0, 0.0), (0.96, 0.28)   # one pair of channels of a query and of a key
 PLACES = ((3, 1), (7, 5), (7, 1))      # (position of the query, of the key)

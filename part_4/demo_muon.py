@@ -10,14 +10,6 @@ What to see: the held-out loss, how many steps each took, and the largest singul
 the smallest: AdamW moves a matrix along a few directions, Muon along all of them alike.
 """
 
-import statistics
-import time
-
-import torch
-from gpt.model import GPT, GPTConfig
-from run import plotting
-from run.loop import train_step
-from run.optim import make_optimizer
 from run.runtime import (
     Runtime,
     keep_memory,
@@ -27,6 +19,17 @@ from run.runtime import (
     run_main,
     seed_everything,
 )
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
+import statistics
+import time
+
+import torch
+from gpt.model import GPT, GPTConfig
+from run import plotting
+from run.loop import train_step
+from run.optim import make_optimizer
 from run.schedule import Schedule
 from world.world import World
 
@@ -93,10 +96,12 @@ def draw(path, runs: dict, means: dict, setup: str) -> None:
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
-    parser.add_argument("--seconds", type=float, default=5.0,
-                        help="of the processor, for each of 12 runs (default: 5)")
+    parser.add_argument("--seconds", type=float, default=None,
+                        help="of the processor, for each of 12 runs (default: 5; quick: 0.5)")
     parser.add_argument("--quick", action="store_true", help="half a second, one seed (default: off)")
     args = parser.parse_args(argv)
+    if args.seconds is None:
+        args.seconds = 0.5 if args.quick else 5.0
     if args.seconds <= 0:
         raise ValueError(f"--seconds {args.seconds}: must be above 0")
     return args
@@ -108,7 +113,7 @@ def main(argv=None):
     seed_everything(args.seed)
     keep_memory()
     torch.set_num_threads(1)    # seconds of the processor are then seconds
-    seconds, seeds = (0.5, 1) if args.quick else (args.seconds, 3)
+    seconds, seeds = args.seconds, 1 if args.quick else 3
     data, held_out = byte_rows(4_000, "train", args.seed), byte_rows(256, "validation", 0)
     runs = {name: [train(name, seconds, data, held_out, args.seed + i) for i in range(seeds)]
             for name in CASES}

@@ -7,10 +7,13 @@ one of them, by `segments` of text/rows.py. Lengths are in bytes here.
 What to see: whole documents fill nearly all of each row; attention is a chain of triangles, one for each.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import numpy as np
 import torch
 from run.plotting import CYCLE, GREY, figure, heat_map, save
-from run.runtime import make_parser, out_folder, print_table, run_main
 from text.data import pack
 from text.rows import segments
 from world.world import World

@@ -8,13 +8,16 @@ Writes config.json, model.safetensors, tokenizer.json, tokenizer_config.json, ch
 special_tokens_map.json and generation_config.json; with --adapter what the package `peft` reads.
 """
 
+from run.runtime import run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import argparse
 from pathlib import Path
 
 import torch
 from pretrained.export import export_adapter, export_model
 from run.checkpoint import load_checkpoint
-from run.runtime import run_main
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -7,6 +7,10 @@ Every script that takes a checkpoint takes such a folder as well; a checkpoint i
 form of conversations that you chose, and may be moved alone. The folder is only read.
 """
 
+from run.runtime import run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import argparse
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +18,6 @@ from pathlib import Path
 from gpt.model import GPTConfig
 from pretrained.chat_forms import CHOICES
 from run.checkpoint import load_checkpoint, save_checkpoint
-from run.runtime import run_main
 
 
 def parse_args(argv=None):

@@ -8,6 +8,10 @@ What to see: the router leans to expert 0; with a capacity its later tokens are 
 their other choice.
 """
 
+from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import torch
 from moe.router import (
     DROPPED,
@@ -19,7 +23,6 @@ from moe.router import (
     max_load,
 )
 from run.plotting import CYCLE, GREY, RED, figure, save
-from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
 
 TOKENS, EXPERTS, CHOICES, FACTOR = 10, 4, 2, 1.2
 LEAN = 1.0    # how much the scores prefer expert 0

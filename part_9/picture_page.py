@@ -8,6 +8,10 @@ browser is driven through its DevTools protocol over two pipes, with the standar
 Flags that it does not know go to page.py:  --ppo runs/ppo.pt
 """
 
+from run.runtime import here, make_parser, out_folder, print_table, run_main
+
+# runtime comes before torch: it says how torch's threads wait for each other
+# isort: split
 import base64
 import io
 import json
@@ -26,7 +30,6 @@ from zlib import compress, crc32
 import numpy as np
 import page
 from matplotlib.image import imread
-from run.runtime import here, make_parser, out_folder, print_table, run_main
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 ASKED = quote("What is 12 + 9 - 4?")

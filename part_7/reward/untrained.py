@@ -31,7 +31,7 @@ def untrained_reward(seed: int = 0) -> tuple[RewardModel, Tokenizer]:
     """A small reward model that has learnt nothing."""
     tokenizer = chat_tokenizer(Tokenizer.train([text.text for text in World().texts(60)], 400))
     torch.manual_seed(seed)
-    body = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, block_size=288, n_layer=2, n_head=2,
+    body = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, block_size=512, n_layer=2, n_head=2,
                          n_embd=32))
     return RewardModel(body, reply_token=tokenizer.id_of(ROLE_TOKENS["assistant"])), tokenizer
 
