@@ -101,6 +101,7 @@ def time_layer(width: int, amp_dtype: torch.dtype | None, device: torch.device,
                rows: int = 1024, repeats: int = 5) -> float:
     """Seconds for one MLP of this width, forward and backward: the fastest of `repeats`."""
     runtime = Runtime(device, amp_dtype, "", "")
+    width = min(width, 8192)  # wider ones say the same, and may not fit into the memory
     layer = torch.nn.Sequential(torch.nn.Linear(width, 4 * width), torch.nn.GELU(),
                                 torch.nn.Linear(4 * width, width)).to(device)
     x = torch.randn(rows, width, device=device)
