@@ -128,9 +128,9 @@ def same_file(file: str, files: dict[str, Path]) -> Path | None:
     return files.get(file) or files.get(flat)
 
 
-def find_ancestor(definition: Definition, part: int, root: Path) -> tuple[int, Definition] | None:
-    """The nearest earlier definition of the same name -> (its part, it), or None."""
-    earlier = [(p, part_files(p, root)) for p in range(part - 1, -1, -1)]
+def find_ancestor(definition: Definition, earlier: list) -> tuple[int, Definition] | None:
+    """The nearest earlier definition of the same name -> (its part, it), or None. `earlier`: the parts
+    before with their files, the nearest first."""
     has_same_file = any(same_file(definition.file, files) for _, files in earlier)
     private = definition.name.startswith("_") or definition.name in COMPARED_IN_SAME_FILE_ONLY
     for p, files in earlier:
@@ -194,12 +194,11 @@ def check_tags(path: Path, part: int) -> list[str]:
     return problems
 
 
-def compare_file(path: Path, part: int, root: Path, listing: Listing) -> None:
+def compare_file(path: Path, part: int, earlier: list, listing: Listing) -> None:
     """Sort the definitions of one file into same, changed and new; note every violation."""
     name = name_of(path)
     ancestor_part, ancestor_path = next(
-        ((p, old) for p in range(part - 1, -1, -1)
-         if (old := same_file(name, part_files(p, root)))), (None, None))
+        ((p, old) for p, files in earlier if (old := same_file(name, files))), (None, None))
     if ancestor_path and is_copy(path, ancestor_path):
         listing.same.append(f"{name} (the file of part {ancestor_part})")
         return
@@ -209,7 +208,7 @@ def compare_file(path: Path, part: int, root: Path, listing: Listing) -> None:
     problems = check_tags(path, part)
     for definition in found.values():
         where = f"part_{part}/{name}:{definition.line}: {definition.name}"
-        hit = find_ancestor(definition, part, root)
+        hit = find_ancestor(definition, earlier)
         if hit is None:
             if definition.tag == "CHANGED":
                 problems.append(f"{where} says CHANGED but has no ancestor")
@@ -244,8 +243,9 @@ def compare(part: int, root: Path = REPOSITORY) -> Listing:
         there = [p.name for p in sorted(root.glob("part_*"))]
         raise ValueError(f"part {part} has no Python files; there are: {', '.join(there)}")
     listing = Listing(part)
+    earlier = [(p, part_files(p, root)) for p in range(part - 1, -1, -1)]
     for path in files.values():
-        compare_file(path, part, root, listing)
+        compare_file(path, part, earlier, listing)
     if part > 0:
         listing.dropped += [f"{name} (whole file)" for name in part_files(part - 1, root)
                             if name not in files and not is_script(name)]
@@ -321,7 +321,8 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", type=int, help="the number of a part, from 0 to 9")
-    parser.add_argument("--brief", action="store_true", help="on one screen: no differences, no copies (default: off)")
+    parser.add_argument("--brief", action="store_true",
+                        help="on one screen: no differences, no copies (default: off)")
     return parser.parse_args(argv)
 
 

@@ -2,10 +2,10 @@
 
     python part_5/demo_token_routing.py
 
-Routes ten tokens to four experts by the functions of moe/router.py: scores, the best two, weights that sum to 1, and
-a capacity of six choices for each expert.
-What to see: the router leans to expert 0; with a capacity its later tokens are turned away there and are left with
-their other choice.
+Routes ten tokens to four experts by the functions of moe/router.py: scores, the best two, weights
+that sum to 1, and a capacity of six choices for each expert.
+What to see: the router leans to expert 0; with a capacity its later tokens are turned away there and
+are left with their other choice.
 """
 
 from run.runtime import make_parser, out_folder, print_table, run_main, seed_everything
@@ -42,8 +42,9 @@ def route(seed: int) -> dict:
 
 def draw(path, found: dict, setup: str) -> None:
     dropped = int((found["kept"] == DROPPED).sum())
-    fig, ax = figure(f"Each token goes to {CHOICES} of {EXPERTS} experts; a capacity of {found['capacity']} turns away "
-                     f"{dropped} of {TOKENS * CHOICES} choices", setup, size=(7, 4))
+    fig, ax = figure(f"Each token goes to {CHOICES} of {EXPERTS} experts; a capacity of "
+                     f"{found['capacity']} turns away {dropped} of {TOKENS * CHOICES} choices",
+                     setup, size=(7, 4))
     for token in range(TOKENS):
         y = -token
         ax.text(-0.06, y, f"token {token}", ha="right", va="center", fontsize=8.5)
@@ -52,13 +53,15 @@ def draw(path, found: dict, setup: str) -> None:
             is_dropped = int(found["kept"][token, choice]) == DROPPED
             weight = float(found["weights"][token, choice])
             ax.plot([0, 1], [y, -expert * (TOKENS - 1) / (EXPERTS - 1)], linewidth=0.5 + 4 * weight,
-                    color=RED if is_dropped else CYCLE[expert], alpha=0.75, linestyle=":" if is_dropped else "-")
+                    color=RED if is_dropped else CYCLE[expert], alpha=0.75,
+                    linestyle=":" if is_dropped else "-")
     for expert in range(EXPERTS):
         used = int((found["kept"] == expert).sum())
         ax.text(1.04, -expert * (TOKENS - 1) / (EXPERTS - 1),
-                f"expert {expert}: {int(found['load'][expert])} choices, {used} kept", va="center", fontsize=8.5)
-    ax.text(0.5, -TOKENS + 0.35, "thickness: the weight g; red and dotted: turned away", ha="center", fontsize=8,
-            color=GREY)
+                f"expert {expert}: {int(found['load'][expert])} choices, {used} kept", va="center",
+                fontsize=8.5)
+    ax.text(0.5, -TOKENS + 0.35, "thickness: the weight g; red and dotted: turned away",
+            ha="center", fontsize=8, color=GREY)
     ax.set(xlim=(-0.2, 1.62), ylim=(-TOKENS + 0.1, 0.6))
     ax.axis("off")
     save(fig, path)
@@ -79,8 +82,8 @@ def main(argv=None):
                   ", ".join("--" if e == DROPPED else str(e) for e in found["kept"][t].tolist())]
                  for t in range(TOKENS)],
                 f"max load {max_load(found['load']):.2f}; capacity {found['capacity']}")
-    draw(out / "diagram_routing.png", found, f"{TOKENS} tokens, {EXPERTS} experts, top-{CHOICES}, capacity factor "
-         f"{FACTOR}; the router leans to expert 0; seed {args.seed}")
+    draw(out / "diagram_routing.png", found, f"{TOKENS} tokens, {EXPERTS} experts, top-{CHOICES}, "
+         f"capacity factor {FACTOR}; the router leans to expert 0; seed {args.seed}")
 
 
 if __name__ == "__main__":

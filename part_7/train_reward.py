@@ -7,7 +7,8 @@
     python part_7/train_reward.py --data pairs.jsonl.gz    chosen/rejected records of your own
 
 The pairs: replies drawn from the tuned model, in the manners of people, the gold answer, and replies
-with a fault that the model never makes, ordered by the judge, a tenth of the labels flipped. One epoch, the rate falls to 0. Writes out/reward.pt, reward.json, pictures.
+with a fault that the model never makes, ordered by the judge, a tenth of the labels flipped. One
+epoch, the rate falls to 0. Writes out/reward.pt, reward.json, pictures.
 """
 
 from run.runtime import (
@@ -154,8 +155,8 @@ def write_log(log: list[dict], out: Path, args) -> None:
     fig, ax = plotting.figure(
         f"From {right[0]:.0%} to {right[-1]:.0%} of new pairs in the order of their labels in "
         f"{len(log)} steps",
-        f"pairs{f' of {args.data.name}' if args.data else ''} not trained on yet, one pass, {args.rows} replies a step, loss {args.loss}, start "
-        f"{args.start}, seed {args.seed}")
+        f"pairs{f' of {args.data.name}' if args.data else ''} not trained on yet, one pass, "
+        f"{args.rows} replies a step, loss {args.loss}, start {args.start}, seed {args.seed}")
     ax.plot(range(1, len(log) + 1), [line["right"] for line in log], color=plotting.GREY, lw=0.6)
     ax.plot(steps, right, color=plotting.BLUE, marker="o", ms=3)
     ax.set(xlabel="step", ylabel="share of pairs in the right order", ylim=(0.4, 1))

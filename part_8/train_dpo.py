@@ -4,8 +4,8 @@
     python part_8/train_dpo.py --data pairs.jsonl.gz    chosen/rejected records of your own
 
 The pairs are part 7's: replies drawn from the tuned model, the gold answer and replies with a fault,
-ordered by the judge, a tenth of the labels flipped. One pass. part_7's reward model is read for the report alone.
-Writes out/dpo.pt, dpo.json, dpo.png.
+ordered by the judge, a tenth of the labels flipped. One pass. Part 7's reward model is read for the
+report alone. Writes out/dpo.pt, dpo.json, dpo.png.
 """
 
 from run.runtime import (

@@ -6,9 +6,10 @@
     python part_9/train_grpo.py --data problems.jsonl      problems of your own, in GSM8K's format
 
 Each step: K replies to each prompt, a reward for each, advantages within the group, one update
-(reasoning/grpo_loop.py). No value head. A few of part 6's examples are read beside it (--keep-rows), so that its
-skills are kept. Held-out problems are only looked at. With --data a tenth of the file's questions is
-held out, all reports are about those, and nothing else is read unless --keep-rows asks for it.
+(reasoning/grpo_loop.py). No value head. A few of part 6's examples are read beside it (--keep-rows),
+so that its skills are kept. Held-out problems are only looked at. With --data a tenth of the file's
+questions is held out, all reports are about those, and nothing else is read unless --keep-rows asks
+for it.
 Writes out/grpo.pt, grpo.json, grpo.png, log.jsonl; with --reward model the names begin grpo_model.
 """
 

@@ -17,7 +17,8 @@ from rl.quality_report import compare
 
 CURVES = {"score": "score (standard deviations)", "kl": "KL to the reference (nats)",
           "entropy": "entropy (nats a token)", "clip_fraction": "share of tokens clipped",
-          "explained_variance": "variance explained by values", "length": "tokens in a reply", "end_rate": "share that ended"}
+          "explained_variance": "variance explained by values", "length": "tokens in a reply",
+          "end_rate": "share that ended"}
 
 
 def check_report(args) -> None:

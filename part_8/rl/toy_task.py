@@ -24,8 +24,8 @@ PAD, END, BEGIN = 8, 9, 10
 MOST = 16  # tokens of a reply, END included
 CONFIG = GPTConfig(vocab_size=11, block_size=24, n_layer=2, n_head=2, n_embd=32)
 SETTINGS = PPOSettings(steps=60, prompts=64, copies=2, max_new=MOST, epochs=4, minibatch=64,
-                       micro_rows=64, peak=4e-3, value_rate=2.0, value_weight=0.5, beta=0.02, target_kl=8.0, horizon=4000,
-                       stop_kl=0.2, group_baseline=False)  # all prompts are equally hard
+                       micro_rows=64, peak=4e-3, value_rate=2.0, value_weight=0.5, beta=0.02,
+                       target_kl=8.0, horizon=4000, stop_kl=0.2, group_baseline=False)  # all prompts are equally hard
 
 
 def quality(prompt: list[int], reply: list[int]) -> float:

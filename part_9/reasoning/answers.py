@@ -11,7 +11,7 @@ Which  Numbers that only go with others do not count: "18 dollars for 3 days" is
        count differ in value, there is no answer. "not 18" and "more than 18" give none either.
 Value  1,000 = 1 000 (thin or fixed blank) = 1000.0; 1/2 = 0.5; 1 1/2 = 1.5; −7 is below 0.
        Units are not converted, and percent is a unit, as dollars are: 50% is 50, never 1/2.
-Used   reasoning/rewards.py, reasoning/sampling.py, evaluate_reasoning.py, reasoning/tasks.py, train_tools.py: one rule for all
+Used   reasoning/rewards.py, sampling.py, evaluation.py, tasks.py, train_tools.py: one rule for all
 """
 
 import re

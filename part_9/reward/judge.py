@@ -16,14 +16,7 @@ Used   reward/preferences.py (who wins a pair), and for reports of true quality 
 from dataclasses import dataclass
 
 from sft.evaluation import token_f1
-from sft.manners import (  # noqa: F401  the sentences belong to the judge's rule
-    IDLE,
-    IDLE_HELD_OUT,
-    RUDE,
-    RUDE_HELD_OUT,
-    sentences,
-    taken_off,
-)
+from sft.manners import sentences, taken_off
 from sft.skills import Item, check, normalise
 
 COSTS = {"rude": 0.5, "idle": 0.25, "hedging": 0.25, "over-long": 0.2, "curt": 0.25,

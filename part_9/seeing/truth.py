@@ -1,7 +1,7 @@
 """The little world's own probability of the next token, exactly; and who has what just then.
 
 Math   p(t | ids) = sum of p(text) over the world's texts that go on with token t,
-                    over the sum of all texts that go on from ids                       (eq. 9.10)
+                    over the sum of all texts that go on from ids                       (eq. 9.11)
 Idea   `states_of` walks along the text as World.logprob does and keeps every state on the way.
        From each, all lines that agree with what is known are spelled on, only so far that the next
        token is decided: merges never cross chunks, so one chunk and two characters are enough.
@@ -118,7 +118,7 @@ class Truth:
             self.chunks.append(self.chunks[-1] + len(chunk))
 
     def following(self, t: int) -> dict[int, float]:
-        """{token: p} of what may follow the first t tokens, by eq. 9.9; {} where none may."""
+        """{token: p} of what may follow the first t tokens, by eq. 9.11; {} where none may."""
         n = self.ends[t]
         chunk = max(c for c in self.chunks if c < n) if n else 0
         before = self.ids[self.ends.index(chunk):t]

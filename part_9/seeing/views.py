@@ -1,7 +1,7 @@
 """What a model thinks, as numbers: from a request to what page.html draws.
 
-Math   lens    p_l = softmax(E norm(x_l)): the last norm and the head after layer l    (eq. 9.8)
-       KL_t    = sum_v π(v) (log π(v) − log π_ref(v)), before token t was drawn       (eq. 9.9)
+Math   lens    p_l = softmax(E norm(x_l)): the last norm and the head after layer l    (eq. 9.9)
+       KL_t    = sum_v π(v) (log π(v) − log π_ref(v)), before token t was drawn       (eq. 9.10)
 Used   page.py, whose `Models` is the second argument of every view
 See it python part_9/page.py
 Shapes T tokens of the text, R of the reply, H query heads, K key heads, D head width, L layers
@@ -178,7 +178,7 @@ def attention_weights(attention, x: torch.Tensor, plan) -> torch.Tensor:
 def inside(model, tokenizer, ids: list[int], layer: int) -> dict:
     """Walks through the blocks as the model does, and looks around after each.
 
-    `attention` [H][T][0 … t] of `layer`; `lens` [L][T] the three likeliest next tokens (eq. 9.8);
+    `attention` [H][T][0 … t] of `layer`; `lens` [L][T] the three likeliest next tokens (eq. 9.9);
     `experts` [L] None for a dense layer, or [T] the experts that were asked with their weights.
     """
     if not 0 <= layer < len(model.blocks):
@@ -204,7 +204,7 @@ def inside(model, tokenizer, ids: list[int], layer: int) -> dict:
                                                      routing.weights.tolist())]
         found["experts"].append(asked)
         x = x + block.mlp(normed)
-        top = model.head(model.norm(x))[0].float().softmax(-1).topk(3)  # eq. 9.8
+        top = model.head(model.norm(x))[0].float().softmax(-1).topk(3)  # eq. 9.9
         words = {i: tokenizer.decode([i]) for i in top.indices.unique().tolist()}
         found["lens"].append([[[words[i], p] for i, p in zip(*pair)] for pair in
                               zip(top.indices.tolist(), top.values.tolist())])
@@ -241,7 +241,7 @@ def training(model, tokenizer, runtime, prompt: list[int], reply: list[int], *,
     after = (reward.token_scores(ids, own.lengths - 1)[0, first:] - mean) / std
     rows = [body(ids[:, :-1])[0][0, first - 1:].float().log_softmax(-1)
             for body in (model, reference)]
-    parts = rows[0].exp() * (rows[0] - rows[1])  # (R, V), eq. 9.9: their sum is the KL
+    parts = rows[0].exp() * (rows[0] - rows[1])  # (R, V), eq. 9.10: their sum is the KL
     return {"texts": texts_of(reply, tokenizer), "score": after.tolist(),
             "value": values[0].tolist() if policy is not None else None,
             "logp": logp[0].tolist(), "ref_logp": ref_logp[0].tolist(),

@@ -129,7 +129,7 @@ def test_a_part_that_is_not_there_is_refused_by_name(capsys):
 
 
 def test_brief_shows_every_new_file_and_every_change_on_one_screen(capsys):
-    for part in (1, 4, 5, 9):
+    for part in range(1, 10):
         listing = compare(part)
         main([str(part), "--brief"])
         lines = capsys.readouterr().out.splitlines()

@@ -7,7 +7,7 @@ import random
 
 import pytest
 from reward.faults import HELD_OUT, TRAINED, WORKED, Reply, degraded, spoil
-from reward.judge import IDLE, IDLE_HELD_OUT, RUDE, RUDE_HELD_OUT, judge_reply, quality, sentences
+from reward.judge import judge_reply, quality
 from reward.preferences import (
     LEAST_GAP,
     asked_items,
@@ -18,7 +18,16 @@ from reward.preferences import (
     write_pairs,
 )
 from sft.chat_format import Message
-from sft.manners import HELD_OUT_SENTENCES, PLAIN, manners_in
+from sft.manners import (
+    HELD_OUT_SENTENCES,
+    IDLE,
+    IDLE_HELD_OUT,
+    PLAIN,
+    RUDE,
+    RUDE_HELD_OUT,
+    manners_in,
+    sentences,
+)
 from sft.skills import check, items
 
 
