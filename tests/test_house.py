@@ -153,6 +153,37 @@ def test_a_room_is_introduced_by_a_docstring_that_names_files_that_are_there(par
         assert not missing, f"{face}: does not say when to read {missing}"
 
 
+EQUATION = r"\d\.\d+[a-z]?"
+CITED = re.compile(rf"eqs?\. ({EQUATION}(?:(?:, | and | to |, and ){EQUATION})*)")
+
+
+def equations_of(lesson: Path) -> set[str]:
+    """The equations of a lesson: "(eq. 8.1)", "\\tag{4.1}", or in a table's column "equation"."""
+    text = lesson.read_text(encoding="utf-8")
+    found = set(re.findall(rf"\\tag{{({EQUATION})}}", text))
+    for table in re.findall(r"^\|.*\| equation \|\n((?:\|.*\n)+)", text, re.MULTILINE):
+        for cell in re.findall(r"\| ([^|]*) \|$", table, re.MULTILINE):
+            found |= set(re.findall(EQUATION, cell))
+    return found | {one for cited in CITED.findall(text) for one in re.findall(EQUATION, cited)}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_equation_that_code_cites_stands_in_its_lesson(part):
+    known = set().union(*(equations_of(ROOT / part / "README.md") for part in PARTS))
+    for path in files_of(part):
+        text = path.read_text(encoding="utf-8")
+        cited = {one for few in CITED.findall(text) for one in re.findall(EQUATION, few)}
+        assert cited <= known, f"{path.relative_to(ROOT)}: {cited - known} in no lesson"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_no_two_equations_of_a_lesson_have_one_number(part):
+    text = (ROOT / part / "README.md").read_text(encoding="utf-8")
+    ends = re.findall(rf"^(?:  |- ).*\(eq\. ({EQUATION})\)\.?$|\\tag{{({EQUATION})}}", text, re.MULTILINE)
+    numbers = [a or b for a, b in ends]
+    assert len(numbers) == len(set(numbers)), sorted(n for n in numbers if numbers.count(n) > 1)
+
+
 def functions_that_check(tree: ast.Module) -> set[str]:
     """Names of a test file's functions that can fail by themselves, or call one that can."""
     bodies = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}

@@ -47,7 +47,7 @@ def rope_frequencies(head_dim: int, theta: float = 10000.0, scaling: str | None 
       "linear"  position interpolation: every angle is divided by `factor`
       "llama3"  pairs that turn fewer than `low` times in `trained` positions slow by `factor`,
                 those that turn more than `high` times not at all, those between in part
-      "yarn"    the same, but what lies between goes in even steps from pair to pair (eq. 4.15)
+      "yarn"    the same, but what lies between goes in even steps from pair to pair (eq. 4.16)
     """
     if head_dim < 2 or head_dim % 2:
         raise ValueError(f"head_dim={head_dim} must be even: RoPE turns channels in pairs")
