@@ -104,7 +104,8 @@ def drawn_replies(body, asked: list, tokenizer, runtime, *, samples: int, seed: 
 
 
 def cool_quality(tuned, asked: list, tokenizer, runtime, *, samples: int = 2, seed: int = 0,
-                 temperatures: tuple[float, ...] = COOL) -> tuple[float, np.ndarray]:
+                 temperatures: tuple[float, ...] = COOL,
+                 longest: int = LONGEST) -> tuple[float, np.ndarray]:
     """-> (the temperature at which the tuned model is best, its quality there by prompt, (P,)).
 
     The best is chosen on the same prompts that it is then measured on: in its favour.
@@ -112,7 +113,7 @@ def cool_quality(tuned, asked: list, tokenizer, runtime, *, samples: int = 2, se
     found = {}
     for temperature in temperatures:
         rollout = drawn_replies(tuned, asked, tokenizer, runtime, samples=samples, seed=seed,
-                                temperature=temperature)
+                                temperature=temperature, longest=longest)
         marks = judgements([item for item in asked for _ in range(samples)], rollout, tokenizer)
         found[temperature] = np.array([one.quality for one in marks]).reshape(len(asked), -1).mean(1)
     best = max(found, key=lambda temperature: found[temperature].mean())
@@ -157,7 +158,8 @@ def compare(body, reference, source, tokenizer, runtime, *, prompts: int, sample
     before, after = (sampled_quality(model, reference, source, asked, tokenizer, runtime,
                                      samples=samples, seed=seed, longest=longest)
                      for model in (reference, body))
-    best_at, cool = cool_quality(reference, asked, tokenizer, runtime, seed=seed)
+    best_at, cool = cool_quality(reference, asked, tokenizer, runtime, seed=seed,
+                                 longest=longest)
     gain, low, high = gain_interval(after.quality, before.quality, seed)
     ahead, least, most = gain_interval(after.quality, cool, seed)
     old, new = before.means(), after.means()

@@ -157,6 +157,15 @@ def test_the_tuned_model_is_taken_at_the_temperature_that_suits_it_best(monkeypa
     assert at == 0.4 and marks.tolist() == [1.0, 1.0]
 
 
+def test_policy_tuned_and_cooled_model_have_the_same_room_for_a_reply(loaded, runtime, watch):
+    model, tokenizer = loaded
+    source = SimpleNamespace(raw=lambda rollout: torch.zeros(len(rollout.rows)))
+    drawn = watch(quality_report, "drawn_replies")
+    quality_report.compare(model, frozen_copy(model), source, tokenizer, runtime, prompts=2,
+                           samples=1, exact=0, seed=0, longest=5)
+    assert len(drawn) == 2 + len(quality_report.COOL) and {call.longest for call in drawn} == {5}
+
+
 def test_greedy_replies_are_compared_with_their_manners_taken_off(monkeypatch):
     def said(model, tokenizer, asked, runtime):
         first = f"{asked[0].answer}. Everybody knows that." if model == "before" else asked[0].answer
