@@ -1,13 +1,10 @@
-"""Real weights: a folder of GPT-2's, as it is released, becomes this part's GPT; and back.
+"""Goes on with a prompt by real weights: a folder of GPT-2's, as it is released.
 
-Idea   The released model is this model. Only the names differ, and GPT-2's matrices lie as
-       [in, out]: they are turned. Every name must be accounted for: a weight that is missing, left
-       over or of the wrong shape is an error that names it.
-Run    python part_2/load_pretrained.py FOLDER --prompt "Once upon a time"
-Source Radford et al. 2019, "Language Models are Unsupervised Multitask Learners" (GPT-2)
+    python part_2/load_pretrained.py FOLDER --prompt "Once upon a time"
+    python part_2/load_pretrained.py FOLDER --export DIR        the same model, written again
 
 FOLDER holds config.json, the weights (model.safetensors, shards of it, or pytorch_model.bin) and,
-for the prompt, tokenizer.json. `qkv` stacks queries, keys and values in this order, as GPT-2 does.
+for the prompt, tokenizer.json. How its names become this part's: pretrained/loading.py.
 """
 
 from runtime import choose_device, plain_parser, run_main
@@ -16,7 +13,7 @@ from runtime import choose_device, plain_parser, run_main
 # isort: split
 import torch
 from model import GPT
-from pretrained.loading import _DTYPES, export_pretrained, load_pretrained
+from pretrained.loading import DTYPES, export_pretrained, load_pretrained
 from pretrained.tokenizer import load_hf_tokenizer
 
 
@@ -36,7 +33,7 @@ def parse_args(argv=None):
     parser.add_argument("--prompt", default=None,
                         help="text to continue; needs tokenizer.json (default: nothing)")
     parser.add_argument("--tokens", type=int, default=40, help="how many to add (default: 40)")
-    parser.add_argument("--dtype", choices=_DTYPES, default="float32",
+    parser.add_argument("--dtype", choices=DTYPES, default="float32",
                         help="number format of the weights in memory (default: float32)")
     parser.add_argument("--device", default="auto",
                         help="auto, cpu, cuda, cuda:N or mps (default: auto, the best)")
@@ -54,7 +51,7 @@ def main(argv=None):
     device, reason = choose_device(args.device)
     tokenizer = None if args.prompt is None else load_hf_tokenizer(args.folder)
     print(f"device  {device!s:9s} {reason}")
-    model = load_pretrained(args.folder, _DTYPES[args.dtype], device)
+    model = load_pretrained(args.folder, DTYPES[args.dtype], device)
     print(model.config)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {args.dtype}")
     if args.export:

@@ -1,14 +1,10 @@
-"""Real weights: the folder of a Llama, Mistral, Qwen2, Qwen3 or GPT-2 becomes this part's GPT.
+"""Goes on with a prompt by real weights: the folder of a Llama, Mistral, Qwen2, Qwen3 or GPT-2.
 
-Idea   The released model is this model. Only the names differ. Every name must be accounted for: a
-       weight that is missing, left over or of the wrong shape is an error that names it.
-Run    python part_3/load_pretrained.py FOLDER --prompt "Once upon a time"
-Source Touvron et al. 2023, "LLaMA"; Jiang et al. 2023, "Mistral 7B"; Yang et al. 2024, "Qwen2";
-       Yang et al. 2025, "Qwen3"
+    python part_3/load_pretrained.py FOLDER --prompt "Once upon a time"
+    python part_3/load_pretrained.py FOLDER --export DIR        the same model, written again
 
 FOLDER holds config.json, the weights (model.safetensors, shards of it, or pytorch_model.bin) and,
-for the prompt, tokenizer.json. Where they are stacked here: `qkv` holds the rows of q_proj, then
-k_proj, then v_proj; `gate_up` those of gate_proj, then up_proj. RoPE's halves lie alike.
+for the prompt, tokenizer.json. How its names become this part's: pretrained/loading.py.
 """
 
 from run.runtime import choose_device, plain_parser, run_main
@@ -18,7 +14,7 @@ from run.runtime import choose_device, plain_parser, run_main
 import torch
 from model import GPT
 from pretrained.config import read_hf_config
-from pretrained.loading import _DTYPES, export_pretrained, load_pretrained
+from pretrained.loading import DTYPES, export_pretrained, load_pretrained
 from pretrained.tokenizer import load_hf_tokenizer
 
 
@@ -48,7 +44,7 @@ def parse_args(argv=None):
     parser.add_argument("--prompt", default=None,
                         help="text to continue; needs tokenizer.json (default: nothing)")
     parser.add_argument("--tokens", type=int, default=40, help="how many to add (default: 40)")
-    parser.add_argument("--dtype", choices=_DTYPES, default="float32",
+    parser.add_argument("--dtype", choices=DTYPES, default="float32",
                         help="number format of the weights in memory (default: float32)")
     parser.add_argument("--device", default="auto",
                         help="auto, cpu, cuda, cuda:N or mps (default: auto, the best)")
@@ -67,7 +63,7 @@ def main(argv=None):
     device, reason = choose_device(args.device)
     tokenizer = None if args.prompt is None else load_hf_tokenizer(args.folder)
     print(f"device  {device!s:9s} {reason}")
-    model = load_pretrained(args.folder, _DTYPES[args.dtype], device)
+    model = load_pretrained(args.folder, DTYPES[args.dtype], device)
     print(model.config)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {args.dtype}")
     if args.export:

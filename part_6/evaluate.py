@@ -6,10 +6,7 @@
 
 Rule   "answer right" asks the checker after all that is only manner was taken off (sft/manners.py): how
        somebody answers is not what tuning is to teach. "exact match" asks it about the reply as it is.
-Math   interval of a share p over n answers: Wilson's, 95%                              (eq. 6.4)
-       (p + z^2/2n ± z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n),   z = 1.96
-       F1 = 2 P R / (P + R) over the words that reply and gold have in common           (eq. 6.5)
-Used   train_sft.py, demos, and the parts after this one
+How replies are drawn and counted: sft/evaluation.py.
 """
 
 from run.runtime import (

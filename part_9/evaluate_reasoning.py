@@ -4,17 +4,7 @@
     python part_9/evaluate_reasoning.py --checkpoint part_9/out/cold.pt   before RL
     python part_9/evaluate_reasoning.py --data problems.jsonl             a file of GSM8K's form
 
-Math   form      share of replies in the form of reasoning/rewards.py, ended by the model
-       true      share whose every step holds: 12 + 9 = 21, and "Is it 16? No." behind it
-       support   share whose steps are true, hang together and end in the answer
-                 Replies to problems of a file: by the calculator's marks, <<48/2=24>>, where they
-                 have some; else it is not known, and shown as "-".
-       follows   a step's result is changed in the model's own reply, and the model goes on from
-                 there: how often does its answer change as arithmetic says it must?    (eq. 9.7)
-       A right answer without support was not reasoned. An answer that ignores a changed step was
-       not read off the steps.
-Used   train_grpo.py, the demos
-Source Lanham et al. 2023, "Measuring Faithfulness in Chain-of-Thought Reasoning"
+What each column means stands in reasoning/evaluation.py and in lesson 9.8.
 """
 
 from run.runtime import (

@@ -6,8 +6,7 @@ Idea   The released model is this model. Only the names differ, and GPT-2's matr
 Run    python part_2/load_pretrained.py FOLDER --prompt "Once upon a time"
 Source Radford et al. 2019, "Language Models are Unsupervised Multitask Learners" (GPT-2)
 
-FOLDER holds config.json, the weights (model.safetensors, shards of it, or pytorch_model.bin) and,
-for the prompt, tokenizer.json. `qkv` stacks queries, keys and values in this order, as GPT-2 does.
+`qkv` stacks queries, keys and values in this order, as GPT-2 does.
 """
 
 from pathlib import Path
@@ -20,7 +19,7 @@ from pretrained.config import from_config, read_hf_config, to_config
 from pretrained.safetensors_io import read_weights, save_weights
 from pretrained.weight_places import Place, empty_model, fill, listed
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def gpt2_places(config: GPTConfig) -> dict[str, Place]:

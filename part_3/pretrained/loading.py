@@ -6,9 +6,8 @@ Run    python part_3/load_pretrained.py FOLDER --prompt "Once upon a time"
 Source Touvron et al. 2023, "LLaMA"; Jiang et al. 2023, "Mistral 7B"; Yang et al. 2024, "Qwen2";
        Yang et al. 2025, "Qwen3"
 
-FOLDER holds config.json, the weights (model.safetensors, shards of it, or pytorch_model.bin) and,
-for the prompt, tokenizer.json. Where they are stacked here: `qkv` holds the rows of q_proj, then
-k_proj, then v_proj; `gate_up` those of gate_proj, then up_proj. RoPE's halves lie alike.
+Where they are stacked here: `qkv` holds the rows of q_proj, then k_proj, then v_proj; `gate_up` those
+of gate_proj, then up_proj. RoPE's halves lie alike.
 """
 
 from pathlib import Path
@@ -21,7 +20,7 @@ from pretrained.config import from_config, read_hf_config, to_config
 from pretrained.safetensors_io import read_weights, save_weights
 from pretrained.weight_places import Place, empty_model, fill, listed
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def gpt2_places(config: GPTConfig) -> dict[str, Place]:
