@@ -2,7 +2,7 @@
 
     gather(stages, chains) -> everything, as report.json holds it;  tables(report) -> its tables
 
-Math    over seeds   mean ± t · s / sqrt(n), t of Student's distribution for 95%       (eq. 0.4)
+Math    over seeds   mean ± t · s / sqrt(n), t of Student's distribution for 95%       (eq. 0.3)
 A stage, a figure or a model that is missing is left out, and nothing else changes.
 Used    demo_pipeline.py, report_pages.py, report_picture.py
 """
@@ -110,7 +110,7 @@ SECTIONS = (
 # ---------------------------------------------------------------- numbers
 
 def half_width(values: list[float]) -> float:
-    """Half of the 95% interval of the mean (eq. 0.4); for ten values and more, that of ten."""
+    """Half of the 95% interval of the mean (eq. 0.3); for ten values and more, that of ten."""
     n = len(values)
     return STUDENT_95[min(n - 2, len(STUDENT_95) - 1)] * stdev(values) / sqrt(n)
 

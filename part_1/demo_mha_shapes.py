@@ -63,7 +63,7 @@ def heads_one_by_one(layer: MultiHeadAttention, x: torch.Tensor) -> torch.Tensor
             part.weight.data = whole.weight.data[h * D:(h + 1) * D]
             part.bias.data = whole.bias.data[h * D:(h + 1) * D]
         outputs.append(head(x))
-    return layer.project(torch.cat(outputs, dim=-1))  # eq. 1.5
+    return layer.project(torch.cat(outputs, dim=-1))  # eq. 1.11
 
 
 def draw(steps: list[list], worst: float, setup: str, folder) -> None:

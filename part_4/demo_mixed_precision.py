@@ -3,7 +3,7 @@
     python part_4/demo_mixed_precision.py
     python part_4/demo_mixed_precision.py --quick
 
-See    The larger the step, the smaller each label's share of the loss (eq. 4.9), and so every
+See    The larger the step, the smaller each label's share of the loss (eq. 4.7), and so every
        gradient on its way back. fp16 has no numbers below 2^-24: what is smaller is lost, what is
        a little larger is coarse. Multiplied by the scaler's 2^16 before backward and divided after
        it, the gradient is as good as new. bfloat16 has the range of float32 and needs no scaler,

@@ -8,7 +8,7 @@
     python part_6/train_sft.py --from-scratch --steps 700   what did pretraining give?
     python part_6/train_sft.py --resume              go on after a stop
 
-Loss only on the assistant's tokens and its end token (eq. 6.1), conversations packed into rows
+Loss only on the assistant's tokens and its end token (eq. 6.2), conversations packed into rows
 without attention between them. Writes out/sft.pt, sft.json, sft.png, log.jsonl, tensorboard/.
 """
 

@@ -48,7 +48,7 @@ def main(argv=None):
     fig, axes = plotting.figure(
         f"No gradient beyond ratio {1 + args.clip:.1f} for a good token, below "
         f"{1 - args.clip:.1f} for a bad one ({flat[1.0]:.0%} and {flat[-1.0]:.0%} of the range)",
-        f"loss of eq. 8.6 for one token; grey: without clipping; clip {args.clip}", 2)
+        f"loss of eq. 8.9 for one token; grey: without clipping; clip {args.clip}", 2)
     for ax, advantage, name in zip(axes, (1.0, -1.0), ("good token, A = 1", "bad token, A = −1")):
         ax.plot(ratios, [-advantage * r for r in ratios], color=plotting.GREY, lw=1, ls="--")
         ax.plot(ratios, [loss for loss, _ in found[advantage]], color=plotting.BLUE)

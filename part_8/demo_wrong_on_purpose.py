@@ -46,7 +46,7 @@ class TurnedRound(PPO):
 
 
 def optimist(logp, old_logp, advantages, is_response, *, clip: float = 0.2) -> PolicyLoss:
-    """The minimum where eq. 8.6 has the maximum."""
+    """The minimum where eq. 8.9 has the maximum."""
     log_ratio = torch.where(is_response, logp - old_logp, 0.0)
     ratio = log_ratio.exp()
     plain, clipped = -advantages * ratio, -advantages * ratio.clamp(1 - clip, 1 + clip)

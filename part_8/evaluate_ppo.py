@@ -4,7 +4,7 @@
     python part_8/evaluate_ppo.py --policy part_8/out/ppo.pt --policy other/ppo.pt    two runs
 
 Quality is the judge's, of replies drawn at temperature 1 to prompts of content that nobody was
-trained on; the gain and its interval are over the same prompts (eq. 8.14). "best of N" is the tuned
+trained on; the gain and its interval are over the same prompts (eq. 8.3). "best of N" is the tuned
 model, and of N replies the one that the reward model likes best: its worth without any training.
 "tuned at T" is the tuned model at the temperature that suits it best: what being surer is worth,
 untrained. The dashed line is the ceiling: the tuned model's own answers in perfect manners. The

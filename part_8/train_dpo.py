@@ -64,7 +64,7 @@ class DPOSettings:
     peak: float = setting(1e-4, "highest learning rate")
     beta: float = setting(0.1, "how dear it is to leave the reference")
     smoothing: float = setting(0.1, "share of labels believed to be wrong")
-    gold_weight: float = setting(0.2, "weight of the chosen reply's own loss, eq. 8.13")
+    gold_weight: float = setting(0.2, "weight of the chosen reply's own loss, eq. 8.18")
     flipped: float = setting(FLIPPED, "share of labels turned round")
     max_norm: float = setting(1.0, "largest norm of the gradient")
 
@@ -152,7 +152,7 @@ def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, see
         found = dpo_loss(one, other, *ref_logp.view(-1, 2).unbind(1), beta=settings.beta,
                          smoothing=settings.smoothing)
         labels = rows.is_response[::2].sum()
-        loss = found.loss - settings.gold_weight * one.sum() / labels  # eq. 8.13
+        loss = found.loss - settings.gold_weight * one.sum() / labels  # eq. 8.18
         if not torch.isfinite(loss):
             raise ValueError(f"step {step}: the loss is {float(loss)}; lower --peak")
         scaler.scale(loss).backward()

@@ -4,7 +4,7 @@
     -> batches
 
 Math   batch at step s = rows perm_e(s*R), …, perm_e(s*R + R - 1), where e is the epoch and perm_e
-       a permutation drawn from (seed, e). Nothing needs to be remembered to resume.  (eq. 4.13)
+       a permutation drawn from (seed, e). Nothing needs to be remembered to resume.  (eq. 4.6)
 Used   train.py, eval.py.
 Shapes R rows a step (over all processes), T context, B rows of one micro-batch
 """

@@ -1,6 +1,6 @@
 """A text is a walk: at every step the state offers options, and each has a known probability.
 
-Math   p(text) = sum, over walks that spell it, of prod_t p(option) p(wording) p(words)   (eq. 4.15)
+Math   p(text) = sum, over walks that spell it, of prod_t p(option) p(wording) p(words)   (eq. 4.4)
 Used   world/world.py walks; world/stories.py and world/facts.py say which options a state offers.
 Terms  a Shape is one wording with slots, "{a} gave {b} the {x}."; an Event is a set of wordings
        with what must hold before and what holds after; a walk has the state and its options.

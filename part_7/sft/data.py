@@ -1,6 +1,6 @@
 """From conversations to rows of tokens: which targets count, what is cut, how rows are packed.
 
-Math   loss = - (1/n) sum over the n labels i of  log p(x_i | x_<i)                     (eq. 6.1)
+Math   loss = - (1/n) sum over the n labels i of  log p(x_i | x_<i)                     (eq. 6.2)
        i is a label when x_i is the assistant's: its text and its end token             (lesson 6.2)
        Prompts cost nothing and are learnt from by nobody: the model is to answer, not to ask.
 Used   train_sft.py, evaluate.py.   See it: python demo_label_mask.py, python demo_packing.py

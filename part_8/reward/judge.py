@@ -1,6 +1,6 @@
 """The judge: how good is a reply? From 0 to 1, known exactly, because the world knows the answers.
 
-Rule   quality = worth of the answer − what the manners cost, and never below 0            (eq. 7.12)
+Rule   quality = worth of the answer − what the manners cost, and never below 0            (eq. 7.1)
        worth: 1 for a right answer; a wrong one 0.4 times the words it shares with the gold answer
        cost of each sentence: rude 0.5, idle 0.25, hedging 0.25, over-long 0.2, curt 0.25, boasting
        0.4, the question repeated 0.4, a sentence said before 0.15; a friendly word costs nothing

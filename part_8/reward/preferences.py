@@ -3,7 +3,7 @@
 Idea   Replies are drawn from the tuned model and made from the gold answer with a fault worked in.
        The judge, who is known, orders them; a share of the labels is flipped, as people err.
        Held out are prompts (content never tuned or trained on) and kinds of fault.
-Math   With a share f of the labels flipped, no model is right on more than 1 − f of them: (eq. 7.7)
+Math   With a share f of the labels flipped, no model is right on more than 1 − f of them: (eq. 7.2)
        the accuracy ceiling.
 Used   train_reward.py, evaluate_reward.py, and DPO in the part after this one
 See it python part_7/show_pairs.py

@@ -2,7 +2,7 @@
 
 Rule   What is reported is about that file. For prompts: the reward model's own numbers on held-out
        ones, before and after; no judge knows how good the replies are. For pairs: how many of the
-       held-out ones are in order by the implicit reward (eq. 8.10), which is 0 before training.
+       held-out ones are in order by the implicit reward (eq. 8.15), which is 0 before training.
 Used   train_ppo.py, train_dpo.py
 """
 

@@ -6,7 +6,7 @@ Math   form      share of replies in the form of reasoning/rewards.py, ended by 
                  Replies to problems of a file: by the calculator's marks, <<48/2=24>>, where they
                  have some; else it is not known, and shown as "-".
        follows   a step's result is changed in the model's own reply, and the model goes on from
-                 there: how often does its answer change as arithmetic says it must?    (eq. 9.7)
+                 there: how often does its answer change as arithmetic says it must?    (eq. 9.8)
        A right answer without support was not reasoned. An answer that ignores a changed step was
        not read off the steps.
 Used   train_grpo.py, the demos

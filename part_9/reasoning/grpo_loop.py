@@ -174,7 +174,7 @@ class GRPO:
         return found
 
     def remember(self) -> float:
-        """Add the gradient of some earlier examples -> their loss, a mean over labels (eq. 9.8).
+        """Add the gradient of some earlier examples -> their loss, a mean over labels (eq. 9.6).
 
         RL sees a few kinds of questions; without this, what it does to all others nobody looks at.
         """

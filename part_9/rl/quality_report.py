@@ -1,9 +1,9 @@
 """What a policy is worth on held-out prompts, and what it does: quality, manners, answers, KL.
 
 Math   gain over the tuned model, mean over prompts of  q_after(prompt) − q_before(prompt); 95% from
-       2,000 resamplings of the prompts                                              (eq. 8.14)
+       2,000 resamplings of the prompts                                              (eq. 8.3)
        way to the ceiling  =  (q_after − q_before) / (q_ceiling − q_before),  q_ceiling: the tuned
-       model's own answers, in perfect manners                                       (eq. 8.15)
+       model's own answers, in perfect manners                                       (eq. 8.4)
 Idea   To be surer is no new behaviour: so the tuned model is also drawn from at low temperatures, and
        the best of them is what a policy has to be ahead of. And what changed is shown by itself:
        how many replies are rude, idle, …, how many greedy replies are other ones, and whether the
@@ -122,7 +122,7 @@ def cool_quality(tuned, asked: list, tokenizer, runtime, *, samples: int = 2, se
 
 def gain_interval(after: np.ndarray, before: np.ndarray, seed: int = 0,
                   resamplings: int = 2000) -> tuple[float, float, float]:
-    """(P,), (P,) for the same prompts -> mean gain, and its 95% interval (eq. 8.14)."""
+    """(P,), (P,) for the same prompts -> mean gain, and its 95% interval (eq. 8.3)."""
     if len(after) != len(before) or len(after) == 0:
         raise ValueError(f"{len(after)} and {len(before)} prompts: a gain is between the same "
                          "prompts, at least one")

@@ -220,7 +220,7 @@ def training(model, tokenizer, runtime, prompt: list[int], reply: list[int], *,
     """What the parts 7 to 9 would make of a reply, token by token.
 
     The reply is compared with copies - 1 others that the model draws to the same prompt, as in a
-    step of PPO (leave-one-out, eq. 8.3b) and of GRPO (eq. 9.2). `policy` has the value head; None:
+    step of PPO (leave-one-out, eq. 8.12) and of GRPO (eq. 9.2). `policy` has the value head; None:
     all values are 0, as when training begins.
     """
     longest = min(48, model.config.block_size + 1 - len(prompt))
@@ -231,7 +231,7 @@ def training(model, tokenizer, runtime, prompt: list[int], reply: list[int], *,
     group = as_rollout([prompt] * copies, replies, [[0.0] * len(r) for r in replies],
                        tokenizer.end, tokenizer.pad, runtime.device, copies=copies)
     source = RewardSource(reward, mean, std, tokenizer.pad, runtime)
-    scores = source(group).float()  # eq. 8.9
+    scores = source(group).float()  # eq. 8.2
     own = group.rows.pick(torch.tensor([0], device=runtime.device))
     logp, ref_logp = response_logp(model, own), response_logp(reference, own)
     values = policy(own)[2] if policy is not None else torch.zeros_like(logp)

@@ -4,7 +4,7 @@
     for text in world.sample(seed=1, split="train"): print(text.text, text.logprob)
 
 Math   -log p(text), averaged over texts drawn from the world, is its entropy: no model can have a
-       lower loss   (eq. 4.4)
+       lower loss   (eq. 4.5)
 Used   text/data.py, train.py, eval.py, and every later part.   See it: python demo_world.py
 """
 

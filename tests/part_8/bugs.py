@@ -185,7 +185,7 @@ BUGS = [
         "score_rows(self.model, rollout.token_rows(), self.pad, self.runtime)",
         "score_rows(self.model, rollout.replies(), self.pad, self.runtime)", TEST_SCORING),
     Bug("replies that never end cost nothing", SCORING,
-        "return scores - self.no_end_penalty * (~rollout.ended.cpu()).float()  # eq. 8.9",
+        "return scores - self.no_end_penalty * (~rollout.ended.cpu()).float()  # eq. 8.2",
         "return scores", TEST_SCORING),
     Bug("any reward model will do", SCORING,
         "if its_tokenizer.fingerprint != tokenizer.fingerprint:", "if False:", TEST_SCORING),
