@@ -45,12 +45,12 @@ def attention_by_hand(x: np.ndarray, w_query: np.ndarray, w_key: np.ndarray,
 
 
 def backward_by_hand(x: np.ndarray, w_query: np.ndarray, w_key: np.ndarray, w_value: np.ndarray,
-                     found: dict, d_output: np.ndarray) -> dict[str, np.ndarray]:
+                     forward: dict, d_output: np.ndarray) -> dict[str, np.ndarray]:
     """The gradient of the output (T, D) -> those of every matrix, last to first (eq. 1.6 to 1.10).
 
-    `found` is what attention_by_hand gave for the same matrices.
+    `forward` is what attention_by_hand gave for the same matrices.
     """
-    q, k, v, weights = found["Q"], found["K"], found["V"], found["weights"]
+    q, k, v, weights = forward["Q"], forward["K"], forward["V"], forward["weights"]
     d_value = weights.T @ d_output    # (T, D), eq. 1.6
     d_weights = d_output @ v.T        # (T, T), eq. 1.6
     shared = (d_weights * weights).sum(axis=-1, keepdims=True)

@@ -27,14 +27,14 @@ def windows(n_bytes: int, block_size: int, stride: int) -> list[tuple[int, int, 
     """
     if not 1 <= stride <= block_size:
         raise ValueError(f"--stride {stride}: must be from 1 to the block size, {block_size}")
-    found, counted = [], 0  # bytes up to `counted` have been asked for
+    spans, counted = [], 0  # bytes up to `counted` have been asked for
     for start in range(0, n_bytes, stride):
         if counted >= n_bytes - 1:
             break
         end = min(start + block_size, n_bytes - 1)
-        found.append((start, end, counted + 1))
+        spans.append((start, end, counted + 1))
         counted = end
-    return found
+    return spans
 
 
 @torch.inference_mode()

@@ -25,13 +25,13 @@ LAMBDAS = (0.0, 0.5, 0.95, 1.0)
 
 def by_hand(rewards: list[float], values: list[float], lam: float) -> list[tuple[float, float]]:
     """[(delta, advantage)] for each token, as eq. 8.7 says, in plain Python."""
-    found, advantage = [], 0.0
+    pairs, advantage = [], 0.0
     for t in reversed(range(len(rewards))):
         following = values[t + 1] if t + 1 < len(values) else 0.0  # the reply is over: worth 0
         delta = rewards[t] + GAMMA * following - values[t]
         advantage = delta + GAMMA * lam * advantage
-        found.append((delta, advantage))
-    return found[::-1]
+        pairs.append((delta, advantage))
+    return pairs[::-1]
 
 
 def parse_args(argv=None):

@@ -172,11 +172,11 @@ def judge(text):
         at = end + 1
     asked = 0
     for line in lines:
-        found = [event for end, event, local in readings(QUESTIONS.values(), line, 0)
-                 if end == len(line) and all(record.holds(fact, local) for fact in event.needs)]
+        fitting = [event for end, event, local in readings(QUESTIONS.values(), line, 0)
+                   if end == len(line) and all(record.holds(fact, local) for fact in event.needs)]
         asked += 1
-        sound += bool(found)
-        if not found:
+        sound += bool(fitting)
+        if not fitting:
             verdict.faults.append(f"wrong or not a question of the world: {line}")
     names = [name for name, _ in verdict.events]
     verdict.read = read / len(body) if body else 0.0

@@ -120,14 +120,14 @@ def taken_off(reply: str, prompt: str) -> tuple[str, list[str]]:
     What is left stands as it was: nothing but known sentences and a repeated question goes.
     """
     text, was_repeated = without_question(reply, last_line(prompt))
-    found, kept = [REPEATING] * was_repeated, []
+    manners, kept = [REPEATING] * was_repeated, []
     for part in SENTENCE.findall(text):
         name = MANNER_OF.get(part.strip())
         if name is None:
             kept.append(part)
         else:
-            found.append(name)
-    return "".join(kept).strip(), found
+            manners.append(name)
+    return "".join(kept).strip(), manners
 
 
 def without_question(reply: str, question: str) -> tuple[str, bool]:
@@ -146,8 +146,8 @@ def without_question(reply: str, question: str) -> tuple[str, bool]:
 
 def manners_in(reply: str, prompt: str) -> tuple[str, ...]:
     """The manners of a reply, each once, in the order of MANNERS; "plain" where there is no other."""
-    found = set(taken_off(reply, prompt)[1]) or {PLAIN}
-    return tuple(name for name in MANNERS if name in found)
+    manners = set(taken_off(reply, prompt)[1]) or {PLAIN}
+    return tuple(name for name in MANNERS if name in manners)
 
 
 def is_held_out_manner(reply: str) -> bool:

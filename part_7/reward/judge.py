@@ -51,8 +51,8 @@ def without_repetition(text: str) -> tuple[str, int]:
 def judge_reply(item: Item, reply: str, ended: bool = True) -> Judgement:
     """How good `reply` is as an answer to `item`; `ended`: did the model stop by itself?"""
     counts = dict.fromkeys(COSTS, 0) | {"cut off": int(not ended)}
-    core, found = taken_off(reply, item.prompt)
-    for name in found:
+    core, manners = taken_off(reply, item.prompt)
+    for name in manners:
         if name in counts:
             counts[name] += 1
     core, counts["again"] = without_repetition(core)

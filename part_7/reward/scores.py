@@ -34,11 +34,11 @@ def ranks(values) -> np.ndarray:
     """1, 2, 3, … from the smallest; equal values share the mean of their ranks."""
     values = np.asarray(values, dtype=float)
     order = np.argsort(values, kind="stable")
-    found = np.empty(len(values))
-    found[order] = np.arange(1, len(values) + 1)
+    ranked = np.empty(len(values))
+    ranked[order] = np.arange(1, len(values) + 1)
     for value in np.unique(values):
-        found[values == value] = found[values == value].mean()
-    return found
+        ranked[values == value] = ranked[values == value].mean()
+    return ranked
 
 
 def pearson(a, b) -> float:

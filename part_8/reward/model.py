@@ -218,7 +218,7 @@ def score_rows(model: RewardModel, rows: list[list[int]], pad: int, runtime,
         last = torch.tensor([len(row) - 1 for row in few], device=runtime.device)
         ids = pad_rows(few, pad).to(runtime.device)
         with runtime.autocast():
-            found = model(ids, last, sharing(model, few, runtime.device))
-        scores[part] = found.float().cpu()
+            batch_scores = model(ids, last, sharing(model, few, runtime.device))
+        scores[part] = batch_scores.float().cpu()
     model.train(was_training)
     return scores

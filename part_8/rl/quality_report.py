@@ -54,12 +54,12 @@ class Quality:
 def reply_logp(model, rollout: Rollout, runtime, *, temperature: float = 1.0,
                size: int = 64) -> torch.Tensor:
     """(B,): the log-probability of each whole reply, in batches of like length."""
-    found = torch.zeros(len(rollout.rows))
+    reply_logps = torch.zeros(len(rollout.rows))
     for part in rollout.rows.lengths.argsort().split(size):
         with runtime.autocast():
             logp = response_logp(model, rollout.rows.pick(part), temperature=temperature)
-        found[part.cpu()] = logp.sum(1).cpu()
-    return found
+        reply_logps[part.cpu()] = logp.sum(1).cpu()
+    return reply_logps
 
 
 def rollout_kl(body, reference, rollout: Rollout, runtime, *,
@@ -76,15 +76,15 @@ def sampled_quality(body, reference, source, asked: list, tokenizer, runtime, *,
     rollout = drawn_replies(body, asked, tokenizer, runtime, samples=samples, seed=seed,
                             temperature=temperature, longest=longest)
     items = [item for item in asked for _ in range(samples)]
-    found, rewards = judgements(items, rollout, tokenizer), source.raw(rollout)
+    judged, rewards = judgements(items, rollout, tokenizer), source.raw(rollout)
     texts = [decode_reply(reply, tokenizer) for reply in rollout.replies()]
 
     def by_prompt(values) -> np.ndarray:
         return np.asarray(values, dtype=float).reshape(len(asked), samples).mean(1)
 
-    return Quality(by_prompt([one.quality for one in found]),
-                   by_prompt([one.ceiling for one in found]),
-                   by_prompt([one.right for one in found]), by_prompt(rewards),
+    return Quality(by_prompt([one.quality for one in judged]),
+                   by_prompt([one.ceiling for one in judged]),
+                   by_prompt([one.right for one in judged]), by_prompt(rewards),
                    by_prompt(rollout_kl(body, reference, rollout, runtime,
                                         temperature=temperature)),
                    by_prompt(rollout.rows.is_response.sum(1).cpu()),
@@ -110,14 +110,15 @@ def cool_quality(tuned, asked: list, tokenizer, runtime, *, samples: int = 2, se
 
     The best is chosen on the same prompts that it is then measured on: in its favour.
     """
-    found = {}
+    means = {}
     for temperature in temperatures:
         rollout = drawn_replies(tuned, asked, tokenizer, runtime, samples=samples, seed=seed,
                                 temperature=temperature, longest=longest)
         marks = judgements([item for item in asked for _ in range(samples)], rollout, tokenizer)
-        found[temperature] = np.array([one.quality for one in marks]).reshape(len(asked), -1).mean(1)
-    best = max(found, key=lambda temperature: found[temperature].mean())
-    return best, found[best]
+        quality = np.array([one.quality for one in marks])
+        means[temperature] = quality.reshape(len(asked), -1).mean(1)
+    best = max(means, key=lambda temperature: means[temperature].mean())
+    return best, means[best]
 
 
 def gain_interval(after: np.ndarray, before: np.ndarray, seed: int = 0,
