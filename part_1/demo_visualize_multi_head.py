@@ -36,9 +36,9 @@ def all_sentences() -> list[list[str]]:
     """Every sentence: three kinds in any order, six things of each, asked for each. 3,888."""
     sentences = []
     for kinds in permutations(KINDS):
-        for things in product(*(KINDS[kind].split() for kind in kinds)):
-            sentences += [SENTENCE.format(*things, kind, thing).split()
-                          for kind, thing in zip(kinds, things)]
+        for words in product(*(KINDS[kind].split() for kind in kinds)):
+            sentences += [SENTENCE.format(*words, kind, thing).split()
+                          for kind, thing in zip(kinds, words)]
     return sentences
 
 

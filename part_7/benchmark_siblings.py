@@ -60,21 +60,21 @@ def measure(model: RewardModel, rows: list, runtime, rounds: int) -> dict[str, f
     last = torch.tensor([len(row) - 1 for row in rows], device=runtime.device)
     ids = pad_rows(rows, 0).to(runtime.device)
     ways = {"shared": lambda: sharing(model, rows, runtime.device), "own rows": lambda: None}
-    seconds: dict[str, list[float]] = {f"{what} {way}": [] for way in ways
-                                       for what in ("step", "score")}
+    seconds: dict[str, list[float]] = {f"{work} {way}": [] for way in ways
+                                       for work in ("step", "score")}
     scores = {}
     for turn in range(rounds + 1):  # the first is warm-up
         for way, layout in ways.items():
-            for what in ("step", "score"):
+            for work in ("step", "score"):
                 start = time.perf_counter()
-                with runtime.autocast(), torch.set_grad_enabled(what == "step"):
+                with runtime.autocast(), torch.set_grad_enabled(work == "step"):
                     values = model(ids, last, layout())
-                if what == "step":
+                if work == "step":
                     values.float().square().mean().backward()
                     model.zero_grad(set_to_none=True)
                 scores[way] = values.detach().float().cpu()  # waits for a GPU, too
                 if turn:
-                    seconds[f"{what} {way}"].append(time.perf_counter() - start)
+                    seconds[f"{work} {way}"].append(time.perf_counter() - start)
     return {name: statistics.median(times) for name, times in seconds.items()} | {
         "tokens shared": sharing(model, rows).part.numel(), "tokens own rows": ids.numel(),
         "difference": float((scores["shared"] - scores["own rows"]).abs().max())}
@@ -87,10 +87,10 @@ def draw(measured: dict[int, dict], path) -> None:
         f"{measured[counts[-1]]['step shared'] / measured[counts[-1]]['step own rows']:.2f} of the "
         "time",
         "forward and backward of the reward model, 64 replies, against a row for each; medians")
-    for what, color in (("step", plotting.BLUE), ("score", plotting.ORANGE),
+    for work, color in (("step", plotting.BLUE), ("score", plotting.ORANGE),
                         ("tokens", plotting.GREY)):
-        ax.plot(counts, [row[f"{what} shared"] / row[f"{what} own rows"]
-                         for row in measured.values()], color=color, marker="o", label=what)
+        ax.plot(counts, [row[f"{work} shared"] / row[f"{work} own rows"]
+                         for row in measured.values()], color=color, marker="o", label=work)
     ax.set(xlabel="replies to a prompt", ylabel="shared / own rows", ylim=(0, None), xticks=counts)
     ax.legend(fontsize=8)
     plotting.save(fig, path)

@@ -35,8 +35,8 @@ def file_chats(path: Path, tokenizer: Tokenizer, context: int) -> FileChats:
     chats, examples, counts = [], [], Counter(whole=0, shortened=0, skipped=0)
     for shaped in reading.kept:
         messages = [Message(*turn) for turn in shaped.turns]
-        example, what = encode_example(messages, tokenizer, context)
-        counts[what] += 1
+        example, fate = encode_example(messages, tokenizer, context)
+        counts[fate] += 1
         if example is not None and any(example.is_label):
             chats.append(messages)
             examples.append(example)

@@ -43,9 +43,9 @@ def placed_records(path: Path) -> list[Record]:
     where = f"{path}"
     try:
         text = read_text(path)
-        whole = whole_text(text)
-        if whole is not None:
-            return [Record(value, number, None, path) for number, value in enumerate(whole, 1)]
+        values = whole_text(text)
+        if values is not None:
+            return [Record(value, number, None, path) for number, value in enumerate(values, 1)]
         records = []
         for line, content in enumerate(text.split("\n"), 1):  # splitlines splits at U+2028 too,
             where = f"{path}, line {line}"                    # which may stand inside a text
