@@ -6,8 +6,8 @@
 
 A solution may hold, in this order: changes (```diff part_1/attention.py, lines with - and +),
 code (```python quick) with what it prints (```text), and commands (```console, lines with "$ ") with
-what they print. Of pytest's output the failed tests are kept, cases of one test in one line, and the
-summary. Everything runs in a copy of the repository, from its root, with the part on the path.
+what they print. Of pytest's output the failed tests are kept, cases of one test in one line, and how
+many failed. Everything runs in a copy of the repository, from its root, with the part on the path.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LEFT_OUT = shutil.ignore_patterns("out", ".git", "__pycache__", ".venv", "*.png", "*.pt")
-BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LEFT_OUT = shutil.ignore_patterns("out", ".git", "__pycache__", ".venv", "*.pt")
+BLOCK = re.compile(r"^```(\w*)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,28 @@ def exercises_of(lesson: str) -> list[str]:
     section of its own, "## Exercises", which counts as the whole part's.
     """
     titles = []
+    for name, few in found_in(lesson):
+        number = re.match(r"\d\.\d", name)
+        name = re.search(r"# Part (\d)", lesson)[1] if name == "Exercises" else name
+        titles += [f"{number[0] if number else name}, exercise {n}"
+                   for n in range(1, 1 + max(1, count_of(few)))]
+    return titles
+
+
+def sections_with_exercises(lesson: str) -> list[str]:
+    return [name for name, _ in found_in(lesson)]
+
+
+def found_in(lesson: str) -> list[tuple[str, str]]:
+    """[(heading of the section, text of its exercises)]"""
+    found = []
     for section in re.split(r"^## ", lesson, flags=re.MULTILINE)[1:]:
         heading, _, text = section.partition("\n")
-        number = re.match(r"\d\.\d", heading)
-        name = number[0] if number else heading
         if heading == "Exercises":
-            name = re.search(r"# Part (\d)", lesson)[1]
             text = f"**Exercises.**\n{text}"
-        for few in re.findall(r"^\*\*Exercises?\.\*\*(.*?)(?=^\*\*|^#|^!\[|^```|\Z)", text,
-                              re.DOTALL | re.MULTILINE):
-            titles += [f"{name}, exercise {n}" for n in range(1, 1 + max(1, count_of(few)))]
-    return titles
+        found += [(heading, few) for few in re.findall(
+            r"^\*\*Exercises?\.\*\*(.*?)(?=^\*\*|^#|^!\[|^```|\Z)", text, re.DOTALL | re.MULTILINE)]
+    return found
 
 
 def count_of(text: str) -> int:
@@ -62,10 +73,11 @@ def count_of(text: str) -> int:
 
 
 def solutions_of(page: str) -> list[Solution]:
-    parts = re.split(r"^### ", re.sub(r"^## .*$", "### ", page, flags=re.MULTILINE),
-                     flags=re.MULTILINE)[1:]
+    page = re.sub(r"^## .*$", "### end", page, flags=re.MULTILINE)
+    parts = re.split(r"^### (?=end$|.*, exercise \d+$)", page, flags=re.MULTILINE)[1:]
     pairs = [(part.partition("\n")[0].strip(), part.partition("\n")[2]) for part in parts]
-    return [Solution(title, body, tuple(BLOCK.findall(body))) for title, body in pairs if title]
+    return [Solution(title, body, tuple(BLOCK.findall(body))) for title, body in pairs
+            if title != "end"]
 
 
 def change(source: str, diff: str) -> str:
@@ -87,8 +99,9 @@ def shortened(printed: str) -> str:
     summary = re.findall(r"^=* ?(.*(?:passed|failed|error).*?) in [\d.]+", printed, re.MULTILINE)
     lines = [f"FAILED {test}" + (f" ({count} cases)" if count > 1 else "")
              for test, count in Counter(failed).items()]
-    kept = [count for count in summary[-1].split(", ") if "fail" in count or "pass" in count
-            or "error" in count] if summary else []
+    counts = summary[-1].split(", ") if summary else []
+    broken = [count for count in counts if "failed" in count or "error" in count]
+    kept = broken or [count for count in counts if "passed" in count]  # those change too often
     return "\n".join([*lines, ", ".join(kept)]) + "\n"
 
 
