@@ -19,8 +19,8 @@ def setting(default, note: str):
 class PPOSettings:
     """One run. Every field is also a flag of train_ppo.py: `stop_kl` is --stop-kl."""
 
-    steps: int = setting(16, "rollouts, each followed by an update")
-    pool: int = setting(1024, "prompts to choose from")
+    steps: int = setting(22, "rollouts, each followed by an update")
+    pool: int = setting(1408, "prompts to choose from")
     unseen: float = setting(0.8, "share of them of content that tuning kept aside")
     kept: float = setting(1.0, "share to keep: those whose replies differ most in score; 1: all")
     prompts: int = setting(64, "prompts in a rollout")
@@ -30,7 +30,7 @@ class PPOSettings:
     epochs: int = setting(2, "times that each rollout is learnt from")
     minibatch: int = setting(128, "rows in one optimizer step")
     micro_rows: int = setting(32, "rows in one forward pass")
-    peak: float = setting(1e-4, "highest learning rate")
+    peak: float = setting(2e-4, "highest learning rate")
     value_rate: float = setting(10.0, "the value head's rate, as a multiple")
     eps: float = setting(1e-5, "of AdamW: gradients far below it hardly move their weights")
     warmup: float = setting(0.05, "share of the run in which the rate climbs; then down to 0")
