@@ -11,6 +11,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 CLOSE = {"rtol": 1e-3, "atol": 1e-5}
@@ -42,6 +43,20 @@ def cases_of(part: str, topic: str, tests: Path) -> list[Case]:
     return CASES.get(topic, [])
 
 
+def wave(*shape: int, start: float = 0.0) -> torch.Tensor:
+    """Numbers between -1 and 1 without any pattern one could rely on, the same everywhere."""
+    count = math.prod(shape)
+    return torch.sin(1.7 * torch.arange(count, dtype=torch.float64) + start).float().view(shape)
+
+
+def filled(module: torch.nn.Module, size: float = 0.5) -> torch.nn.Module:
+    """The module with waves for weights, in evaluation mode."""
+    with torch.no_grad():
+        for number, parameter in enumerate(module.parameters()):
+            parameter.copy_(size * wave(*parameter.shape, start=float(number)))
+    return module.eval()
+
+
 class Raised:
     """A case that ended in an exception."""
 
@@ -56,6 +71,8 @@ def leaves(value) -> list:
     """The tensors, numbers and texts of a value, in order; structure as texts between them."""
     if isinstance(value, torch.Tensor):
         return [value.detach().double().cpu()]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return [torch.from_numpy(np.atleast_1d(value).astype(np.float64))]
     if isinstance(value, bool) or value is None or isinstance(value, (str, Raised)):
         return [value.kind if isinstance(value, Raised) else value]
     if isinstance(value, (int, float)):
@@ -127,6 +144,8 @@ def is_alike(one: list[float], other: list[float]) -> bool:
 def shown(value, width: int = 60) -> str:
     """A value on one line or a few, with four digits."""
     def text(x) -> str:
+        if isinstance(x, (np.ndarray, np.generic)):
+            x = torch.from_numpy(np.atleast_1d(x).astype(np.float64))
         if isinstance(x, torch.Tensor):
             return text(x.tolist()) if x.numel() <= 16 else (
                 f"{text(x.flatten()[:6])[:-1]} …], a tensor of shape {tuple(x.shape)}")
