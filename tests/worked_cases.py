@@ -34,12 +34,12 @@ def case(topic: str, told: str):
 
 
 def cases_of(part: str, topic: str, tests: Path) -> list[Case]:
-    """The cases of a topic, from tests/part_N/cases.py below `tests`."""
+    """The cases of a topic, from tests/part_N/cases*.py below `tests`."""
     CASES.clear()
-    path = tests / part / "cases.py"
-    spec = importlib.util.spec_from_file_location(f"cases_of_{part}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    for path in sorted((tests / part).glob("cases*.py")):
+        spec = importlib.util.spec_from_file_location(f"{path.stem}_of_{part}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
     return CASES.get(topic, [])
 
 
