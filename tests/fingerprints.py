@@ -1,0 +1,208 @@
+"""Fingerprints for the practice: which tests and worked cases fail for each planted bug of a topic.
+
+    python tests/planted_bugs.py --fingerprints                  the topics that are out of date
+    python tests/planted_bugs.py --fingerprints --only part_3    those of one part
+
+They are kept in part_0/practice_room/fingerprints.json; a test says which are out of date. For each
+topic: (1) the tests of its files that fail when its functions are empty are its tests, if they are
+quick; (2) each planted bug that lies inside its functions is put in, and what fails is written down.
+"""
+
+import ast
+import hashlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "part_0")]
+
+from practice_room import attempt, checking, diagnosis  # noqa: E402
+from practice_room.topics import Topic, all_topics, functions_of  # noqa: E402
+
+SLOWEST, TOGETHER, MOST = 2.5, 8.0, 80  # seconds of a test, of all of a topic; how many tests
+
+
+def span_of(topic: Topic, bug) -> str | None:
+    """The file in the part where a bug lies inside one of the topic's functions, or None."""
+    name = bug.file.removeprefix(f"{topic.part}/")
+    if name == bug.file or name not in topic.hints:
+        return None
+    source = (ROOT / bug.file).read_text(encoding="utf-8")
+    at = source.find(bug.old)
+    first = source[:at].count("\n") + 1
+    last = first + bug.old.strip("\n").count("\n")
+    first += len(bug.old) - len(bug.old.lstrip("\n"))
+    nodes = functions_of(source)
+    inside = any(nodes[f].lineno <= first and last <= nodes[f].end_lineno for f in topic.hints[name])
+    return name if at >= 0 and inside else None
+
+
+def bugs_of(topic: Topic, bugs: list) -> list:
+    return [bug for bug in bugs if span_of(topic, bug)]
+
+
+def without_docstrings(node: ast.AST) -> str:
+    """A text of the code alone: comments, blanks and docstrings do not count."""
+    for inner in ast.walk(node):
+        if isinstance(inner, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(inner):
+            inner.body = inner.body[1:] or [ast.Pass()]
+    return ast.dump(node)
+
+
+def stamp_of(topic: Topic, tests: list[str], bugs: list) -> str:
+    """Changes when the topic's functions, tests, worked cases or planted bugs do."""
+    parts = []
+    for name, functions in topic.hints.items():
+        nodes = functions_of((ROOT / topic.part / name).read_text(encoding="utf-8"))
+        parts += [without_docstrings(nodes[function]) for function in functions]
+    wanted = {}
+    for test in tests:
+        file, _, name = test.partition("::")
+        wanted.setdefault(file, set()).add(name.partition("[")[0])
+    for file, names in sorted(wanted.items()):
+        nodes = functions_of((ROOT / file).read_text(encoding="utf-8"))
+        parts += [without_docstrings(nodes[n]) if n in nodes else f"no {n}" for n in sorted(names)]
+    for path in sorted((ROOT / "tests" / topic.part).glob("cases*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            marks = [ast.unparse(d) for d in getattr(node, "decorator_list", [])]
+            mine = [mark for mark in marks if mark.startswith(f"case('{topic.name}',")]
+            others = [mark for mark in marks if mark.startswith("case(")]
+            if mine or (isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not others):
+                parts.append(without_docstrings(node))
+    parts += [f"{bug.name}\n{bug.old}\n{bug.new}" for bug in bugs_of(topic, bugs)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def stale_topics(bugs: list) -> list[str]:
+    """The topics whose fingerprints are missing or out of date."""
+    known = checking.read_fingerprints()
+    return [name for name, topic in all_topics().items() if name not in known
+            or known[name]["stamp"] != stamp_of(topic, known[name]["tests"], bugs)]
+
+
+class Forks:
+    """Runs jobs in children of a process that has imported torch and pytest already."""
+
+    def __init__(self, topic: Topic, place: Path):
+        import attempt_run
+        self.runner, self.topic, self.place = attempt_run, topic, place
+        self.tree = checking.make_tree(place, topic)
+        self.original = {name: (ROOT / topic.part / name).read_text(encoding="utf-8")
+                         for name in topic.hints}
+
+    def run(self, files: dict[str, str], tests: list[str] | None,
+            stalled: float = checking.STALLED) -> checking.Result:
+        """As checking.check, without starting an interpreter."""
+        result = checking.Result(syntax=checking.syntax_error(files))
+        out = self.place / "records"
+        out.unlink(missing_ok=True)
+        checking.put(files, self.topic, self.tree)
+        job = checking.job_of(self.topic, self.tree, files, out, tests)
+        begin = time.time()
+        child = os.fork()
+        if child == 0:
+            self.become(job)
+        result.stalled = not wait_for(child, out, stalled)
+        checking.put(self.original, self.topic, self.tree)
+        for name in set(files) - set(self.original):
+            (self.tree / self.topic.part / name).unlink(missing_ok=True)
+        result.seconds = time.time() - begin
+        return checking.read_records(out, result)
+
+    def become(self, job: dict) -> None:
+        """In the child: run the job, and never come back."""
+        os.setsid()
+        quiet = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(quiet, number)
+        os.environ.update(PYTHONDONTWRITEBYTECODE="1", MPLBACKEND="Agg", TMPDIR=str(self.place))
+        tempfile.tempdir = str(self.place)
+        try:
+            self.runner.run(job)
+        finally:
+            os._exit(0)
+
+
+def wait_for(child: int, out: Path, stalled: float) -> bool:
+    """Wait for the child -> False where nothing went on for `stalled` seconds, and it was ended."""
+    size, since = -1, time.time()
+    while os.waitpid(child, os.WNOHANG)[0] == 0:
+        now = out.stat().st_size if out.exists() else 0
+        if now != size:
+            size, since = now, time.time()
+        if time.time() - since > stalled:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def tests_for(topic: Topic, forks: Forks) -> list[str]:
+    """The quick tests that pass with the part's own code and fail where nothing is written."""
+    clean = forks.run(forks.original, None, 120)
+    seconds = {test["id"]: test["seconds"] for test in clean.tests if test["outcome"] == "passed"}
+    if not clean.ended or clean.wrong_cases or clean.failed:
+        raise ValueError(f"{topic.name}: the part's own code fails: {clean.doing} "
+                         f"{[c['name'] for c in clean.wrong_cases]} {clean.failed[:2]}")
+    empty = {name: attempt.emptied(forks.original[name], topic, hints, False)
+             for name, hints in topic.hints.items()}
+    failed = [test["id"] for test in forks.run(empty, None, 120).failed if test["id"] in seconds]
+    found, total = [], 0.0
+    for test in sorted(failed, key=lambda test: seconds[test]):
+        total += seconds[test]
+        if seconds[test] > SLOWEST or total > TOGETHER or len(found) == MOST:
+            break
+        found.append(test)
+    return [test for test in failed if test in set(found)]
+
+
+def with_bug(forks: Forks, bug, name: str) -> dict[str, str]:
+    source = forks.original[name]
+    assert source.count(bug.old) == 1, bug.name
+    return {**forks.original, name: source.replace(bug.old, bug.new)}
+
+
+def fingerprint(topic: Topic, bugs: list) -> dict:
+    """The topic's tests, and the pattern of each of its planted bugs."""
+    with tempfile.TemporaryDirectory(prefix="fingerprints_", ignore_cleanup_errors=True) as place:
+        forks = Forks(topic, Path(place))
+        tests, patterns, begin = tests_for(topic, forks), {}, time.time()
+        for bug in bugs_of(topic, bugs):
+            result = forks.run(with_bug(forks, bug, span_of(topic, bug)), tests)
+            pattern = diagnosis.pattern_of(result, tests)
+            if result.passed:
+                print(f"  SURVIVES in {topic.name}: {bug.name}", flush=True)
+            else:
+                patterns[bug.name] = pattern
+    print(f"{topic.name:6s} {len(tests):3d} tests, {len(patterns):2d} mistakes, "
+          f"{time.time() - begin:.0f} s", flush=True)
+    return {"stamp": stamp_of(topic, tests, bugs), "tests": tests, "bugs": patterns}
+
+
+def save(found: dict) -> None:
+    """One topic, and one bug, a line: so that differences can be read."""
+    lines = []
+    for name, one in sorted(found.items(), key=lambda item: list(all_topics()).index(item[0])):
+        bugs = ",\n".join(f"   {json.dumps(bug, ensure_ascii=False)}: "
+                          f"{json.dumps(pattern, separators=(',', ':'))}"
+                          for bug, pattern in one["bugs"].items())
+        lines.append(f' {json.dumps(name)}: {{"stamp": {json.dumps(one["stamp"])},\n  "tests": '
+                     f'{json.dumps(one["tests"])},\n  "bugs": {{\n{bugs}}}}}')
+    checking.FINGERPRINTS.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def make(bugs: list, only: str) -> int:
+    """Make what is out of date -> the exit status."""
+    stale = [name for name in stale_topics(bugs) if only in all_topics()[name].part]
+    print(f"{len(stale)} topics are out of date")
+    for name in stale:
+        one = fingerprint(all_topics()[name], bugs)
+        known = {n: f for n, f in checking.read_fingerprints().items() if n in all_topics()}
+        save({**known, name: one})
+    return 0
