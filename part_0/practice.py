@@ -89,7 +89,7 @@ def give_hint(args) -> int:
     for i, (function, line) in enumerate(lines[:count], 1):
         say(f"{i} of {len(lines)}", f"{function}: {line}")
     if state["hints"] == len(lines):
-        say("", f"that was all; what is left is: practice.py solution {topic.name}")
+        say("", f"that was all; what is left is:\npython part_0/practice.py solution {topic.name}")
     return 0
 
 

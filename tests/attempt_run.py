@@ -149,7 +149,7 @@ def run_tests(job: dict, records: Records) -> None:
     if files:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", str(tree), "-c",
-                         str(tree / "pyproject.toml"), *files],
+                         str(tree / "pyproject.toml"), *job.get("options", []), *files],
                         plugins=[Recorder(records, job["tests"])])
 
 

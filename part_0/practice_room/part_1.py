@@ -10,7 +10,7 @@ TOPICS = [
             "work in float64, and give float32"),
         "check_length": (
             "block_size tokens still fit; one more is a ValueError that names both numbers",)}},
-        tests=("test_positions.py",), demo=("demo_positions.py",)),
+        tests=("test_positions.py",), demo=("demo_positions.py", "--quick")),
     Topic("1.2", "Attention by hand", 20, {"attention.py": {
         "causal_visibility": (
             "True on and below the diagonal: a token sees itself and what came before",),
@@ -49,12 +49,12 @@ TOPICS = [
             "mean over the last axis alone, with the axis kept; take it off",
             "the variance is the mean of the squares: divided by C, not by C - 1",
             "divide by the root of (variance + eps); then weight and bias")}},
-        tests=("test_mlp_and_norm.py",), demo=("demo_residuals.py",)),
+        tests=("test_mlp_and_norm.py",), demo=("demo_residuals.py", "--quick")),
     Topic("1.7", "The block", 10, {"block.py": {
         "Block.forward": (
             "x plus what attention makes of the normed x",
             "then the new x plus what the MLP makes of it, by the second norm")}},
-        tests=("test_model.py",), demo=("demo_residuals.py",)),
+        tests=("test_model.py",), demo=("demo_residuals.py", "--quick")),
     Topic("1.7b", "A minimal GPT", 30, {"model.py": {
         "GPT.initialise": (
             "matrices normal with 0.02; those named project smaller by sqrt(2 n_layer); biases 0",),

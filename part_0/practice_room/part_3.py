@@ -10,7 +10,7 @@ TOPICS = [
             "square in float32: 16 bits overflow; go back to x's type before the weight"),
         "RMSNorm.forward": (
             "the same with self.weight and self.eps; F.rms_norm computes it in one call",)}},
-        tests=("test_rmsnorm.py",), demo=("demo_norms.py",)),
+        tests=("test_rmsnorm.py",), demo=("demo_norms.py", "--quick")),
     Topic("3.2", "RoPE: turn by position", 30, {"rope.py": {
         "rope_frequencies": (
             "w_i = theta^(-2i/D): the exponents are 0, 2, 4 … divided by D, in float64",
@@ -27,14 +27,14 @@ TOPICS = [
             "the same turn for RoFormer's layout: the pairs are x[..., 0::2] and x[..., 1::2]",),
         "interleaved_to_halves": (
             "head_dim 6 -> [0, 2, 4, 1, 3, 5]: first the even channels, then the odd ones",)}},
-        tests=("test_rope.py", "test_truth.py"), demo=("demo_rope.py",)),
+        tests=("test_rope.py", "test_truth.py"), demo=("demo_rope.py", "--quick")),
     Topic("3.3", "SwiGLU", 10, {"swiglu.py": {
         "hidden_width": (
             "8/3 of n_embd, rounded up: -(-a // b) rounds a whole-number division up",),
         "SwiGLU.forward": (
             "one product gives gate and up side by side; cut the last axis in two",
             "silu acts on the gate, and multiplies the other half; then project",)}},
-        tests=("test_swiglu.py",), demo=("demo_swiglu.py",)),
+        tests=("test_swiglu.py",), demo=("demo_swiglu.py", "--quick")),
     Topic("3.4", "The KV cache, plainly, with grouped queries", 40, {"plain_cache.py": {
         "PlainCache.update": (
             "write the T new keys and values behind those that were seen, in this layer's slots",

@@ -25,9 +25,11 @@ def in_colour(text: str, colour: str) -> str:
 
 
 def say(label: str, text: str, colour: str = "") -> None:
-    """A label of ten letters, and a text beside it, folded to the width."""
+    """A label of ten letters, and a text beside it, folded to the width (but no command)."""
     lines = [piece for line in text.splitlines() or [""]
-             for piece in (textwrap.wrap(line, WIDTH - 10) or [""])]
+             for piece in ([line] if line.startswith("python ") else textwrap.wrap(
+                 line, WIDTH - 10, subsequent_indent=line[:len(line) - len(line.lstrip())]))
+             or [""]]
     for i, line in enumerate(lines):
         head = f"{label if i == 0 else '':10s}"
         print((in_colour(head, colour) if colour else head) + line)
@@ -90,7 +92,7 @@ def show_result(topic: Topic, result: Result, diagnosis: Diagnosis | None) -> No
     if result.cheats:
         say("no", "the attempt reads the part's own code; that does not count:", "red")
         say("", "\n".join(sorted({short(path) for path in result.cheats})))
-        say("", "write it yourself; when you have done what you can, look at it with: "
+        say("", "write it yourself; when you have done what you can, look at ours with:\n"
             f"python part_0/practice.py solution {topic.name}")
         return
     show_wrong(result)
