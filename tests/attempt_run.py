@@ -13,6 +13,7 @@ import io
 import json
 import os
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -151,6 +152,43 @@ def run_tests(job: dict, records: Records) -> None:
             pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", str(tree), "-c",
                          str(tree / "pyproject.toml"), *job.get("options", []), *files],
                         plugins=[Recorder(records, job["tests"])])
+
+
+class TooLong(BaseException):
+    """A changed function that does not end."""
+
+
+def run_changes(job: dict) -> None:
+    """The cases for each of job["changes"], [number, file, text], one after the other."""
+    records, original, tree = Records(job["out"]), Path(job["original"]), Path(job["tree"])
+    cases = cases_of(job["part"], job["topic"], original / "tests")
+    with importing_from(original / job["part"]) as load:
+        expected = [outcome(case.run, load)[0] for case in cases]
+
+    def too_long(*_):
+        raise TooLong
+    signal.signal(signal.SIGALRM, too_long)
+    for number, file, text in job["changes"]:
+        records.add("begin", what=str(number))
+        path = tree / job["part"] / file
+        before = path.read_text(encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
+        wrong, error = {}, ""
+        signal.setitimer(signal.ITIMER_REAL, 6)
+        try:
+            with importing_from(tree / job["part"]) as load:
+                for case, want in zip(cases, expected):
+                    got = outcome(case.run, load)[0]
+                    status = relation(want, got)
+                    if status != "same":
+                        wrong[case.name] = [status, [] if isinstance(got, Raised) else signature(got)]
+        except TooLong:
+            error = "too long"
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            path.write_text(before, encoding="utf-8")
+        records.add("change", number=number, cases=wrong, names=[case.name for case in cases],
+                    error=error)
 
 
 def run(job: dict) -> None:

@@ -22,10 +22,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "part_0")]
 
+import mutants  # noqa: E402
 from practice_room import attempt, checking, diagnosis  # noqa: E402
 from practice_room.topics import Topic, all_topics, functions_of  # noqa: E402
 from zygote import PRELOADED  # noqa: E402
 
+MOST_CHANGES = 60
 SLOWEST, TOGETHER, MOST = 2.0, 4.0, 40  # seconds of a test, of all of a topic; how many tests
 
 
@@ -89,7 +91,7 @@ def stamp_of_bug(bug) -> str:
 
 def is_stale(topic: Topic, bugs: list, one: dict | None) -> bool:
     """Are the fingerprints of a topic missing or out of date?"""
-    if one is None or one["stamp"] != stamp_of(topic, one["tests"]):
+    if one is None or one["stamp"] != stamp_of(topic, one["tests"]) or "changes" not in one:
         return True
     return {bug.name: stamp_of_bug(bug) for bug in bugs_of(topic, bugs)} != {
         name: pattern["stamp"] for name, pattern in one["bugs"].items()}
@@ -133,6 +135,31 @@ class Forks:
         result.seconds = time.time() - begin
         return checking.read_records(out, result)
 
+    def changes(self) -> list[str]:
+        """What comes of small changes: "code 0:3fa,4:b02", see diagnosis.outline."""
+        todo = []
+        for name, hints in self.topic.hints.items():
+            share = MOST_CHANGES * len(hints) // len(self.topic.functions)
+            todo += [(code, name, text) for code, text in mutants.changed(
+                self.original[name], list(hints), share)]
+        found, first, out = {}, 0, self.place / "changes"
+        while first < len(todo):
+            out.unlink(missing_ok=True)
+            job = checking.job_of(self.topic, self.tree, {}, out, []) | {"changes": [
+                [i, *todo[i][1:]] for i in range(first, len(todo))]}
+            child = os.fork()
+            if child == 0:
+                self.become(job)
+            wait_for(child, out, 20)
+            checking.put(self.original, self.topic, self.tree)
+            for line in out.read_text(encoding="utf-8").splitlines():
+                record = json.loads(line)
+                first = max(first, int(record.get("what", record.get("number", 0))) + 1)
+                if record["kind"] == "change" and record["cases"] and not record["error"]:
+                    short = diagnosis.outline(record, record["names"])
+                    found.setdefault(f"{todo[record['number']][0]} {short}")
+        return list(found)
+
     def become(self, job: dict) -> None:
         """In the child: run the job, and never come back."""
         os.setsid()
@@ -142,7 +169,7 @@ class Forks:
         os.environ.update(PYTHONDONTWRITEBYTECODE="1", MPLBACKEND="Agg", TMPDIR=str(self.place))
         tempfile.tempdir = str(self.place)
         try:
-            self.runner.run(job)
+            (self.runner.run_changes if "changes" in job else self.runner.run)(job)
         finally:
             os._exit(0)
 
@@ -154,7 +181,7 @@ def wait_for(child: int, out: Path, stalled: float) -> bool:
         now = out.stat().st_size if out.exists() else 0
         if now != size:
             size, since = now, time.time()
-        if time.time() - since > stalled:
+        if time.time() - since > (stalled if now > 0 else max(stalled, checking.STARTING)):
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return False
@@ -196,7 +223,9 @@ def fingerprint(topic: Topic, bugs: list, old: dict | None) -> dict:
         if old is not None and old["stamp"] == stamp_of(topic, old["tests"]):
             tests, kept = old["tests"], old["bugs"]
         else:
-            tests = tests_for(topic, forks)
+            old, tests = None, tests_for(topic, forks)
+        changes = old.get("changes") if old else None
+        changes = forks.changes() if changes is None else changes
         patterns, begin = {}, time.time()
         for bug in bugs_of(topic, bugs):
             if kept.get(bug.name, {}).get("stamp") == stamp_of_bug(bug):
@@ -210,8 +239,8 @@ def fingerprint(topic: Topic, bugs: list, old: dict | None) -> dict:
                 print(f"  no test fails in {topic.name}: {bug.name}", flush=True)
             patterns[bug.name] = {"stamp": stamp_of_bug(bug), **pattern}
     print(f"{topic.name:6s} {len(tests):3d} tests, {len(patterns):2d} mistakes, "
-          f"{time.time() - begin:.0f} s", flush=True)
-    return {"stamp": stamp_of(topic, tests), "tests": tests, "bugs": patterns}
+          f"{len(changes):2d} changes, {time.time() - begin:.0f} s", flush=True)
+    return {"stamp": stamp_of(topic, tests), "tests": tests, "changes": changes, "bugs": patterns}
 
 
 def save(found: dict) -> None:
@@ -222,7 +251,8 @@ def save(found: dict) -> None:
                           f"{json.dumps(pattern, separators=(',', ':'))}"
                           for bug, pattern in one["bugs"].items())
         lines.append(f' {json.dumps(name)}: {{"stamp": {json.dumps(one["stamp"])},\n  "tests": '
-                     f'{json.dumps(one["tests"])},\n  "bugs": {{\n{bugs}}}}}')
+                     f'{json.dumps(one["tests"])},\n  "changes": {json.dumps(one["changes"])},\n'
+                     f'  "bugs": {{\n{bugs}}}}}')
     checking.FINGERPRINTS.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 

@@ -111,7 +111,7 @@ def relation(expected, got) -> str:
         return "same"
     if bool(b.isnan().any() > a.isnan().any()):
         return "nan"
-    if bool(b.isinf().any() > a.isinf().any()):
+    if not torch.equal(a.isinf(), b.isinf()):
         return "infinite"
     finite = a.isfinite() & b.isfinite()
     a, b = a[finite], b[finite]

@@ -21,7 +21,8 @@ from pathlib import Path
 from practice_room.topics import REPOSITORY, Topic
 
 FINGERPRINTS = Path(__file__).resolve().parent / "fingerprints.json"
-STALLED = 20  # seconds without any progress: it hangs
+STALLED = 20   # seconds without any progress: it hangs
+STARTING = 90  # seconds for importing torch, on a busy machine
 LEFT_OUT = shutil.ignore_patterns("out", "__pycache__", "*.pt", "*.png", "pretrained_cache")
 
 
@@ -118,7 +119,7 @@ def wait_for(process: subprocess.Popen, out: Path, stalled: float) -> bool:
         now = out.stat().st_size if out.exists() else 0
         if now != size:
             size, since = now, time.time()
-        if time.time() - since > stalled:
+        if time.time() - since > (stalled if now > 0 else max(stalled, STARTING)):
             stop(process)
             return False
         time.sleep(0.05)

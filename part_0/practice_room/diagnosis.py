@@ -10,6 +10,7 @@ Used   practice.py, tests/diagnosis_shares.py (how often it is right)
 """
 
 import math
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
@@ -22,19 +23,57 @@ SURE = 0.6        # a likeness from which on a mistake is named
 APART = 0.02      # likenesses closer than this are one
 KIND_SURE = 0.5   # the share of the vote from which on a kind is named
 NEIGHBOURS = 5
+KNOWN_WEIGHT, WAY_WEIGHT = 1.0, 0.5
 
 KINDS = {
-    "sight": "something is seen that must not be, or hidden that must be seen: look at the mask",
-    "place": "the right thing at the wrong place: off by one, a shift, a wrong row or position",
-    "axis": "over the wrong axis, or in the wrong layout: look at dims, views and transposes",
-    "factor": "a factor, divisor or exponent is missing, wrong, or there once too often",
-    "sign": "turned round: a sign, a comparison, minimum and maximum, or two things swapped",
-    "missing": "a step is left out",
-    "mean": "what is added up and what it is divided by: mean or sum, and who counts",
-    "state": "something is not kept, not reset, or done at the wrong moment",
-    "edge": "the special case: limits, ties, rounding, nothing to do, nonsense that is let through",
+    "sight": "something is seen, or counts, that must not (or the other way round): look at masks,"
+             " padding, and labels that are left out",
+    "place": "the right thing at the wrong place: off by one, another row or axis, another layout,"
+             " one thing read for another",
+    "size": "right but for its size: a factor, divisor, root or power, or a sum where a mean is"
+            " meant",
+    "sign": "turned round: a sign, a comparison, the largest for the smallest, two things that"
+            " changed places",
+    "step": "a step or a term is left out, or comes at the wrong moment, or is not kept",
+    "edge": "the special case: limits, ties, rounding, the first and the last, nonsense let through",
 }
-HINTED = {"negated": "sign", "scaled": "factor", "reordered": "axis"}
+CHANGES = {  # small changes that tests/mutants.py tries: code -> (kind, what to say)
+    "term": ("step", "a term of a sum is left out"),
+    "step": ("step", "a step is left out"),
+    "kept": ("step", "adding up is forgotten: only the last one stays"),
+    "setting": ("step", "a setting is not handed on"),
+    "turned": ("sign", "two things are taken in the other order"),
+    "sign": ("sign", "plus and minus are exchanged"),
+    "smallest": ("sign", "largest and smallest are exchanged, or sine and cosine"),
+    "swapped": ("sign", "two things have changed places"),
+    "opposite": ("sign", "a condition is turned round"),
+    "factor": ("size", "a factor is left out"),
+    "divisor": ("size", "a divisor is left out"),
+    "upside": ("size", "multiplied in place of divided"),
+    "power": ("size", "a power is left out"),
+    "scaling": ("size", "a root, square, exponential or logarithm is left out"),
+    "mean": ("size", "sum and mean are exchanged"),
+    "number": ("size", "a number has another value"),
+    "place": ("place", "something is taken one place too early or too late"),
+    "axis": ("place", "over another axis, or shifted by one"),
+    "shape": ("place", "an axis, or the order of things, is not turned"),
+    "cut": ("place", "what should be cut off stays"),
+    "wrapped": ("place", "counting does not begin again at the end"),
+    "other": ("place", "one thing is read in the place of another"),
+    "allowed": ("sight", "a mask lets through what it should hide, or hides what is allowed"),
+    "counts": ("sight", "what should be left out counts, or the other way round"),
+    "rounding": ("edge", "rounded the other way"),
+    "limit": ("edge", "a limit is left out"),
+    "border": ("edge", "the border falls on the wrong side"),
+    "condition": ("edge", "one of two conditions is not asked"),
+    "case": ("edge", "one of two cases is treated as the other"),
+    "one": ("edge", "one is enough where all are meant"),
+    "every": ("edge", "all are wanted where one is enough"),
+    "refused": ("edge", "nonsense is let through"),
+    "special": ("edge", "a special case is not treated, or all are treated as it is"),
+    "early": ("edge", "it does not stop where it should"),
+}
+HINTED = {"negated": "sign", "scaled": "size", "reordered": "place", "passes": "edge"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +89,7 @@ class Diagnosis:
     nearest: list[Likeness]
     named: str = ""
     kind: str = ""
+    change: str = ""  # the code of a small change that gives the very same wrong values
 
 
 @cache
@@ -127,15 +167,43 @@ def likenesses(pattern: dict, fingerprints: dict) -> list[Likeness]:
     return sorted(found, key=lambda one: -one.score)
 
 
-def kind_by_vote(pattern: dict, nearest: list[Likeness]) -> str:
-    """The kind of the nearest mistakes, and of the way in which the cases are wrong."""
+def code_of(status: str, signature: list[float]) -> str:
+    """A wrong value in three letters: what it looks like, and its numbers to three digits."""
+    numbers = [f"{x:.2e}" if abs(x) > 1e-4 else "0" for x in signature]
+    return f"{zlib.crc32(' '.join([status, *numbers]).encode()) % 0xfff:03x}"
+
+
+def outline(pattern: dict, cases: list[str]) -> str:
+    """The wrong cases of a pattern in short: "0:3fa,4:b02", by their places among all cases."""
+    return ",".join(f"{cases.index(name)}:{code_of(*pattern['cases'][name])}"
+                    for name in sorted(pattern["cases"], key=cases.index))
+
+
+def alike_changes(mine: str, changes: list[str]) -> list[tuple[float, str]]:
+    """(likeness 0 … 1, code) of the small changes, the likest first."""
+    own = set(filter(None, mine.split(",")))
+    places = {one.partition(":")[0] for one in own}
+    found = []
+    for change in changes:
+        code, _, text = change.partition(" ")
+        its = set(text.split(","))
+        either = len(places | {one.partition(":")[0] for one in its})
+        both = len(places & {one.partition(":")[0] for one in its})
+        found.append((round((len(own & its) + 0.25 * (both - len(own & its))) / either, 3), code))
+    return sorted(found, reverse=True)
+
+
+def kind_by_vote(pattern: dict, nearest: list[Likeness], changes: list[tuple[float, str]]) -> str:
+    """The kind of the nearest mistakes and changes, and of the way in which the cases are wrong."""
     votes = Counter()
     for one in nearest[:NEIGHBOURS]:
-        votes[kind_of(one.name)] += one.score**2
+        votes[kind_of(one.name)] += KNOWN_WEIGHT * one.score**2
+    for likeness, code in changes[:NEIGHBOURS]:
+        votes[CHANGES[code][0]] += likeness**2
     ways = Counter(status for status, _ in pattern["cases"].values())
     for way, count in ways.items():
         if way in HINTED:
-            votes[HINTED[way]] += 0.5 * count / sum(ways.values())
+            votes[HINTED[way]] += WAY_WEIGHT * count / sum(ways.values())
     votes.pop("", None)
     if not votes:
         return ""
@@ -146,9 +214,15 @@ def kind_by_vote(pattern: dict, nearest: list[Likeness]) -> str:
 def diagnose(result: Result, fingerprints: dict) -> Diagnosis:
     """What an attempt that is wrong looks like."""
     pattern = pattern_of(result, fingerprints["tests"])
-    nearest = likenesses(pattern, fingerprints)
-    if not nearest:
-        return Diagnosis([])
-    if nearest[0].score >= SURE:
+    short = outline(pattern, [case["name"] for case in result.cases])
+    return decide(pattern, likenesses(pattern, fingerprints),
+                  alike_changes(short, fingerprints.get("changes", [])))
+
+
+def decide(pattern: dict, nearest: list[Likeness], changes: list[tuple[float, str]]) -> Diagnosis:
+    """A name where one is near enough; else a small change that gives the same; else a kind."""
+    if nearest and nearest[0].score >= SURE:
         return Diagnosis(nearest, nearest[0].name, kind_of(nearest[0].name))
-    return Diagnosis(nearest, "", kind_by_vote(pattern, nearest))
+    kind = kind_by_vote(pattern, nearest, changes)
+    same = [code for likeness, code in changes if likeness == 1 and CHANGES[code][0] == kind]
+    return Diagnosis(nearest, "", kind, same[0] if same else "")

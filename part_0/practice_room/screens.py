@@ -10,7 +10,7 @@ import textwrap
 from pathlib import Path
 
 from practice_room.checking import Result
-from practice_room.diagnosis import KINDS, Diagnosis, mistakes
+from practice_room.diagnosis import CHANGES, KINDS, Diagnosis, mistakes
 from practice_room.topics import REPOSITORY, Topic, section_title
 
 WIDTH = 80
@@ -143,6 +143,7 @@ def way_of(case: dict) -> str:
     """What the wrong value looks like, if one can say."""
     return {"negated": "\nthat is the right value with the wrong sign",
             "scaled": "\nthat is the right value times a factor",
+            "infinite": "\ninfinite (-inf or inf) at other places",
             "reordered": "\nthese are the right numbers in another order",
             "shape": "\nthe shape is another one"}.get(case["status"], "")
 
@@ -157,7 +158,7 @@ def show_diagnosis(topic: Topic, diagnosis: Diagnosis) -> None:
     """The mistake it looks like, or the kind, or that nobody knows."""
     print()
     if diagnosis.named:
-        kind, more = mistakes().get(diagnosis.named, ("", ""))
+        more = mistakes().get(diagnosis.named, ("", ""))[1]
         say("looks", f"like a known mistake: {diagnosis.named}", "yellow")
         if more:
             say("", more)
@@ -165,6 +166,8 @@ def show_diagnosis(topic: Topic, diagnosis: Diagnosis) -> None:
         say("not sure", "which mistake it is; the two nearest that are known:", "yellow")
         for one in diagnosis.nearest[:2]:
             say("", f"- {one.name} ({one.score:.0%} alike)")
+    if diagnosis.change:
+        say("as when", CHANGES[diagnosis.change][1])
     if diagnosis.kind:
         say("kind", KINDS[diagnosis.kind])
     say("read", f"part_{topic.number}/README.md, section {section_title(topic)}")
