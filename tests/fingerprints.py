@@ -198,7 +198,10 @@ def tests_for(topic: Topic, forks: Forks) -> list[str]:
                          f"{[c['name'] for c in clean.wrong_cases]} {clean.failed[:2]}")
     empty = {name: attempt.emptied(forks.original[name], topic, hints, False)
              for name, hints in topic.hints.items()}
-    failed = [test["id"] for test in forks.run(empty, None, 120).failed if test["id"] in seconds]
+    nothing = forks.run(empty, None, 120)
+    ran = {test["id"] for test in nothing.tests} if nothing.broken else set(seconds)
+    failed = [test["id"] for test in nothing.failed if test["id"] in seconds]
+    failed += [test for test in seconds if test not in ran]  # of files that could not be read
     found, total = [], 0.0
     for test in sorted(failed, key=lambda test: seconds[test]):
         total += seconds[test]

@@ -58,7 +58,7 @@ def of_call(node: ast.Call) -> list:
             other.func.attr = SWAPS[name]
         else:
             other.func.id = SWAPS[name]
-        code = {"sum": "mean", "mean": "sum", "tril": "allowed", "triu": "allowed", "all": "one",
+        code = {"sum": "mean", "mean": "mean", "tril": "allowed", "triu": "allowed", "all": "one",
                 "any": "every", "ceil": "rounding", "gather": "place",
                 "repeat_interleave": "place"}.get(name, "smallest")
         found.append((code, other))

@@ -21,9 +21,9 @@ from practice_room.checking import Result
 MISTAKES = Path(__file__).resolve().parent / "mistakes.txt"
 SURE = 0.6        # a likeness from which on a mistake is named
 APART = 0.02      # likenesses closer than this are one
-KIND_SURE = 0.5   # the share of the vote from which on a kind is named
-NEIGHBOURS = 5
-KNOWN_WEIGHT, WAY_WEIGHT = 1.0, 0.5
+KIND_SURE = 0.35  # the share of the vote from which on a kind is named
+NEIGHBOURS = 5    # mistakes and changes that vote
+EXACT, WAY_WEIGHT, POWER = 1.5, 0.5, 4  # of the vote: see kind_by_vote
 
 KINDS = {
     "sight": "something is seen, or counts, that must not (or the other way round): look at masks,"
@@ -197,9 +197,9 @@ def kind_by_vote(pattern: dict, nearest: list[Likeness], changes: list[tuple[flo
     """The kind of the nearest mistakes and changes, and of the way in which the cases are wrong."""
     votes = Counter()
     for one in nearest[:NEIGHBOURS]:
-        votes[kind_of(one.name)] += KNOWN_WEIGHT * one.score**2
+        votes[kind_of(one.name)] += one.score**POWER
     for likeness, code in changes[:NEIGHBOURS]:
-        votes[CHANGES[code][0]] += likeness**2
+        votes[CHANGES[code][0]] += likeness**POWER * (EXACT if likeness == 1 else 1)
     ways = Counter(status for status, _ in pattern["cases"].values())
     for way, count in ways.items():
         if way in HINTED:
