@@ -25,10 +25,11 @@ from practice_room.attempt import (
     start,
     started,
 )
+from practice_room.catalogue import all_topics, topic_of
 from practice_room.checking import check, read_fingerprints, tests_of
 from practice_room.diagnosis import diagnose
 from practice_room.screens import nice, say, show_list, show_result, show_started, unwritten
-from practice_room.topics import Topic, all_topics, topic_of
+from practice_room.topics import Topic
 
 ACTIONS = ("list", "start", "check", "hint", "solution", "demo")
 

@@ -174,7 +174,7 @@ def run_changes(job: dict) -> None:
         before = path.read_text(encoding="utf-8")
         path.write_text(text, encoding="utf-8")
         wrong, error = {}, ""
-        signal.setitimer(signal.ITIMER_REAL, 6)
+        signal.setitimer(signal.ITIMER_REAL, 4)
         try:
             with importing_from(tree / job["part"]) as load:
                 for case, want in zip(cases, expected):

@@ -24,7 +24,7 @@ import fingerprints
 import planted_bugs
 import worked_cases
 from practice_room import checking, diagnosis
-from practice_room.topics import all_topics
+from practice_room.catalogue import all_topics
 
 NEW = Path(__file__).resolve().parent / "part_0" / "new_mistakes.py"
 WANTED = {"known": 0.8, "new": 0.5, "left-out": 0.0}

@@ -24,7 +24,8 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "part_0")]
 
 import mutants  # noqa: E402
 from practice_room import attempt, checking, diagnosis  # noqa: E402
-from practice_room.topics import Topic, all_topics, functions_of  # noqa: E402
+from practice_room.catalogue import all_topics  # noqa: E402
+from practice_room.topics import Topic, functions_of  # noqa: E402
 from zygote import PRELOADED  # noqa: E402
 
 MOST_CHANGES = 60

@@ -1,6 +1,6 @@
 """What can be practised: a topic names the functions to write, with hints and where it is taught.
 
-Used   attempt.py, checking.py, screens.py; tests/fingerprints.py
+Used   part_1.py … part_9.py, catalogue.py, attempt.py, checking.py, screens.py
 Add    a topic: put a Topic into the file of its part, a few worked cases into tests/part_N/cases.py,
        planted bugs into tests/part_N/bugs*.py, then run: python tests/planted_bugs.py --fingerprints
 """
@@ -8,12 +8,9 @@ Add    a topic: put a Topic into the file of its part, a few worked cases into t
 import ast
 import re
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-PARTS = range(1, 10)
 
 
 @dataclass(frozen=True)
@@ -49,24 +46,6 @@ class Topic:
         """(function, line) in the order in which `hint` tells them."""
         return [(function, line) for functions in self.hints.values()
                 for function, lines in functions.items() for line in lines]
-
-
-@cache
-def all_topics() -> dict[str, Topic]:
-    """Name -> topic, in the order of the lessons."""
-    found = [topic for number in PARTS
-             for topic in import_module(f"practice_room.part_{number}").TOPICS]
-    return {topic.name: topic for topic in found}
-
-
-def topic_of(name: str) -> Topic:
-    """Raises ValueError with the nearest names where there is no such topic."""
-    topics = all_topics()
-    if name not in topics:
-        near = [other for other in topics if other[:1] == name[:1]] or list(topics)
-        raise ValueError(f"there is no topic {name!r}; there are {', '.join(near)} "
-                         "(practice.py list shows all)")
-    return topics[name]
 
 
 def functions_of(source: str) -> dict[str, ast.FunctionDef]:
