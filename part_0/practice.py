@@ -143,6 +143,8 @@ def main(argv=None) -> int:
                                  show_solution, run_demo)))
     try:
         return actions[args.action](args)
+    except BrokenPipeError:  # the reader left, as `head` does
+        raise
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,7 +29,7 @@ from practice_room.catalogue import all_topics  # noqa: E402
 from practice_room.topics import Topic, functions_of  # noqa: E402
 from zygote import PRELOADED  # noqa: E402
 
-MOST_CHANGES = 60
+MOST_CHANGES = 50  # small changes that are tried, of a topic
 SLOWEST, TOGETHER, MOST = 2.0, 4.0, 40  # seconds of a test, of all of a topic; how many tests
 
 
@@ -39,9 +40,10 @@ def span_of(topic: Topic, bug) -> str | None:
         return None
     source = (ROOT / bug.file).read_text(encoding="utf-8")
     at = source.find(bug.old)
-    first = source[:at].count("\n") + 1
-    last = first + bug.old.strip("\n").count("\n")
-    first += len(bug.old) - len(bug.old.lstrip("\n"))
+    begin = len(os.path.commonprefix([bug.old, bug.new]))  # what stays the same does not count
+    end = len(bug.old) - len(os.path.commonprefix([bug.old[begin:][::-1], bug.new[begin:][::-1]]))
+    first = source[:at + begin].count("\n") + 1
+    last = first + source[at + begin:at + max(begin, end)].rstrip("\n").count("\n")
     nodes = functions_of(source)
     inside = any(nodes[f].lineno <= first and last <= nodes[f].end_lineno for f in topic.hints[name])
     return name if at >= 0 and inside else None
@@ -203,10 +205,18 @@ def tests_for(topic: Topic, forks: Forks) -> list[str]:
     ran = {test["id"] for test in nothing.tests} if nothing.broken else set(seconds)
     failed = [test["id"] for test in nothing.failed if test["id"] in seconds]
     failed += [test for test in seconds if test not in ran]  # of files that could not be read
-    found, total = [], 0.0
-    for test in sorted(failed, key=lambda test: seconds[test]):
+    found, total, often = [], 0.0, Counter()
+    turn = {}  # the first case of each test function before all second ones
+    for test in failed:
+        function = test.partition("[")[0]
+        turn[test] = often[function]
+        often[function] += 1
+    for test in sorted(failed, key=lambda test: (turn[test], seconds[test])):
         total += seconds[test]
-        if seconds[test] > SLOWEST or total > TOGETHER or len(found) == MOST:
+        if seconds[test] > SLOWEST or total > TOGETHER:
+            total -= seconds[test]
+            continue
+        if len(found) == MOST:
             break
         found.append(test)
     return [test for test in failed if test in set(found)]

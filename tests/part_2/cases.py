@@ -434,3 +434,8 @@ def every_second(load):
 def labels(load):
     model = costs(load)[1]
     return [sum(n for n, _ in model.asked), model.training]
+
+
+@case("2.6", "a stride of 0: refused")
+def no_stride(load):
+    return costs(load, stride=0)[0]

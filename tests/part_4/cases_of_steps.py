@@ -270,3 +270,21 @@ def newest_whole(load):
             return module.Checkpoints(Path(folder)).newest()[1]["name"]
     finally:
         module.read_checkpoint = before
+
+
+@case("4.4", "the newest of two, where the second is a finished model, without the state of a training")
+def newest_of_a_training(load):
+    module = load("run.checkpoint")
+    before = module.read_checkpoint
+    full = dict.fromkeys(module.TRAINING, 0)
+
+    def read(path):
+        return {"training": full if "1" in Path(path).name else None, "name": Path(path).name}
+    module.read_checkpoint = read
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for step in (1, 2):
+                (Path(folder) / f"step_{step:08d}.pt").write_text("x")
+            return module.Checkpoints(Path(folder)).newest()[1]["name"]
+    finally:
+        module.read_checkpoint = before

@@ -418,3 +418,30 @@ def repeated(load):
 @case("6.4", "nothing in common; and both empty")
 def no_words(load):
     return [load("sft.evaluation").token_f1("x", "y"), load("sft.evaluation").token_f1("", "")]
+
+
+def in_a_form(load, run):
+    """With a tokenizer that has a form of its own, whose tokens are 7 8 9 7 8."""
+    form = load("sft.chat_format")
+    before = form.encode_parts, form.in_its_form
+    form.encode_parts = lambda parts, tokenizer: ([7, 8, 9, 7, parts], [False, True, True, False, True])
+    form.in_its_form = lambda messages, tokenizer, *, reply: 100 + reply
+    tokenizer = Letters()
+    tokenizer.chat = "a form"
+    try:
+        return run(form, tokenizer)
+    finally:
+        form.encode_parts, form.in_its_form = before
+
+
+@case("6.1", "a tokenizer with a form of its own: ids and labels, the first answer not to be learnt")
+def released_labels(load):
+    _, messages = talk(load, "u:H", "x:Y", "u:K", "a:Z")
+    ids, labels = in_a_form(load, lambda form, t: form.encode_conversation(messages, t))
+    return ids, [int(x) for x in labels]
+
+
+@case("6.1", "the prompt in a form of its own")
+def released_prompt(load):
+    _, messages = talk(load, "u:H")
+    return in_a_form(load, lambda form, t: form.encode_prompt(messages, t))
