@@ -9,6 +9,7 @@ quick; (2) each planted bug that lies inside its functions is put in, and what f
 """
 
 import ast
+import copy
 import hashlib
 import importlib
 import json
@@ -53,11 +54,19 @@ def bugs_of(topic: Topic, bugs: list) -> list:
     return [bug for bug in bugs if span_of(topic, bug)]
 
 
-def without_docstrings(node: ast.AST) -> str:
-    """A text of the code alone: comments, blanks and docstrings do not count."""
+def meaning(node: ast.AST) -> str:
+    """A text of the code alone: comments, blanks, docstrings and the names of its own variables do
+    not count."""
+    node = copy.deepcopy(node)
+    own = {}
     for inner in ast.walk(node):
         if isinstance(inner, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(inner):
             inner.body = inner.body[1:] or [ast.Pass()]
+        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+            own.setdefault(inner.id, f"v{len(own)}")
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            inner.id = own.get(inner.id, inner.id)
     return ast.dump(node)
 
 
@@ -70,33 +79,37 @@ def stamp_of(topic: Topic, tests: list[str]) -> str:
     parts = []
     for name, functions in topic.hints.items():
         nodes = functions_of((ROOT / topic.part / name).read_text(encoding="utf-8"))
-        parts += [without_docstrings(nodes[function]) for function in functions]
+        parts += [meaning(nodes[function]) for function in functions]
     wanted = {}
     for test in tests:
         file, _, name = test.partition("::")
         wanted.setdefault(file, set()).add(name.partition("[")[0])
     for file, names in sorted(wanted.items()):
         nodes = functions_of((ROOT / file).read_text(encoding="utf-8"))
-        parts += [without_docstrings(nodes[n]) if n in nodes else f"no {n}" for n in sorted(names)]
+        parts += [meaning(nodes[n]) if n in nodes else f"no {n}" for n in sorted(names)]
     for path in sorted((ROOT / "tests" / topic.part).glob("cases*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             marks = [ast.unparse(d) for d in getattr(node, "decorator_list", [])]
             mine = [mark for mark in marks if mark.startswith(f"case('{topic.name}',")]
             others = [mark for mark in marks if mark.startswith("case(")]
             if mine or (isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not others):
-                parts.append(without_docstrings(node))
+                parts.append(meaning(node))
     return short("\n".join(parts))
 
 
-def stamp_of_bug(bug) -> str:
-    return short(f"{bug.old}\n{bug.new}")
+def stamp_of_bug(topic: Topic, bug) -> str:
+    """Changes when what the bug does changes, not when its text does."""
+    name = span_of(topic, bug)
+    source = (ROOT / topic.part / name).read_text(encoding="utf-8").replace(bug.old, bug.new)
+    nodes = functions_of(source)
+    return short("\n".join(meaning(nodes[f]) for f in topic.hints[name] if f in nodes))
 
 
 def is_stale(topic: Topic, bugs: list, one: dict | None) -> bool:
     """Are the fingerprints of a topic missing or out of date?"""
     if one is None or one["stamp"] != stamp_of(topic, one["tests"]) or "changes" not in one:
         return True
-    return {bug.name: stamp_of_bug(bug) for bug in bugs_of(topic, bugs)} != {
+    return {bug.name: stamp_of_bug(topic, bug) for bug in bugs_of(topic, bugs)} != {
         name: pattern["stamp"] for name, pattern in one["bugs"].items()}
 
 
@@ -242,7 +255,7 @@ def fingerprint(topic: Topic, bugs: list, old: dict | None) -> dict:
         changes = forks.changes() if changes is None else changes
         patterns, begin = {}, time.time()
         for bug in bugs_of(topic, bugs):
-            if kept.get(bug.name, {}).get("stamp") == stamp_of_bug(bug):
+            if kept.get(bug.name, {}).get("stamp") == stamp_of_bug(topic, bug):
                 patterns[bug.name] = kept[bug.name]
                 continue
             result = forks.run(with_bug(forks, bug, span_of(topic, bug)), tests)
@@ -251,7 +264,7 @@ def fingerprint(topic: Topic, bugs: list, old: dict | None) -> dict:
                 print(f"  SURVIVES in {topic.name}: {bug.name}", flush=True)
             elif not pattern["tests"] and not result.stalled:
                 print(f"  no test fails in {topic.name}: {bug.name}", flush=True)
-            patterns[bug.name] = {"stamp": stamp_of_bug(bug), **pattern}
+            patterns[bug.name] = {"stamp": stamp_of_bug(topic, bug), **pattern}
     print(f"{topic.name:6s} {len(tests):3d} tests, {len(patterns):2d} mistakes, "
           f"{len(changes):2d} changes, {time.time() - begin:.0f} s", flush=True)
     return {"stamp": stamp_of(topic, tests), "tests": tests, "changes": changes, "bugs": patterns}
@@ -265,7 +278,7 @@ def save(found: dict) -> None:
                           f"{json.dumps(pattern, separators=(',', ':'))}"
                           for bug, pattern in one["bugs"].items())
         lines.append(f' {json.dumps(name)}: {{"stamp": {json.dumps(one["stamp"])},\n  "tests": '
-                     f'{json.dumps(one["tests"])},\n  "changes": {json.dumps(one["changes"])},\n'
+                     f'{json.dumps(one["tests"])},\n  "changes": {json.dumps(one.get("changes", []))},\n'
                      f'  "bugs": {{\n{bugs}}}}}')
     checking.FINGERPRINTS.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 

@@ -26,10 +26,11 @@ def in_colour(text: str, colour: str) -> str:
 
 def say(label: str, text: str, colour: str = "") -> None:
     """A label of ten letters, and a text beside it, folded to the width (but no command)."""
-    lines = [piece for line in text.splitlines() or [""]
-             for piece in ([line] if line.startswith("python ") else textwrap.wrap(
-                 line, WIDTH - 10, subsequent_indent=line[:len(line) - len(line.lstrip())]))
-             or [""]]
+    lines = []
+    for line in text.splitlines() or [""]:
+        blanks = line[:len(line) - len(line.lstrip())]
+        folded = textwrap.wrap(line, WIDTH - 10, break_on_hyphens=False, subsequent_indent=blanks)
+        lines += [line] if line.startswith("python ") else folded or [""]
     for i, line in enumerate(lines):
         head = f"{label if i == 0 else '':10s}"
         print((in_colour(head, colour) if colour else head) + line)
