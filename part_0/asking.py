@@ -85,8 +85,8 @@ def chat_answers(model: Path, common: tuple[str, ...]) -> list[str]:
         lines = [f"{question.text}\n/save {file}\n/reset\n"
                  for question, file in zip(QUESTIONS, files)]
         run_quietly(CHAT, "--checkpoint", str(model), *common, text="".join(lines))
-        found = [file.read_text(encoding="utf-8") if file.is_file() else "" for file in files]
-    return [json.loads(text)["messages"][-1]["content"] if text else "" for text in found]
+        texts = [file.read_text(encoding="utf-8") if file.is_file() else "" for file in files]
+    return [json.loads(text)["messages"][-1]["content"] if text else "" for text in texts]
 
 
 def base_answers(model: Path, common: tuple[str, ...]) -> list[str]:
@@ -108,10 +108,10 @@ def skills_of(model: Path, preset: str, common: tuple[str, ...]) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         run_quietly(EVALUATE, "--checkpoint", str(model), "--items", str(ITEMS[preset]), *splits,
                     "--show", "0", "--out", folder, *common)
-        found = load_json(Path(folder) / "evaluate.json")
-    if not found:
+        evaluation = load_json(Path(folder) / "evaluate.json")
+    if not evaluation:
         raise ValueError(f"{EVALUATE} left no evaluate.json for {model}")
-    return found
+    return evaluation
 
 
 def key_of_asking(stage: Stage, chain: Chain) -> str:

@@ -38,14 +38,14 @@ def others_running(looks: int = 5, pause: float = 0.004, source: str = "/proc/lo
 
     The fourth number of /proc/loadavg, "3/812", says that 3 want one, this one included.
     """
-    found = []
+    loads = []
     for _ in range(looks):
         try:
-            found.append(int(Path(source).read_text(encoding="ascii").split()[3].split("/")[0]) - 1)
+            loads.append(int(Path(source).read_text(encoding="ascii").split()[3].split("/")[0]) - 1)
         except (OSError, ValueError, IndexError):
             return 0
         time.sleep(pause)
-    return max(0, sorted(found)[len(found) // 2])
+    return max(0, sorted(loads)[len(loads) // 2])
 
 
 def choose_waiting(environment=os.environ, others: int | None = None,

@@ -100,7 +100,7 @@ def run_chain(chain: Chain, stages: list[Stage], lock: Path) -> None:
 def ask_all(chains: list[Chain], stages: list[Stage]) -> tuple[dict[str, list[dict]], list[str]]:
     """-> (stage -> what its models answered, one a seed; what went wrong). Models that are not
     there are left out."""
-    found, problems = {}, []
+    by_stage, problems = {}, []
     for stage in stages:
         there = [chain for chain in chains if stage.speaks and chain.result(stage).is_file()
                  and chain.file(stage.checkpoint).is_file()]
@@ -108,10 +108,10 @@ def ask_all(chains: list[Chain], stages: list[Stage]) -> tuple[dict[str, list[di
             if not is_asked(stage, chain):
                 print(f"asking  the model of {stage.name}, seed {chain.seed}", flush=True)
             try:
-                found.setdefault(stage.name, []).append(ask(stage, chain))
+                by_stage.setdefault(stage.name, []).append(ask(stage, chain))
             except ValueError as error:
                 problems.append(f"the model of {stage.name} could not be asked: {error}")
-    return {name: answers for name, answers in found.items() if answers}, problems
+    return {name: answers for name, answers in by_stage.items() if answers}, problems
 
 
 def write_report(chains: list[Chain]) -> None:

@@ -93,18 +93,18 @@ def command_of(stage: Stage, chain: Chain, more: tuple[str, ...] = ()) -> list[s
 
 def modules_of(script: Path) -> list[Path]:
     """The script and every file of its part that it imports, directly or through others."""
-    found, left, part = set(), [script], script.parent
+    modules, left, part = set(), [script], script.parent
     while left:
         path = left.pop()
-        if path in found or not path.is_file():
+        if path in modules or not path.is_file():
             continue
-        found.add(path)
+        modules.add(path)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module:  # of a module, or of a room
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             left += [part / f"{name.replace('.', '/')}.py" for name in names]
-    return sorted(found)
+    return sorted(modules)
 
 
 def fingerprint(settings: list, scripts: list[str], files: list[Path]) -> str:
@@ -124,10 +124,10 @@ def key_of(stage: Stage, chain: Chain) -> str:
 def load_json(path: Path) -> dict:
     """A JSON object; {} where there is none or it cannot be read (its stage then runs again)."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def note_of(stage: Stage, chain: Chain) -> dict:

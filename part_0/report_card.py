@@ -2,7 +2,7 @@
 
     gather(stages, chains) -> everything, as report.json holds it;  tables(report) -> its tables
 
-Math    over seeds   mean ± t · s / sqrt(n), t of Student's distribution for 95%       (eq. 0.4)
+Math    over seeds   mean ± t · s / sqrt(n), t of Student's distribution for 95%       (eq. 0.3)
 A stage, a figure or a model that is missing is left out, and nothing else changes.
 Used    demo_pipeline.py, report_pages.py, report_picture.py
 """
@@ -110,7 +110,7 @@ SECTIONS = (
 # ---------------------------------------------------------------- numbers
 
 def half_width(values: list[float]) -> float:
-    """Half of the 95% interval of the mean (eq. 0.4); for ten values and more, that of ten."""
+    """Half of the 95% interval of the mean (eq. 0.3); for ten values and more, that of ten."""
     n = len(values)
     return STUDENT_95[min(n - 2, len(STUDENT_95) - 1)] * stdev(values) / sqrt(n)
 
@@ -159,16 +159,16 @@ def run_of(stage: Stage, chain: Chain) -> dict | None:
 
 def gather(stages: list[Stage], chains: list[Chain], asked: dict[str, list[dict]]) -> dict:
     """Everything that the report card tells. `asked`: stage -> its answers and skills, a seed each."""
-    found = {}
+    by_stage = {}
     for stage in stages:
         runs = [run for chain in chains if (run := run_of(stage, chain))]
         if runs:
-            found[stage.name] = {"title": stage.title, "script": stage.script, "runs": runs,
-                                 "result": summary_of(stage, runs[0]["results"]["metrics"])}
-    is_whole = all(run["made_by"] == THIS_COMMAND for stage in found.values()
+            by_stage[stage.name] = {"title": stage.title, "script": stage.script, "runs": runs,
+                                    "result": summary_of(stage, runs[0]["results"]["metrics"])}
+    is_whole = all(run["made_by"] == THIS_COMMAND for stage in by_stage.values()
                    for run in stage["runs"])
     return {"preset": chains[0].preset if is_whole else "mixed", "seeds": [chain.seed for chain in chains],
-            "machine": describe_machine(), "stages": found,
+            "machine": describe_machine(), "stages": by_stage,
             "questions": [{"skill": q.skill, "text": q.text, "answer": q.answer}
                           for q in QUESTIONS], "asked": asked}
 
@@ -224,30 +224,30 @@ def section_table(section: Section, report: dict) -> Table | None:
     for label, kind, key in section.rows:
         values = [values_of(report, name, key) for name in stages]
         if any(values):
-            rows.append([label, *(cell(found, kind) for found in values)])
+            rows.append([label, *(cell(figures, kind) for figures in values)])
     return Table(section.title, section.note, ["", *stages], rows) if rows else None
 
 
 def skill_table(report: dict) -> Table | None:
     """Every skill of every model that was asked, on new items."""
-    asked = {name: [one["skills"] for one in found] for name, found in report["asked"].items()}
-    names = list(dict.fromkeys(skill for found in asked.values() for one in found
+    asked = {name: [one["skills"] for one in seeds] for name, seeds in report["asked"].items()}
+    names = list(dict.fromkeys(skill for seeds in asked.values() for one in seeds
                                for skill in one["new_items"]["by_skill"]))
     if not names:
         return None
-    rows = [[skill, *(cell([one["new_items"]["by_skill"].get(skill) for one in found], "share")
-                      for found in asked.values())] for skill in sorted(names)]
+    rows = [[skill, *(cell([one["new_items"]["by_skill"].get(skill) for one in seeds], "share")
+                      for seeds in asked.values())] for skill in sorted(names)]
     for label, split in (("all, new items", "new_items"), ("all, new wordings", "new_wordings"),
                          ("all, new combinations", "new_combinations")):
-        if not all(split in one for found in asked.values() for one in found):
+        if not all(split in one for seeds in asked.values() for one in seeds):
             continue  # a quick preset asks for new items only
-        rows.append([label, *(cell([one[split]["answer_right"] for one in found], "share")
-                              for found in asked.values())])
+        rows.append([label, *(cell([one[split]["answer_right"] for one in seeds], "share")
+                              for seeds in asked.values())])
         if len(report["seeds"]) == 1:
-            rows.append(["  95% interval", *("{:.1%} to {:.1%}".format(*found[0][split]["interval"])
-                                             for found in asked.values())])
-    rows.append(["stops by itself", *(cell([one["new_items"]["end_rate"] for one in found], "share")
-                                      for found in asked.values())])
+            rows.append(["  95% interval", *("{:.1%} to {:.1%}".format(*seeds[0][split]["interval"])
+                                             for seeds in asked.values())])
+    rows.append(["stops by itself", *(cell([one["new_items"]["end_rate"] for one in seeds], "share")
+                                      for seeds in asked.values())])
     return Table("Skills, stage by stage", "Share of right answers to questions whose content no "
                  "model was tuned on, by part 6's checkers; the same questions for all.",
                  ["skill", *asked], rows)
@@ -261,7 +261,7 @@ def shortened(text: str, width: int = 160) -> str:
 
 def question_table(report: dict) -> Table | None:
     """The twelve questions side by side, in the words of the first seed's models."""
-    answers = {name: found[0]["answers"] for name, found in report["asked"].items() if found}
+    answers = {name: seeds[0]["answers"] for name, seeds in report["asked"].items() if seeds}
     if not answers:
         return None
     rows, right = [], dict.fromkeys(answers, 0)
@@ -282,7 +282,7 @@ def question_table(report: dict) -> Table | None:
 
 def tables(report: dict) -> list[Table]:
     """All tables of the report card, in order; those without content are left out."""
-    found = [stage_table(report), cost_table(report),
+    shown = [stage_table(report), cost_table(report),
              *(section_table(section, report) for section in SECTIONS[:1]), skill_table(report),
              *(section_table(section, report) for section in SECTIONS[1:]), question_table(report)]
-    return [table for table in found if table is not None]
+    return [table for table in shown if table is not None]

@@ -55,8 +55,8 @@ def draw_curve(ax, report: dict, chain: Chain) -> None:
 
 def right_answers(report: dict) -> dict[str, list[float]]:
     """Model -> share of new items that are right, one a seed."""
-    return {name: [one["skills"]["new_items"]["answer_right"] for one in found]
-            for name, found in report["asked"].items() if found}
+    return {name: [one["skills"]["new_items"]["answer_right"] for one in seeds]
+            for name, seeds in report["asked"].items() if seeds}
 
 
 def draw_skills(ax, report: dict) -> None:
@@ -79,18 +79,18 @@ def draw_skills(ax, report: dict) -> None:
 
 def changes(report: dict) -> list[tuple[str, str, float, float]]:
     """(stage, what is measured, before, after) of the stages that have both."""
-    found = []
+    changed = []
     for stage, label, before, after in BEFORE_AFTER:
         ends = [values_of(report, stage, key) for key in (before, after)]
         if all(ends):
-            found.append((stage, label, mean(ends[0]), mean(ends[1])))
-    return found
+            changed.append((stage, label, mean(ends[0]), mean(ends[1])))
+    return changed
 
 
 def draw_changes(ax, report: dict) -> None:
     """Before and after: arrows from the grey dot to the coloured one."""
-    found = changes(report)
-    for row, (stage, label, before, after) in enumerate(found):
+    changed = changes(report)
+    for row, (stage, label, before, after) in enumerate(changed):
         color = COLORS.get(stage, BLUE)
         ax.plot([before, after], [row, row], color=color, lw=2, alpha=0.5)
         ax.plot(before, row, "o", color=GREY, ms=6)
@@ -104,10 +104,10 @@ def draw_changes(ax, report: dict) -> None:
     ax.set_yticks([])
     ax.grid(False, axis="y")
     ax.grid(True, axis="x")
-    ax.set_title("it pleases, and reasons" if any(c[0] == "grpo" for c in found)
+    ax.set_title("it pleases, and reasons" if any(c[0] == "grpo" for c in changed)
                  else "it learns to please", loc="left")
     ax.set(xlabel="before (grey) and after", xlim=(0, 1.12),
-           ylim=(len(found) - 0.5, -0.6))
+           ylim=(len(changed) - 0.5, -0.6))
 
 
 def minutes_of(report: dict) -> dict[str, float]:

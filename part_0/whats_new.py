@@ -78,7 +78,7 @@ def definitions(path: Path) -> dict[str, Definition]:
 @cache  # the same old files are asked for once for every new definition
 def definitions_in(source: str, file: str) -> dict[str, Definition]:
     lines = source.splitlines()
-    found = {}
+    defined = {}
     for node in ast.parse(source, file).body:
         names = names_of(node)
         if not names:
@@ -90,9 +90,9 @@ def definitions_in(source: str, file: str) -> dict[str, Definition]:
         kind, tag_part, why = match.groups() if match else (None, None, None)
         text = "\n".join(line.rstrip() for line in lines[first - 1:node.end_lineno])
         for name in names:
-            found[name] = Definition(name, file, text, first, kind,
-                                     int(tag_part) if tag_part else None, why)
-    return found
+            defined[name] = Definition(name, file, text, first, kind,
+                                       int(tag_part) if tag_part else None, why)
+    return defined
 
 
 def name_of(path: Path) -> str:
@@ -103,8 +103,8 @@ def name_of(path: Path) -> str:
 def part_files(part: int, root: Path) -> dict[str, Path]:
     """Name with room -> path, for the Python files of a part."""
     folder = root / f"part_{part}"
-    found = [*folder.glob("*.py"), *(p for p in folder.glob("*/*.py") if p.parent.name != "out")]
-    return {name_of(path): path for path in sorted(found)}
+    paths = [*folder.glob("*.py"), *(p for p in folder.glob("*/*.py") if p.parent.name != "out")]
+    return {name_of(path): path for path in sorted(paths)}
 
 
 def part_of(path: Path) -> int:
@@ -141,9 +141,9 @@ def find_ancestor(definition: Definition, earlier: list) -> tuple[int, Definitio
         else:
             candidates = [path for name, path in files.items() if not is_script(name)]
         for path in candidates:
-            found = definitions(path).get(definition.name)
-            if found and (has_same_file or is_moved(definition, found)):
-                return p, found
+            namesake = definitions(path).get(definition.name)
+            if namesake and (has_same_file or is_moved(definition, namesake)):
+                return p, namesake
     return None
 
 
@@ -204,9 +204,9 @@ def compare_file(path: Path, part: int, earlier: list, listing: Listing) -> None
         return
     if ancestor_path is None:
         listing.new_files.append(name)
-    found = definitions(path)
+    defined = definitions(path)
     problems = check_tags(path, part)
-    for definition in found.values():
+    for definition in defined.values():
         where = f"part_{part}/{name}:{definition.line}: {definition.name}"
         hit = find_ancestor(definition, earlier)
         if hit is None:
@@ -226,8 +226,8 @@ def compare_file(path: Path, part: int, earlier: list, listing: Listing) -> None
             listing.changed.append((definition, hit[1]))
     if ancestor_path:
         listing.dropped += [f"{name}: {gone}" for gone in definitions(ancestor_path)
-                            if gone not in found]
-        if not any(d.tag for d in found.values()):
+                            if gone not in defined]
+        if not any(d.tag for d in defined.values()):
             problems.append(f"part_{part}/{name} differs from part_{ancestor_part}, "
                             "but carries no tag")
     listing.violations += problems

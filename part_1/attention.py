@@ -1,7 +1,7 @@
 """Attention: every token asks a question, and gathers values from the tokens whose keys answer it.
 
-Math   Attention(Q, K, V) = softmax(Q K^T / sqrt(D)) V                     (eq. 1.3)
-       MultiHead(x) = concat(head_1 … head_H) W_O                          (eq. 1.5)
+Math   Attention(Q, K, V) = softmax(Q K^T / sqrt(D)) V                     (eq. 1.4)
+       MultiHead(x) = concat(head_1 … head_H) W_O                          (eq. 1.11)
 Used   block.py, encoder_decoder.py
 See it python demo_attention_by_hand.py, demo_mha_shapes.py, demo_visualize_multi_head.py
 Shapes B batch, T queries, S keys, H heads, D head width, C = H*D = n_embd
@@ -32,7 +32,7 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
     if is_visible is not None:
         scores = scores.masked_fill(~is_visible, -math.inf)  # exp(-inf) = 0: weight exactly zero
     weights = scores.softmax(dim=-1)  # every row sums to 1
-    return weights @ v, weights  # eq. 1.3
+    return weights @ v, weights  # eq. 1.4
 
 
 class Head(nn.Module):
@@ -91,7 +91,7 @@ class MultiHeadAttention(nn.Module):
                 is_visible: torch.Tensor | None = None, *, explicit: bool = False) -> torch.Tensor:
         """(B, T, C) -> (B, T, C). `is_visible` broadcasts to (B, H, T, S).
 
-        `explicit` computes eq. 1.3 line by line; else PyTorch's fused kernel does the same.
+        `explicit` computes eq. 1.4 line by line; else PyTorch's fused kernel does the same.
         """
         context = x if context is None else context
         q = self.split(self.query(x))        # (B, H, T, D)
@@ -104,7 +104,7 @@ class MultiHeadAttention(nn.Module):
         else:
             both = self.visibility(q.size(2), is_visible, x.device)
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=both)
-        return self.project(self.concatenate(out))  # eq. 1.5
+        return self.project(self.concatenate(out))  # eq. 1.11
 
     @torch.no_grad()
     def weights(self, x: torch.Tensor, context: torch.Tensor | None = None,

@@ -1,6 +1,6 @@
 """The block: attention gathers from other tokens, the MLP thinks; both add to what was there.
 
-Math   x <- x + Attention(LayerNorm(x));   x <- x + MLP(LayerNorm(x))      (eq. 1.9, lesson 1.7)
+Math   x <- x + Attention(LayerNorm(x));   x <- x + MLP(LayerNorm(x))      (eq. 1.15, lesson 1.7)
 Used   model.py.   See it: python demo_residuals.py
 Shapes B batch, T time, C = n_embd
 Source He et al. 2015, "Deep Residual Learning" (residuals); Xiong et al. 2020, "On Layer
@@ -26,5 +26,5 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.attention(self.norm_1(x))
-        x = x + self.mlp(self.norm_2(x))  # eq. 1.9
+        x = x + self.mlp(self.norm_2(x))  # eq. 1.15
         return x

@@ -45,21 +45,21 @@ def attention_by_hand(x: np.ndarray, w_query: np.ndarray, w_key: np.ndarray,
 
 
 def backward_by_hand(x: np.ndarray, w_query: np.ndarray, w_key: np.ndarray, w_value: np.ndarray,
-                     found: dict, d_output: np.ndarray) -> dict[str, np.ndarray]:
-    """The gradient of the output (T, D) -> those of every matrix, last to first (eq. 1.14 to 1.18).
+                     forward: dict, d_output: np.ndarray) -> dict[str, np.ndarray]:
+    """The gradient of the output (T, D) -> those of every matrix, last to first (eq. 1.6 to 1.10).
 
-    `found` is what attention_by_hand gave for the same matrices.
+    `forward` is what attention_by_hand gave for the same matrices.
     """
-    q, k, v, weights = found["Q"], found["K"], found["V"], found["weights"]
-    d_value = weights.T @ d_output    # (T, D), eq. 1.14
-    d_weights = d_output @ v.T        # (T, T), eq. 1.14
+    q, k, v, weights = forward["Q"], forward["K"], forward["V"], forward["weights"]
+    d_value = weights.T @ d_output    # (T, D), eq. 1.6
+    d_weights = d_output @ v.T        # (T, T), eq. 1.6
     shared = (d_weights * weights).sum(axis=-1, keepdims=True)
-    d_scaled = weights * (d_weights - shared)  # eq. 1.15: where a weight is 0, nothing comes back
-    d_scores = d_scaled / np.sqrt(q.shape[-1])  # eq. 1.16
-    d_query, d_key = d_scores @ k, d_scores.T @ q  # (T, D), eq. 1.17
+    d_scaled = weights * (d_weights - shared)  # eq. 1.7: where a weight is 0, nothing comes back
+    d_scores = d_scaled / np.sqrt(q.shape[-1])  # eq. 1.8
+    d_query, d_key = d_scores @ k, d_scores.T @ q  # (T, D), eq. 1.9
     return {"dV": d_value, "d weights": d_weights, "d scaled": d_scaled, "dQ": d_query, "dK": d_key,
             "dW_Q": x.T @ d_query, "dW_K": x.T @ d_key, "dW_V": x.T @ d_value,
-            "dX": d_query @ w_query.T + d_key @ w_key.T + d_value @ w_value.T}  # eq. 1.18
+            "dX": d_query @ w_query.T + d_key @ w_key.T + d_value @ w_value.T}  # eq. 1.10
 
 
 def show(name: str, matrix: np.ndarray, columns=("1", "2", "3", "4")) -> None:

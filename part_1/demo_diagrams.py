@@ -77,13 +77,13 @@ def draw_head(path, shapes: dict) -> None:
 @torch.no_grad()
 def block_shapes() -> dict[str, str]:
     """What goes into and comes out of every part of a block, read by hooks."""
-    block, found = Block(C, HEADS), {}
+    block, shapes = Block(C, HEADS), {}
     for name, module in [*block.named_children(), ("mlp.widen", block.mlp.widen)]:
         module.register_forward_hook(
-            lambda module, inputs, output, name=name: found.update({name: shape(output)}))
-    found["x"] = shape(torch.randn(B, T, C))
-    found["out"] = shape(block(torch.randn(B, T, C)))
-    return found
+            lambda module, inputs, output, name=name: shapes.update({name: shape(output)}))
+    shapes["x"] = shape(torch.randn(B, T, C))
+    shapes["out"] = shape(block(torch.randn(B, T, C)))
+    return shapes
 
 
 def draw_block(path, shapes: dict) -> None:

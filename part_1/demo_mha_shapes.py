@@ -39,15 +39,15 @@ def trace_shapes(layer: MultiHeadAttention, x: torch.Tensor) -> tuple[list[list]
 
 def compare_with_fused(layer: MultiHeadAttention, x: torch.Tensor) -> list[list]:
     """[what, largest value, largest difference] of explicit and fused attention."""
-    found = []
+    results = []
     for explicit in (True, False):
         x = x.detach().requires_grad_()
         layer.zero_grad()
         y = layer(x, explicit=explicit)
         y.square().mean().backward()
         gradients = {f"gradient of {name}": p.grad.clone() for name, p in layer.named_parameters()}
-        found.append({"output": y.detach(), "gradient of x": x.grad, **gradients})
-    ours, fused = found
+        results.append({"output": y.detach(), "gradient of x": x.grad, **gradients})
+    ours, fused = results
     return [[name, ours[name].abs().max().item(), (ours[name] - fused[name]).abs().max().item()]
             for name in ours]
 
@@ -63,7 +63,7 @@ def heads_one_by_one(layer: MultiHeadAttention, x: torch.Tensor) -> torch.Tensor
             part.weight.data = whole.weight.data[h * D:(h + 1) * D]
             part.bias.data = whole.bias.data[h * D:(h + 1) * D]
         outputs.append(head(x))
-    return layer.project(torch.cat(outputs, dim=-1))  # eq. 1.5
+    return layer.project(torch.cat(outputs, dim=-1))  # eq. 1.11
 
 
 def draw(steps: list[list], worst: float, setup: str, folder) -> None:

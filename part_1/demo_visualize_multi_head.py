@@ -36,9 +36,9 @@ def all_sentences() -> list[list[str]]:
     """Every sentence: three kinds in any order, six things of each, asked for each. 3,888."""
     sentences = []
     for kinds in permutations(KINDS):
-        for things in product(*(KINDS[kind].split() for kind in kinds)):
-            sentences += [SENTENCE.format(*things, kind, thing).split()
-                          for kind, thing in zip(kinds, things)]
+        for words in product(*(KINDS[kind].split() for kind in kinds)):
+            sentences += [SENTENCE.format(*words, kind, thing).split()
+                          for kind, thing in zip(kinds, words)]
     return sentences
 
 
@@ -114,10 +114,10 @@ def draw(model, ids, words, right, weights, names, setup, folder) -> None:
     maps = model.attention_maps(shown)[0].cpu()  # (L, H, T, T)
     heads = head_names(maps.size(0), maps.size(1))
     most = weights.amax(dim=0).view(2, len(KINDS)).amax(dim=0)  # over heads and both places
-    found = ", ".join(f"{kind} {weight:.0%}" for kind, weight in zip(KINDS, most.tolist()))
+    peaks = ", ".join(f"{kind} {weight:.0%}" for kind, weight in zip(KINDS, most.tolist()))
     fig, axes = plotting.figure(
         f"{right:.1%} of held-out answers right. The most weight that any head puts on the answer: "
-        f"{found}", setup, 2, size=(9.4, 4.6), widths=[1.35, 1])
+        f"{peaks}", setup, 2, size=(9.4, 4.6), widths=[1.35, 1])
     plotting.heat_map(axes[0], maps[:, :, -1].flatten(0, 1), rows=heads, columns=sentence,
                       numbers=False, colorbar=False)
     axes[0].set_title(f"a usual sentence: where each head looks from '{sentence[-1]}'", loc="left")

@@ -1,7 +1,7 @@
 """The original Transformer: an encoder reads the source, a decoder writes the target.
 
-Math   cross-attention: Q from the decoder, K and V from the encoder's output   (eq. 1.12)
-       pre-norm  x <- x + f(LayerNorm(x));   post-norm  x <- LayerNorm(x + f(x))  (eq. 1.13)
+Math   cross-attention: Q from the decoder, K and V from the encoder's output   (eq. 1.18)
+       pre-norm  x <- x + f(LayerNorm(x));   post-norm  x <- LayerNorm(x + f(x))  (eq. 1.19)
 Used   demo_encoder_decoder.py   (lesson 1.8)
 Shapes B batch, S source length, T target length, C = n_embd, V vocabulary
 Source Vaswani et al. 2017, "Attention Is All You Need", section 3.1
@@ -48,7 +48,7 @@ class EncoderDecoderConfig:
 
 
 def add_residual(x: torch.Tensor, norm: LayerNorm, branch, norm_first: bool) -> torch.Tensor:
-    """x + branch(norm(x)), or norm(x + branch(x)): eq. 1.13."""
+    """x + branch(norm(x)), or norm(x + branch(x)): eq. 1.19."""
     return x + branch(norm(x)) if norm_first else norm(x + branch(x))
 
 
@@ -101,7 +101,7 @@ class DecoderLayer(nn.Module):
         """`memory` (B, S, C) is the encoder's output, `is_real` (B, 1, 1, S) its padding mask."""
         x = add_residual(x, self.norm_1, self.attention, self.norm_first)
         x = add_residual(x, self.norm_2,
-                         lambda h: self.cross_attention(h, memory, is_real),  # eq. 1.12
+                         lambda h: self.cross_attention(h, memory, is_real),  # eq. 1.18
                          self.norm_first)
         return add_residual(x, self.norm_3, self.mlp, self.norm_first)
 

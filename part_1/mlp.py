@@ -1,7 +1,7 @@
 """The MLP: each token by itself is widened, bent by GELU, and brought back to its width.
 
 Math   MLP(x) = W2 gelu(W1 x + b1) + b2,  gelu(x) = x * P(Z <= x), Z ~ N(0, 1)
-       (eq. 1.6 and 1.7, lesson 1.5)
+       (eq. 1.12 and 1.13, lesson 1.5)
 Used   block.py, encoder_decoder.py.   See it: python demo_overfit.py
 Shapes B batch, T time, C = n_embd; the hidden layer is 4 C wide
 Source Hendrycks and Gimpel 2016, "Gaussian Error Linear Units (GELUs)"
@@ -15,7 +15,7 @@ from torch import nn
 
 def gelu(x: torch.Tensor) -> torch.Tensor:
     """x times the share of a normal distribution below x: gelu(1) = 0.8413, gelu(-1) = -0.1587."""
-    return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))  # eq. 1.7
+    return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))  # eq. 1.13
 
 
 def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
@@ -34,4 +34,4 @@ class MLP(nn.Module):
         self.project = nn.Linear(n_hidden, n_embd)  # back into the residual stream
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.project(gelu(self.widen(x)))  # eq. 1.6: (B, T, C) -> (B, T, 4C) -> (B, T, C)
+        return self.project(gelu(self.widen(x)))  # eq. 1.12: (B, T, C) -> (B, T, 4C) -> (B, T, C)

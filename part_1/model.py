@@ -1,6 +1,6 @@
 """A minimal GPT: embed, add positions, a stack of blocks, and a score for every next token.
 
-Math   x = E[ids] + P;  x = Block_l(x), l = 1 … L;  logits = W LayerNorm(x)   (eq. 1.10)
+Math   x = E[ids] + P;  x = Block_l(x), l = 1 … L;  logits = W LayerNorm(x)   (eq. 1.16)
        loss = mean of -log softmax(logits)[target]                        (lesson 1.7)
 Used   demo_overfit.py, demo_visualize_multi_head.py, demo_positions.py
 Shapes B batch, T time, C = n_embd, V vocabulary
@@ -93,7 +93,7 @@ class GPT(nn.Module):
         x = self.embed(ids)
         for block in self.blocks:
             x = block(x)
-        logits = self.head(self.norm(x))  # (B, T, V), eq. 1.10
+        logits = self.head(self.norm(x))  # (B, T, V), eq. 1.16
         if targets is None:
             return logits, None
         return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)

@@ -1,6 +1,6 @@
 """LayerNorm: give every token's vector mean 0 and variance 1, then a learned scale and shift.
 
-Math   y = weight * (x - mean(x)) / sqrt(var(x) + eps) + bias              (eq. 1.8, lesson 1.6)
+Math   y = weight * (x - mean(x)) / sqrt(var(x) + eps) + bias              (eq. 1.14, lesson 1.6)
 Used   block.py, encoder_decoder.py.   See it: python demo_residuals.py
 Shapes B batch, T time, C = n_embd
 Source Ba, Kiros, Hinton 2016, "Layer Normalization"
@@ -23,4 +23,4 @@ class LayerNorm(nn.Module):
         mean = x.mean(-1, keepdim=True)                   # (..., 1): over the channels alone
         centred = x - mean
         variance = centred.square().mean(-1, keepdim=True)  # divided by C, not by C - 1
-        return self.weight * centred / torch.sqrt(variance + self.eps) + self.bias  # eq. 1.8
+        return self.weight * centred / torch.sqrt(variance + self.eps) + self.bias  # eq. 1.14

@@ -2,7 +2,7 @@
 
 Math   learned:     p_t is row t of a table that is trained
        sinusoidal:  p_t[2i] = sin(t / 10000^(2i/C)),  p_t[2i+1] = cos(t / 10000^(2i/C))
-       (eq. 1.1 and 1.2, lesson 1.1)
+       (eq. 1.2 and 1.3, lesson 1.1)
 Used   model.py, encoder_decoder.py.   See it: python demo_positions.py
 Shapes T time, C = n_embd
 Source Vaswani et al. 2017, "Attention Is All You Need", section 3.5
@@ -28,7 +28,7 @@ def sinusoidal_table(block_size: int, n_embd: int) -> torch.Tensor:
         raise ValueError(f"n_embd={n_embd} must be even: sines and cosines come in pairs")
     time = torch.arange(block_size, dtype=torch.float64)[:, None]
     even = torch.arange(0, n_embd, 2, dtype=torch.float64)
-    angle = time / 10000 ** (even / n_embd)  # (T, C/2), eq. 1.2
+    angle = time / 10000 ** (even / n_embd)  # (T, C/2), eq. 1.3
     table = torch.stack([angle.sin(), angle.cos()], dim=-1)  # (T, C/2, 2)
     return table.flatten(1).float()  # sin and cos in turn
 
@@ -48,7 +48,7 @@ class SinusoidalPositions(nn.Module):
 
 
 class LearnedPositions(nn.Module):
-    """length T -> (T, C): the first T rows of a trained table (eq. 1.1)."""
+    """length T -> (T, C): the first T rows of a trained table (eq. 1.2)."""
 
     def __init__(self, block_size: int, n_embd: int):
         super().__init__()

@@ -1,6 +1,6 @@
 """Bytes in, batches out: a text is a row of numbers from 0 to 255, and nothing else is needed.
 
-Math   a window of T + 1 bytes d[s … s+T] gives ids = d[s … s+T-1], targets = d[s+1 … s+T] (eq. 2.2)
+Math   a window of T + 1 bytes d[s … s+T] gives ids = d[s … s+T-1], targets = d[s+1 … s+T] (eq. 2.1)
 Used   train_gpt.py, eval_loss.py, sample.py, the demos.   See it: python demo_label_shift.py
 Shapes B batch, T time
 
@@ -124,4 +124,4 @@ def get_batch(data: torch.Tensor, batch_size: int, block_size: int,
     starts = torch.randint(len(data) - block_size, (batch_size, 1), generator=generator)
     steps = torch.arange(block_size + 1)
     windows = data[(starts + steps).to(data.device)].long()  # (B, T+1)
-    return windows[:, :-1], windows[:, 1:]  # eq. 2.2: the answer to each byte is the next one
+    return windows[:, :-1], windows[:, 1:]  # eq. 2.1: the answer to each byte is the next one

@@ -36,7 +36,7 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def cross_entropy(scores: np.ndarray, targets: np.ndarray, ignore: int = -100):
-    """(N, V), (N,) -> the loss of each counted place, and their mean (eq. 2.1)."""
+    """(N, V), (N,) -> the loss of each counted place, and their mean (eq. 2.2)."""
     counted = targets != ignore
     losses = -log_softmax(scores)[counted, targets[counted]]  # never log(exp(-1000)) = -inf
     return losses, losses.mean()

@@ -1,7 +1,7 @@
 """Validation loss: how surprised is the model by text that it was not trained on?
 
-Math   loss = -(1/N) sum_t log p(d[t] | the bytes before it in its window), nats a byte  (eq. 2.7)
-       bits per byte = loss / ln 2                                                   (eq. 2.8)
+Math   loss = -(1/N) sum_t log p(d[t] | the bytes before it in its window), nats a byte  (eq. 2.10)
+       bits per byte = loss / ln 2                                                   (eq. 2.11)
 Used   train_gpt.py, eval_loss.py   (lesson 2.6)
 Shapes B batch, T time
 
@@ -16,7 +16,7 @@ import torch
 
 def bits_per_byte(nats_per_byte: float) -> float:
     """1 bit = ln 2 nats: 0.6931 nats -> 1 bit. Guessing evenly among 256 bytes costs 8 bits."""
-    return nats_per_byte / math.log(2)  # eq. 2.8
+    return nats_per_byte / math.log(2)  # eq. 2.11
 
 
 def windows(n_bytes: int, block_size: int, stride: int) -> list[tuple[int, int, int]]:
@@ -27,14 +27,14 @@ def windows(n_bytes: int, block_size: int, stride: int) -> list[tuple[int, int, 
     """
     if not 1 <= stride <= block_size:
         raise ValueError(f"--stride {stride}: must be from 1 to the block size, {block_size}")
-    found, counted = [], 0  # bytes up to `counted` have been asked for
+    spans, counted = [], 0  # bytes up to `counted` have been asked for
     for start in range(0, n_bytes, stride):
         if counted >= n_bytes - 1:
             break
         end = min(start + block_size, n_bytes - 1)
-        found.append((start, end, counted + 1))
+        spans.append((start, end, counted + 1))
         counted = end
-    return found
+    return spans
 
 
 @torch.inference_mode()
@@ -66,4 +66,4 @@ def evaluate(model, data: torch.Tensor, *, stride: int | None = None, every: int
         total += model(ids, targets)[1].item() * n_labels  # a sum: windows differ in their labels
         count += n_labels
     model.train(was_training)
-    return total / count  # eq. 2.7
+    return total / count  # eq. 2.10

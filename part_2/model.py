@@ -1,7 +1,7 @@
 """The GPT of part 1 in one file and made fast: one product for q, k and v, tied embeddings.
 
 Math   x = E[ids] + P;  x <- x + Attention(LN(x));  x <- x + MLP(LN(x));  logits = E LN(x)
-       loss = mean over the counted labels of -log softmax(logits)[target]      (eq. 2.1)
+       loss = mean over the counted labels of -log softmax(logits)[target]      (eq. 2.2)
 Used   train_gpt.py, sample.py, eval_loss.py.   See it: python benchmark.py
 Shapes B batch, T time, H heads, D = C/H head width, C = n_embd, V vocabulary
 Source Radford et al. 2019, "Language Models are Unsupervised Multitask Learners" (GPT-2)

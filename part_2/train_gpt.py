@@ -154,13 +154,13 @@ def report(history: History, losses: list, rate: float, norm, val_loss: float, b
     bar.set_postfix_str(f"loss {loss:.3f}, val {shown}, rate {rate:.1e}, {speed:,.0f} tok/s")
 
 
-def save_or_rescue(path: Path, model: GPT, **what) -> None:
+def save_or_rescue(path: Path, model: GPT, **fields) -> None:
     """Save; if that fails, save to the system's temporary folder and say so."""
     try:
-        save_checkpoint(path, model, **what)
+        save_checkpoint(path, model, **fields)
     except OSError as error:
         rescue = Path(tempfile.gettempdir()) / f"rescued_{path.name}"
-        save_checkpoint(rescue, model, **what)
+        save_checkpoint(rescue, model, **fields)
         raise OSError(f"{error}\nthe trained model is safe in {rescue}") from None
 
 

@@ -1,8 +1,8 @@
 """Grouped-query attention with RoPE, a sliding window, attention sinks and a cache.
 
 Math   softmax(q_t . k_s / sqrt(D)) over the visible s                                 (eq. 3.5)
-       s is visible from t  if  0 <= t - s  and  (t - s < W  or  s < S)                (eq. 3.6)
-       query head h reads key/value head  floor(h / G),  G = H / K                     (eq. 3.7)
+       s is visible from t  if  0 <= t - s  and  (t - s < W  or  s < S)                (eq. 3.7)
+       query head h reads key/value head  floor(h / G),  G = H / K                     (eq. 3.6)
        the distance to a sink is  min(t, S + W - 1) - s: sinks stay near               (eq. 3.8)
 Used   model.py.   See it: python demo_kv_cache.py, demo_sliding_window.py
 Shapes B batch, T queries, N keys, H query heads, K key/value heads, G = H/K, D head width
@@ -32,7 +32,7 @@ def visibility(query: torch.Tensor, key: torch.Tensor, window: int | None = None
     t, s = query[:, :, None], key[:, None, :]
     is_visible = (s <= t) & ((s >= 0) | (s == t))
     if window is not None:
-        is_visible &= (t - s < window) | ((s >= 0) & (s < sink))  # eq. 3.6
+        is_visible &= (t - s < window) | ((s >= 0) & (s < sink))  # eq. 3.7
     return is_visible
 
 

@@ -117,11 +117,11 @@ def decoding_speeds(args, device, dtype, batch: int) -> dict[str, float]:
         for kind, more in (("transformers", {}), ("transformers, static cache", {
                 "cache_implementation": "static", "disable_compile": True})):
             runs[kind] = lambda more=more: peer.generate(ids, **settings, **more)
-    found = take_turns(runs, args.repeats, device)
+    timed = take_turns(runs, args.repeats, device)
     if batch == 1:
-        found |= take_turns({"ours, no cache": lambda: decode_uncached(ours, ids, args.new)}, 1,
+        timed |= take_turns({"ours, no cache": lambda: decode_uncached(ours, ids, args.new)}, 1,
                             device)
-    return {name: batch * args.new / seconds for name, seconds in found.items()}
+    return {name: batch * args.new / seconds for name, seconds in timed.items()}
 
 
 @torch.inference_mode()
@@ -129,13 +129,13 @@ def step_times(args, device, dtype) -> dict[int, float]:
     """Tokens in the cache -> milliseconds for the next one."""
     model = make_ours(args).to(device, dtype).eval()
     ids = torch.randint(0, args.vocab, (1, args.context), device=device)
-    found = {}
+    milliseconds = {}
     for length in (args.context // 16, args.context // 4, args.context // 2, args.context - 17):
         cache = model.make_cache(1, args.context)
         model(ids[:, :length], cache=cache, last_only=True)
         step = {"step": lambda cache=cache: model(ids[:, :1], cache=cache, last_only=True)}
-        found[length] = 1e3 * take_turns(step, 15, device)["step"]
-    return found
+        milliseconds[length] = 1e3 * take_turns(step, 15, device)["step"]
+    return milliseconds
 
 
 QUICK = {"layers": 1, "heads": 2, "width": 32, "vocab": 64, "context": 64, "batch_size": 2, "new": 8,
@@ -180,7 +180,7 @@ def main(argv=None):
     if device.type == "cpu":
         keep_memory()  # for every contestant alike, as in training
     print(f"device  {device}  {reason}\nmodel   {make_ours(args).count_parameters():,} parameters")
-    rows, found = [], {}
+    rows, step_ms = [], {}
 
     def note(*row):
         rows.append(list(row))
@@ -196,13 +196,13 @@ def main(argv=None):
             for who, speed in speeds.items():
                 note(f"decoding, {batch} row{'s' * (batch > 1)}", name, who, speed)
         if args.only != "training":
-            found[name] = step_times(args, device, dtype or torch.float32)
+            step_ms[name] = step_times(args, device, dtype or torch.float32)
     print_table(["work", "type", "who", "tokens a second"], rows)
-    if found:
-        print_table(["type", *(f"after {n}" for n in found["float32"])],
-                    [[name, *times.values()] for name, times in found.items()],
+    if step_ms:
+        print_table(["type", *(f"after {n}" for n in step_ms["float32"])],
+                    [[name, *times.values()] for name, times in step_ms.items()],
                     "milliseconds for one token, by how many the cache holds")
-    save_json(out / "speed.json", {"rows": rows, "step_ms": found})
+    save_json(out / "speed.json", {"rows": rows, "step_ms": step_ms})
 
 
 if __name__ == "__main__":

@@ -99,37 +99,37 @@ def measure(args, runtime) -> dict[str, dict]:
             runs[name].append(learn(name, texts, seed, args, runtime))
             print(f"  seed {seed}  {name:18s} {runs[name][-1][0]:.4f}", flush=True)
     runs["KV cache"] = runs["part 2"]
-    found = {}
+    measured = {}
     for name in args.only:
         settings = settings_of(name, args)
         cache = GPT(GPTConfig(**settings | {"block_size": DECODED})).make_cache(1)
         losses = [loss for loss, _ in runs[name]]
-        found[name] = {
+        measured[name] = {
             "parameters": GPT(GPTConfig(**settings)).count_parameters(), "losses": losses,
             "loss": float(np.mean(losses)),
             "training": statistics.median(speed for _, speed in runs[name]),
             "decoding": decoding_speed(name, args, runtime),
             "cache": None if name == "part 2" else cache.bytes}
-    return found
+    return measured
 
 
-def draw(path, found: dict, text: str, setup: str) -> None:
-    before, after = found["part 2"]["loss"], found["all together"]["loss"]
+def draw(path, measured: dict, text: str, setup: str) -> None:
+    before, after = measured["part 2"]["loss"], measured["all together"]["loss"]
     fig, (left, right) = figure(
         f"All upgrades together: loss {before:.3f} -> {after:.3f} at equal parameters on {text}, "
-        f"decoding {found['all together']['decoding'] / found['part 2']['decoding']:.1f} times "
-        "as fast", setup, panels=2, widths=[0.6, 0.4])
-    names = [name for name in found if name != "KV cache"]
+        f"decoding {measured['all together']['decoding'] / measured['part 2']['decoding']:.1f} "
+        "times as fast", setup, panels=2, widths=[0.6, 0.4])
+    names = [name for name in measured if name != "KV cache"]
     for y, name in enumerate(reversed(names)):
         color = {"part 2": GREY, "all together": BLUE}.get(name, ORANGE)
-        left.plot(found[name]["losses"], [y] * len(found[name]["losses"]), "o", color=color,
+        left.plot(measured[name]["losses"], [y] * len(measured[name]["losses"]), "o", color=color,
                   markersize=4, alpha=0.6)
-        left.plot(found[name]["loss"], y, "|", color=color, markersize=16, markeredgewidth=2)
+        left.plot(measured[name]["loss"], y, "|", color=color, markersize=16, markeredgewidth=2)
     left.axvline(before, color=GREY, linewidth=0.8)
     left.set_yticks(range(len(names)), reversed(names))
     left.set(xlabel="validation loss, nats a byte (dots: seeds)")
-    names = list(found)
-    right.barh(range(len(names)), [found[name]["decoding"] for name in reversed(names)],
+    names = list(measured)
+    right.barh(range(len(names)), [measured[name]["decoding"] for name in reversed(names)],
                color=[{"part 2": GREY, "all together": BLUE}.get(n, ORANGE)
                       for n in reversed(names)])
     right.set_yticks(range(len(names)), reversed(names), fontsize=7)
@@ -182,9 +182,9 @@ def main(argv=None):
     out = out_folder(__file__, args.out)
     seed_everything(args.seed)
     runtime = choose_runtime(args.device, args.amp, width=args.width)
-    found = measure(args, runtime)
+    measured = measure(args, runtime)
     rows = [[name, row["parameters"], row["loss"], max(row["losses"]) - min(row["losses"]),
-             row["training"], row["decoding"], row["cache"]] for name, row in found.items()]
+             row["training"], row["decoding"], row["cache"]] for name, row in measured.items()]
     budget = f"{args.seconds:g} s" if args.seconds else f"{args.steps} steps"
     seeds = "1 seed" if args.seeds == 1 else f"{args.seeds} seeds"
     text = Path(args.data).name
@@ -192,8 +192,8 @@ def main(argv=None):
                  "decoding tok/s", "cache bytes"], rows,
                 f"{text}: {budget} of {BATCH} x {args.context} bytes, {seeds}")
     save_json(out / "upgrades.json", {"data": text, "budget": budget, "amp": runtime.amp_name,
-                                      "seeds": args.seeds, "rows": found})
-    draw(out / "upgrades.png", found, text, f"{args.layers} blocks, width {args.width}, context "
+                                      "seeds": args.seeds, "rows": measured})
+    draw(out / "upgrades.png", measured, text, f"{args.layers} blocks, width {args.width}, context "
          f"{args.context}, batch {BATCH}, {budget} each, {seeds}, {runtime.amp_name}")
 
 

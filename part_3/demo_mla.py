@@ -54,11 +54,11 @@ def compare_forms(seed: int, lengths: list[int]) -> None:
                 "one layer of latent attention, one new token (8 heads, width 256, r = 64)")
 
 
-def draw(path, found: dict, setup: str) -> None:
-    small, whole = found["MLA, r = 32"], found["MHA"]
+def draw(path, results: dict, setup: str) -> None:
+    small, whole = results["MLA, r = 32"], results["MHA"]
     fig, ax = figure(f"Latent attention caches {small[0]:,} bytes a token instead of {whole[0]:,}; "
                      f"loss {small[1]:.2f} against {whole[1]:.2f}", setup)
-    for name, (size, loss, _) in found.items():
+    for name, (size, loss, _) in results.items():
         ax.plot(size, loss, "o", color=COLORS[name], markersize=9)
         ax.annotate(name, (size, loss), xytext=(8, 6), textcoords="offset points",
                     color=COLORS[name])
@@ -82,19 +82,20 @@ def main(argv=None):
     seed_everything(args.seed)
     compare_forms(args.seed, [64, 256] if args.quick else [64, 256, 1024, 4096])
     steps, seeds = (20, 1) if args.quick else (120, 2)
-    texts, found = load_text(), {}
+    texts, results = load_text(), {}
     for name, kind in KINDS.items():
         losses = []
         for seed in range(args.seed, args.seed + seeds):
             model = make_model(seed, **SIZE, **kind)
             train(model, texts[0], steps=steps, seed=seed)
             losses.append(evaluate(model, texts[1]))
-        found[name] = (model.make_cache(1, 1).bytes, sum(losses) / seeds, model.count_parameters())
+        results[name] = (model.make_cache(1, 1).bytes, sum(losses) / seeds,
+                         model.count_parameters())
     runs = "1 seed" if seeds == 1 else f"{seeds} seeds"
     print_table(["attention", "bytes a token", "parameters", "validation loss"],
-                [[name, size, count, loss] for name, (size, loss, count) in found.items()],
+                [[name, size, count, loss] for name, (size, loss, count) in results.items()],
                 f"after {steps} steps on the fables, mean of {runs}")
-    draw(out / "mla.png", found, f"3 blocks, 6 heads, width 96, batch 16 x 64, {steps} steps, "
+    draw(out / "mla.png", results, f"3 blocks, 6 heads, width 96, batch 16 x 64, {steps} steps, "
          f"{runs} from {args.seed}")
 
 

@@ -93,7 +93,7 @@ def measure(args) -> dict[str, np.ndarray]:
     return {name: loss_by_position(version, val_data, every) for name, version in versions.items()}
 
 
-def draw(path, found, means, setup: str) -> None:
+def draw(path, curves, means, setup: str) -> None:
     best, trained = (min((name for name in means if ("more" in name) == more),
                          key=lambda name: means[name][-1]) for more in (False, True))
     fig, ax = figure(
@@ -102,7 +102,7 @@ def draw(path, found, means, setup: str) -> None:
         f"40 steps at the new length to {means[trained][-1]:.2f}", setup)
     x = np.arange(8, ASKED, 16)
     ends = {}
-    for name, losses in found.items():
+    for name, losses in curves.items():
         y = losses.reshape(-1, 16).mean(1)
         ax.plot(x, y, color=COLORS[name])
         ends[name] = y
@@ -123,13 +123,13 @@ def main(argv=None):
     out = out_folder(__file__, args.out)
     seed_everything(args.seed)
     check_properties()
-    found = measure(args)
+    curves = measure(args)
     edges = [(0, 64), (64, 128), (128, 192), (192, 256)]
-    means = {name: [float(losses[a:b].mean()) for a, b in edges] for name, losses in found.items()}
+    means = {name: [float(losses[a:b].mean()) for a, b in edges] for name, losses in curves.items()}
     print_table(["frequencies", *(f"{a} to {b}" for a, b in edges)],
                 [[name, *values] for name, values in means.items()],
                 "validation loss (nats a byte) by position")
-    draw(out / "rope.png", found, means, f"3 blocks, width 96, trained on {TRAINED} bytes of the "
+    draw(out / "rope.png", curves, means, f"3 blocks, width 96, trained on {TRAINED} bytes of the "
          f"fables, asked about {ASKED}; mean of 16 positions, seed {args.seed}")
 
 

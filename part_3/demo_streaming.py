@@ -71,14 +71,14 @@ def make_streams(data: torch.Tensor, rows: int, length: int) -> torch.Tensor:
     return ids
 
 
-def draw(path, found: dict, setup: str, length: int) -> None:
-    late = {name: np.exp(losses[length // 2:].mean()) for name, (losses, _) in found.items()}
+def draw(path, results: dict, setup: str, length: int) -> None:
+    late = {name: np.exp(losses[length // 2:].mean()) for name, (losses, _) in results.items()}
     fig, ax = figure(
         f"Perplexity late in the stream: {late['window + sinks']:.2f} with window and sinks, "
         f"{late['window']:.2f} with a window alone, {late['full cache']:.2f} with a full cache",
         setup)
     x = np.arange(16, length, 32)
-    for name, (losses, _) in found.items():
+    for name, (losses, _) in results.items():
         y = np.exp(losses[:len(x) * 32].reshape(-1, 32).mean(1))
         ax.plot(x[:len(y)], y, color=COLORS[name], linewidth=1.4)
         end_label(ax, x[:len(y)], [late[name]], name, COLORS[name],
@@ -107,16 +107,16 @@ def main(argv=None):
     train(model, train_data, steps=steps, batch_size=24, peak=4e-3, seed=args.seed,
           first_token=BEGIN)
     ids = make_streams(val_data, rows, length)
-    found = {name: read_stream(streaming_model(model, name, length), ids) for name in COLORS}
+    results = {name: read_stream(streaming_model(model, name, length), ids) for name in COLORS}
     table = []
-    for name, (losses, held) in found.items():
+    for name, (losses, held) in results.items():
         parts = [losses[:TRAINED], losses[TRAINED:4 * TRAINED], losses[length // 2:]]
         table.append([name, *(float(np.exp(part.mean())) for part in parts), held["entries"],
                       held["bytes"], held["grown"]])
     print_table(["cache", f"first {TRAINED}", f"to {4 * TRAINED}", "last half", "most entries",
                  "bytes a row", "process grew, MB"], table,
                 f"perplexity per byte, {length:,} bytes of stream ({length // TRAINED} windows)")
-    draw(out / "streaming.png", found, f"4 blocks, width 96, trained {steps} steps on windows of "
+    draw(out / "streaming.png", results, f"4 blocks, width 96, trained {steps} steps on windows of "
          f"{TRAINED} bytes; {rows} streams of {length:,} unseen bytes; seed {args.seed}", length)
 
 

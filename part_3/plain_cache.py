@@ -1,7 +1,7 @@
 """The KV cache in its plainest form: read this before kv_cache.py and attention.py.
 
 Math   out_t = sum over s <= t of softmax_s(q_t . k_s / sqrt(D)) v_s                   (eq. 3.5)
-       query head h reads key/value head  floor(h / G),  G = H / K                     (eq. 3.7)
+       query head h reads key/value head  floor(h / G),  G = H / K                     (eq. 3.6)
 Idea   What a token is asked for (its key) and what it hands over (its value) never change, for it
        cannot see what comes later. So they are written down once, in the order of the tokens.
 Used   by no other module: attention.py does the same with a window, sinks, a ring and rows of
@@ -42,7 +42,7 @@ def grouped_attention(attention, x: torch.Tensor, rotation: tuple, cache: PlainC
     if cache is not None:
         k, v = cache.update(attention.layer, k, v)  # (B, K, N, D): the old ones too
     N = k.size(2)
-    k = k.repeat_interleave(H // K, dim=1)  # (B, H, N, D): head h reads key head h // G, eq. 3.7
+    k = k.repeat_interleave(H // K, dim=1)  # (B, H, N, D): head h reads key head h // G, eq. 3.6
     v = v.repeat_interleave(H // K, dim=1)
     scores = q @ k.transpose(-2, -1) / math.sqrt(D)  # (B, H, T, N): row = query, column = key
     is_visible = torch.ones(T, N, dtype=torch.bool).tril(N - T)  # the last query sees all N

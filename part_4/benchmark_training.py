@@ -7,7 +7,7 @@
 See    Tokens per second in float32 and bfloat16, and the share of a step that waits for data. The
        variants take turns, in an order drawn anew each round; the median counts: machines are
        noisy.
-Math   MFU = tokens/s * (6 P + 12 L C T) / (peak FLOP/s of the device)              (eq. 4.11)
+Math   MFU = tokens/s * (6 P + 12 L C T) / (peak FLOP/s of the device)              (eq. 4.15)
        P parameters of the products, L layers, C width, T context
 """
 

@@ -3,7 +3,7 @@
     python part_4/demo_accumulation.py
 
 See    The gradient of a batch whose rows have 1 to 64 labels, in k micro-batches. Weighted by
-       labels (eq. 4.9) it is the whole batch's gradient, up to rounding. The mean of the micro-
+       labels (eq. 4.7) it is the whole batch's gradient, up to rounding. The mean of the micro-
        batches' means, which most loops take, is another gradient: it points elsewhere.
 """
 
@@ -38,7 +38,7 @@ def gradient(model, ids, targets, pieces: int, *, by_labels: bool) -> torch.Tens
     labels = (targets != IGNORED).sum()
     for x, y in zip(ids.chunk(pieces), targets.chunk(pieces)):
         _, loss = model(x, y, loss_only=True)
-        share = (y != IGNORED).sum() / labels if by_labels else 1 / pieces  # eq. 4.9, or not
+        share = (y != IGNORED).sum() / labels if by_labels else 1 / pieces  # eq. 4.7, or not
         (loss * share).backward()
     return torch.cat([p.grad.flatten() for p in model.parameters()])
 

@@ -3,7 +3,7 @@
     python part_4/demo_mixed_precision.py
     python part_4/demo_mixed_precision.py --quick
 
-See    The larger the step, the smaller each label's share of the loss (eq. 4.9), and so every
+See    The larger the step, the smaller each label's share of the loss (eq. 4.7), and so every
        gradient on its way back. fp16 has no numbers below 2^-24: what is smaller is lost, what is
        a little larger is coarse. Multiplied by the scaler's 2^16 before backward and divided after
        it, the gradient is as good as new. bfloat16 has the range of float32 and needs no scaler,
@@ -91,26 +91,26 @@ def gradient(model, ids, targets, name: str, share: float, scale: float) -> torc
 def compare(model, ids, targets) -> dict:
     """Way -> [(share of the weights whose gradient is lost, distance from float32's gradient)]."""
     exact = gradient(model, ids, targets, "float32", 1.0, 1.0)
-    found = {way: [] for way in WAYS}
+    damage = {way: [] for way in WAYS}
     for tokens in STEP_TOKENS:
         for way, (name, scale, _) in WAYS.items():
             g = gradient(model, ids, targets, name, ids.numel() / tokens, scale)
             is_lost = (g == 0) & (exact != 0)
-            found[way].append((float(is_lost.float().mean()),
-                               float((g - exact).norm() / exact.norm())))
-    return found
+            damage[way].append((float(is_lost.float().mean()),
+                                float((g - exact).norm() / exact.norm())))
+    return damage
 
 
-def draw(out, found: dict, parameters: int, steps: int, seed: int) -> None:
-    lost, off = found["float16, no scaler"][-1]
+def draw(out, damage: dict, parameters: int, steps: int, seed: int) -> None:
+    lost, off = damage["float16, no scaler"][-1]
     fig, (left, right) = plotting.figure(
         f"A step of {STEP_TOKENS[-1]:,} tokens: fp16's gradient is {off:.0%} off without a scaler, "
-        f"{found['float16, scaler'][-1][1]:.1%} with one; "
-        f"bfloat16's {found['bfloat16'][-1][1]:.1%}",
+        f"{damage['float16, scaler'][-1][1]:.1%} with one; "
+        f"bfloat16's {damage['bfloat16'][-1][1]:.1%}",
         f"micro-batches of {ROWS * CONTEXT} tokens, {parameters:,} parameters after {steps} steps "
         f"in float32, measured on a CPU, seed {seed}", panels=2)
     for way, (_, _, color) in WAYS.items():
-        shares, errors = zip(*found[way])
+        shares, errors = zip(*damage[way])
         left.plot(STEP_TOKENS, [100 * share for share in shares], "o-", color=color)
         right.plot(STEP_TOKENS, [100 * error for error in errors], "o-", color=color)
         plotting.end_label(right, STEP_TOKENS, [100 * error for error in errors], way, color)
@@ -139,13 +139,13 @@ def main(argv=None):
                 f"Trained on {ROWS * CONTEXT} tokens a step, float16 with the scaler, "
                 f"seed {args.seed}")
     model = results["float32"][0]
-    found = compare(model, *next(batches(args.seed + 99)))
+    damage = compare(model, *next(batches(args.seed + 99)))
     columns = [f"{way}: {what}" for way in WAYS for what in ("lost", "off")]
     print_table(["tokens in a step", *columns],
-                [[tokens, *(value for way in WAYS for value in found[way][number])]
+                [[tokens, *(value for way in WAYS for value in damage[way][number])]
                  for number, tokens in enumerate(STEP_TOKENS)],
                 "Weights whose gradient became 0; distance from float32's gradient / its length")
-    draw(out, found, model.count_parameters(), steps, args.seed)
+    draw(out, damage, model.count_parameters(), steps, args.seed)
 
 
 if __name__ == "__main__":

@@ -84,8 +84,8 @@ def draw(path, runs: dict, means: dict, setup: str) -> None:
         f"In equal seconds {best} reaches {means[best]:.3f} nats per byte, AdamW with QK-norm {base:.3f}",
         setup)
     order = sorted(means, key=means.get)
-    for name, found in runs.items():
-        for run in found:
+    for name, mine in runs.items():
+        for run in mine:
             late = [point for point in run["curve"] if point[0] > 0.15 * run["curve"][-1][0]]
             ax.plot(*zip(*late), color=COLORS[name], linewidth=1.2, alpha=0.7)
         plotting.end_label(ax, [late[-1][0]], [means[name]], f"{name} {means[name]:.3f}", COLORS[name],
@@ -117,11 +117,12 @@ def main(argv=None):
     data, held_out = byte_rows(4_000, "train", args.seed), byte_rows(256, "validation", 0)
     runs = {name: [train(name, seconds, data, held_out, args.seed + i) for i in range(seeds)]
             for name in CASES}
-    means = {name: statistics.mean(run["loss"] for run in found) for name, found in runs.items()}
+    means = {name: statistics.mean(run["loss"] for run in mine) for name, mine in runs.items()}
     print_table(["optimizer", "held-out loss", "by seed", "steps", "update: largest / median"],
-                [[name, f"{means[name]:.3f}", ", ".join(f"{run['loss']:.3f}" for run in found),
-                  round(statistics.mean(run["steps"] for run in found)),
-                  f"{statistics.mean(run['spread'] for run in found):.1f}"] for name, found in runs.items()],
+                [[name, f"{means[name]:.3f}", ", ".join(f"{run['loss']:.3f}" for run in mine),
+                  round(statistics.mean(run["steps"] for run in mine)),
+                  f"{statistics.mean(run['spread'] for run in mine):.1f}"]
+                 for name, mine in runs.items()],
                 f"nats per byte after {seconds:g} seconds of the processor, {seeds} seeds")
     draw(out / "muon.png", runs, means,
          f"{LAYERS} layers of width {WIDTH}, bytes of the little world, {ROWS} rows of {CONTEXT}, highest rate "

@@ -125,13 +125,13 @@ def run_job(job: Job, texts: Texts, runtime: Runtime, n_embd: int) -> dict:
             curve.append([step + 1, rows_loss(model, texts.held_out, runtime, batches=4,
                                               by_document=True)])
     loss = rows_loss(model, texts.held_out, runtime, batches=24, by_document=True)
-    found = {"kind": job.kind, "seed": job.seed, "steps": job.steps, "val_loss": loss,
-             "bits_per_byte": texts.bits_per_byte(loss), "curve": curve,
-             "parameters": model.count_parameters()}
+    result = {"kind": job.kind, "seed": job.seed, "steps": job.steps, "val_loss": loss,
+              "bits_per_byte": texts.bits_per_byte(loss), "curve": curve,
+              "parameters": model.count_parameters()}
     if isinstance(model, HybridGPT):
         loads = held_out_loads(model, texts.held_out, runtime, batches=24)
-        found |= {"max_load": max(max_load(load) for load in loads), "loads": loads.tolist()}
-    return found
+        result |= {"max_load": max(max_load(load) for load in loads), "loads": loads.tolist()}
+    return result
 
 
 def jobs_of(args, step_seconds: dict[str, float]) -> list[Job]:
@@ -151,11 +151,11 @@ def open_comparison(path: Path, settings: dict) -> dict:
     """
     if not path.exists():
         return {"settings": settings, "step_seconds": {}, "runs": []}
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found["settings"] != settings:
-        raise ValueError(f"{path} holds runs with {found['settings']}, not {settings}; "
+    comparison = json.loads(path.read_text(encoding="utf-8"))
+    if comparison["settings"] != settings:
+        raise ValueError(f"{path} holds runs with {comparison['settings']}, not {settings}; "
                          "give another --out, or delete it")
-    return found
+    return comparison
 
 
 def run_all(args, path: Path, out: Path) -> dict:
@@ -165,23 +165,24 @@ def run_all(args, path: Path, out: Path) -> dict:
     runtime = choose_runtime(args.device, amp, width=args.n_embd)
     if begun.get("threads") and not os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(begun["threads"])
-    found = open_comparison(path, {
+    comparison = open_comparison(path, {
         "steps": args.steps, "n_embd": args.n_embd, "amp": runtime.amp_name,
         "device": str(runtime.device), "threads": torch.get_num_threads()})
     plan = DataPlan(args.data, 1024, 4.0, seed=0)
     folder = out / f"compare_{name_of(args.data)}"
-    if not found["step_seconds"]:
-        found["step_seconds"] = time_steps(read_texts(plan, folder, CONTEXT), runtime, args.n_embd)
-    for job in jobs_of(args, found["step_seconds"]):
-        if not is_done(job, found["runs"]):
+    if not comparison["step_seconds"]:
+        comparison["step_seconds"] = time_steps(read_texts(plan, folder, CONTEXT), runtime,
+                                                args.n_embd)
+    for job in jobs_of(args, comparison["step_seconds"]):
+        if not is_done(job, comparison["runs"]):
             texts = read_texts(plan, folder, CONTEXT, job.seed)
             start = time.perf_counter()
             run = run_job(job, texts, runtime, args.n_embd)
-            found["runs"].append(run)
-            save_json(path, found)
+            comparison["runs"].append(run)
+            save_json(path, comparison)
             print(f"{job.kind:14s} seed {job.seed}  {job.steps} steps  loss {run['val_loss']:.4f}"
                   f"  done in {time.perf_counter() - start:.0f} s", flush=True)
-    return found
+    return comparison
 
 
 def name_of(data: str) -> str:
@@ -192,12 +193,12 @@ def name_of(data: str) -> str:
 def summary(runs: list[dict], step_seconds: dict[str, float]) -> dict[str, dict]:
     """Kind -> mean and spread of the loss, and how often it beats the dense model seed by seed."""
     dense = {r["seed"]: r["val_loss"] for r in runs if r["kind"] == "dense"}
-    found = {}
+    by_kind = {}
     for kind in KINDS:
         mine = [r for r in runs if r["kind"] == kind]
         if mine:
             losses = [r["val_loss"] for r in mine]
-            found[kind] = {
+            by_kind[kind] = {
                 "loss": mean(losses), "spread": stdev(losses) if len(losses) > 1 else 0.0,
                 "bits": mean(r["bits_per_byte"] for r in mine),
                 "gain": mean(dense[r["seed"]] - r["val_loss"] for r in mine if r["seed"] in dense),
@@ -205,22 +206,22 @@ def summary(runs: list[dict], step_seconds: dict[str, float]) -> dict[str, dict]
                 "runs": len(mine), "steps": round(mean(r["steps"] for r in mine)),
                 "seconds": step_seconds[kind] * mean(r["steps"] for r in mine),
                 "parameters": mine[0]["parameters"]}
-    return found
+    return by_kind
 
 
-def draw(comparison: dict, found: dict, data: str, path: Path) -> None:
+def draw(comparison: dict, by_kind: dict, data: str, path: Path) -> None:
     """Loss over steps, and over seconds: thin runs under a bold mean."""
-    runs, settings, experts = comparison["runs"], comparison["settings"], found["experts"]
+    runs, settings, experts = comparison["runs"], comparison["settings"], by_kind["experts"]
     title = f"Experts: {experts['gain']:+.3f} nats gained per token at equal tokens"
-    if "dense, longer" in found:
-        against = found["dense, longer"]["loss"] - experts["loss"]
+    if "dense, longer" in by_kind:
+        against = by_kind["dense, longer"]["loss"] - experts["loss"]
         title += f", {against:+.3f} at equal time"
     largest = max(max_load for r in runs if (max_load := r.get("max_load")))
     fig, (left, right) = plotting.figure(
         title, f"{data}, {experts['steps']} steps of {ROWS * CONTEXT:,} tokens, {experts['runs']} "
         f"seeds; 8 experts, top-2, fullest {largest:.2f} x the mean; {settings['amp']}, "
         f"{settings['device']}, {settings['threads']} thread(s)", 2, sharey=True)
-    for kind in found:
+    for kind in by_kind:
         curves = [r["curve"] for r in runs if r["kind"] == kind]
         steps, *_ = [[step for step, _ in curve] for curve in curves]
         losses = [[loss for _, loss in curve] for curve in curves]
@@ -246,15 +247,15 @@ def main(argv=None):
     if args.draw and not path.exists():
         raise ValueError(f"{path} is missing; make it without --draw")
     comparison = json.loads(path.read_text("utf-8")) if args.draw else run_all(args, path, out)
-    found = summary(comparison["runs"], comparison["step_seconds"])
-    if not {"dense", "experts"} <= set(found):
+    by_kind = summary(comparison["runs"], comparison["step_seconds"])
+    if not {"dense", "experts"} <= set(by_kind):
         raise ValueError(f"{path} has no runs of both dense and experts yet; run without --draw "
                          "and without --only")
     rows = [[kind, f["parameters"], f["steps"], f["seconds"], f["loss"], f["spread"], f["gain"],
-             f"{f['wins']}/{f['runs']}", f["bits"]] for kind, f in found.items()]
+             f"{f['wins']}/{f['runs']}", f["bits"]] for kind, f in by_kind.items()]
     print_table(["model", "parameters", "steps", "seconds", "held-out loss", "spread",
                  "gain over dense", "wins", "bits/byte"], rows, f"{args.data}, {path}")
-    draw(comparison, found, args.data, out / f"compare_{name_of(args.data)}.png")
+    draw(comparison, by_kind, args.data, out / f"compare_{name_of(args.data)}.png")
 
 
 if __name__ == "__main__":

@@ -103,23 +103,24 @@ def main(argv=None):
     megabytes = 0.3 if args.quick else 1.0
     texts = read_texts(DataPlan("world", 400, megabytes, 0.3, seed=0),
                        out / ("demo_data_quick" if args.quick else "demo_data"), CONTEXT, args.seed)
-    found = {name: run(settings, texts, runtime, args, steps)
+    cases = {name: run(settings, texts, runtime, args, steps)
              for name, settings in CASES.items()}
     print_table(["router", "max load, first step", "max load, end", "starved experts",
                  "router gradient from text", "held-out loss"],
                 [[name, f["start"], f["end"], f"{f['starved']:.0%}", f["gradient"], f["loss"]]
-                 for name, f in found.items()],
+                 for name, f in cases.items()],
                 f"{steps} steps, 8 experts, top-1; max load: fullest expert over the mean")
-    bad, good = found["no balancing"], found["balance loss"]
+    bad, good = cases["no balancing"], cases["balance loss"]
     fig, ax = plotting.figure(
         f"Without balancing the fullest of 8 experts ends with {bad['end']:.1f} times the mean, "
         f"{bad['starved']:.0%} starve; with the balance loss {good['end']:.1f} times",
         f"2 layers, width 64, top-1, {steps} steps of {ROWS * CONTEXT} tokens, seed {args.seed}; "
         f"held-out loss {bad['loss']:.3f} without, {good['loss']:.3f} with the loss, "
-        f"{found['biases']['loss']:.3f} with biases")
-    shown = sorted(("balance loss", "biases", "no balancing"), key=lambda n: found[n]["fullest"][-1])
+        f"{cases['biases']['loss']:.3f} with biases")
+    shown = sorted(("balance loss", "biases", "no balancing"),
+                   key=lambda n: cases[n]["fullest"][-1])
     for name, dy in zip(shown, (-6, 6, 6)):  # the lowest name a little lower
-        values = found[name]["fullest"]
+        values = cases[name]["fullest"]
         ax.plot(range(len(values)), values, color=COLOURS[name])
         plotting.end_label(ax, range(len(values)), values, name, COLOURS[name], dy=dy)
     ax.axhline(1, color=plotting.GREY, lw=1, ls="--")

@@ -5,7 +5,7 @@
     python part_5/demo_expert_parallel.py --quick              a few seconds
 
 To see: every number of processes gives the outputs of one (the last column). The bytes that travel
-are those of eq. 5.10. With few tokens the waiting for each other is most of the time; with more
+are those of eq. 5.9. With few tokens the waiting for each other is most of the time; with more
 tokens the products grow as fast as the bytes, and the share falls. Four processes on two cores take
 turns: then much of what is counted as communication is waiting.
 """
@@ -78,7 +78,7 @@ def measure(rank: int, world: int, sizes: list[int], rounds: int, seed: int, pat
         total, communication = sorted(times[1:])[len(times[1:]) // 2]
         worst = difference.clone()
         dist.all_reduce(worst, op=dist.ReduceOp.MAX)
-        sent = 4 * CONFIG.n_active * tokens * WIDTH * 4 * (world - 1) / world  # eq. 5.10, bytes
+        sent = 4 * CONFIG.n_active * tokens * WIDTH * 4 * (world - 1) / world  # eq. 5.9, bytes
         rows.append({"processes": world, "tokens": tokens, "compute": total - communication,
                      "communication": communication, "megabytes": sent / 1e6,
                      "difference": float(worst)})

@@ -40,25 +40,25 @@ def route(seed: int) -> dict:
             "kept": drop_overflow(experts, EXPERTS, capacity), "load": count_load(experts, EXPERTS)}
 
 
-def draw(path, found: dict, setup: str) -> None:
-    dropped = int((found["kept"] == DROPPED).sum())
+def draw(path, routed: dict, setup: str) -> None:
+    dropped = int((routed["kept"] == DROPPED).sum())
     fig, ax = figure(f"Each token goes to {CHOICES} of {EXPERTS} experts; a capacity of "
-                     f"{found['capacity']} turns away {dropped} of {TOKENS * CHOICES} choices",
+                     f"{routed['capacity']} turns away {dropped} of {TOKENS * CHOICES} choices",
                      setup, size=(7, 4))
     for token in range(TOKENS):
         y = -token
         ax.text(-0.06, y, f"token {token}", ha="right", va="center", fontsize=8.5)
         for choice in range(CHOICES):
-            expert = int(found["experts"][token, choice])
-            is_dropped = int(found["kept"][token, choice]) == DROPPED
-            weight = float(found["weights"][token, choice])
+            expert = int(routed["experts"][token, choice])
+            is_dropped = int(routed["kept"][token, choice]) == DROPPED
+            weight = float(routed["weights"][token, choice])
             ax.plot([0, 1], [y, -expert * (TOKENS - 1) / (EXPERTS - 1)], linewidth=0.5 + 4 * weight,
                     color=RED if is_dropped else CYCLE[expert], alpha=0.75,
                     linestyle=":" if is_dropped else "-")
     for expert in range(EXPERTS):
-        used = int((found["kept"] == expert).sum())
+        used = int((routed["kept"] == expert).sum())
         ax.text(1.04, -expert * (TOKENS - 1) / (EXPERTS - 1),
-                f"expert {expert}: {int(found['load'][expert])} choices, {used} kept", va="center",
+                f"expert {expert}: {int(routed['load'][expert])} choices, {used} kept", va="center",
                 fontsize=8.5)
     ax.text(0.5, -TOKENS + 0.35, "thickness: the weight g; red and dotted: turned away",
             ha="center", fontsize=8, color=GREY)
@@ -74,15 +74,15 @@ def parse_args(argv=None):
 def main(argv=None):
     args = parse_args(argv)
     out = out_folder(__file__, args.out)
-    found = route(args.seed)
+    routed = route(args.seed)
     print_table(["token", *(f"p of expert {e}" for e in range(EXPERTS)), "chosen", "weights", "kept"],
-                [[str(t), *(f"{p:.2f}" for p in found["scores"][t]),
-                  ", ".join(map(str, found["experts"][t].tolist())),
-                  ", ".join(f"{g:.2f}" for g in found["weights"][t].tolist()),
-                  ", ".join("--" if e == DROPPED else str(e) for e in found["kept"][t].tolist())]
+                [[str(t), *(f"{p:.2f}" for p in routed["scores"][t]),
+                  ", ".join(map(str, routed["experts"][t].tolist())),
+                  ", ".join(f"{g:.2f}" for g in routed["weights"][t].tolist()),
+                  ", ".join("--" if e == DROPPED else str(e) for e in routed["kept"][t].tolist())]
                  for t in range(TOKENS)],
-                f"max load {max_load(found['load']):.2f}; capacity {found['capacity']}")
-    draw(out / "diagram_routing.png", found, f"{TOKENS} tokens, {EXPERTS} experts, top-{CHOICES}, "
+                f"max load {max_load(routed['load']):.2f}; capacity {routed['capacity']}")
+    draw(out / "diagram_routing.png", routed, f"{TOKENS} tokens, {EXPERTS} experts, top-{CHOICES}, "
          f"capacity factor {FACTOR}; the router leans to expert 0; seed {args.seed}")
 
 

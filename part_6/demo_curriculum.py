@@ -79,7 +79,7 @@ def main(argv=None):
              if i.skill != "telling a story"][:args.questions]
     kinds = [(order, order, 0) for order in ORDERS]
     kinds += [(f"LoRA {args.lora}, mixed", "mixed", args.lora)] if args.lora else []
-    found = {name: [] for name, _, _ in kinds}
+    by_order = {name: [] for name, _, _ in kinds}
     for seed in range(args.seed, args.seed + args.seeds):
         examples, _ = world_examples(args.examples, seed, tokenizer, base.config.block_size,
                                      manners="gold")
@@ -87,15 +87,15 @@ def main(argv=None):
             model, trained, seconds = tune(base, tokenizer, examples, order, args, runtime, seed,
                                            lora)
             score = score_items(asked, answer_items(model, tokenizer, asked, runtime))
-            found[name].append((score.exact_match, trained, seconds))
+            by_order[name].append((score.exact_match, trained, seconds))
     table = [[name, trained_of(runs), mean(run[0] for run in runs), min(run[0] for run in runs),
               max(run[0] for run in runs), mean(run[2] for run in runs)]
-             for name, runs in found.items()]
+             for name, runs in by_order.items()]
     print_table(["order", "trained", "right", "lowest", "highest", "seconds"], table,
                 f"{args.steps} steps, {args.seeds} seed(s), {len(asked)} new items")
     out = out_folder(__file__, args.out)
-    save_json(out / "curriculum.json", {name: runs for name, runs in found.items()})
-    draw(out, table, found, args, base, note)
+    save_json(out / "curriculum.json", {name: runs for name, runs in by_order.items()})
+    draw(out, table, by_order, args, base, note)
 
 
 def mean(values) -> float:
@@ -107,7 +107,7 @@ def trained_of(runs) -> int:
     return runs[0][1]
 
 
-def draw(out: Path, table, found, args, base, note: str) -> None:
+def draw(out: Path, table, by_order, args, base, note: str) -> None:
     orders = [row for row in table if row[0] in ORDERS]
     best, worst = max(orders, key=lambda r: r[2]), min(orders, key=lambda r: r[2])
     fig, ax = plotting.figure(
@@ -119,7 +119,7 @@ def draw(out: Path, table, found, args, base, note: str) -> None:
     colors = [plotting.GREY, *plotting.CYCLE]
     for place, (row, color) in enumerate(zip(table, colors)):
         ax.bar(place, row[2], color=color, width=0.6)
-        ax.scatter([place] * len(found[row[0]]), [run[0] for run in found[row[0]]],
+        ax.scatter([place] * len(by_order[row[0]]), [run[0] for run in by_order[row[0]]],
                    color=plotting.BLACK, s=12, zorder=3)
         ax.text(place + 0.32, row[2], f"{row[2]:.2f}", fontsize=8, va="bottom", ha="right")
     ax.set_xticks(range(len(table)), [row[0] for row in table])

@@ -64,11 +64,11 @@ def main(argv=None):
     padded = [pad_batch(examples[i:i + 16], tokenizer.pad) for i in range(0, n, 16)]
     rows = pack(examples, context)
     packed = [to_tensors(rows[i:i + 16], tokenizer.pad, context) for i in range(0, len(rows), 16)]
-    found = {"padded": measure(model, padded, tokenizer.begin, False),
-             "packed": measure(model, packed, tokenizer.begin, True),
-             "packed, attention not kept apart": measure(model, packed, tokenizer.begin, False)}
+    measured = {"padded": measure(model, padded, tokenizer.begin, False),
+                "packed": measure(model, packed, tokenizer.begin, True),
+                "packed, attention not kept apart": measure(model, packed, tokenizer.begin, False)}
     table = [[name, tokens, useful / tokens, useful / seconds, nats / labels]
-             for name, (nats, labels, tokens, seconds) in found.items()]
+             for name, (nats, labels, tokens, seconds) in measured.items()]
     print_table(["rows", "tokens computed", "useful", "useful tokens/s", "loss"], table,
                 f"{n} conversations, {useful:,} tokens to read")
     gap = abs(table[0][4] - table[1][4])

@@ -45,7 +45,7 @@ def on_conversations(model, tokenizer, runtime, path: Path, show: int,
     """Exact match and F1 on the last answers of conversations from a file."""
     reading = read_chats(path)
     print("\n".join(reading.lines()))
-    conversations = [[Message(*turn) for turn in found.turns] for found in reading.found]
+    conversations = [[Message(*turn) for turn in shaped.turns] for shaped in reading.kept]
     gold = [c[-1].content for c in conversations]
     replies = reply_to(model, tokenizer, [c[:-1] for c in conversations], runtime,
                        longest=longest or room_for_answers(gold, tokenizer))

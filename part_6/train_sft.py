@@ -8,7 +8,7 @@
     python part_6/train_sft.py --from-scratch --steps 700   what did pretraining give?
     python part_6/train_sft.py --resume              go on after a stop
 
-Loss only on the assistant's tokens and its end token (eq. 6.1), conversations packed into rows
+Loss only on the assistant's tokens and its end token (eq. 6.2), conversations packed into rows
 without attention between them. Writes out/sft.pt, sft.json, sft.png, log.jsonl, tensorboard/.
 """
 
@@ -86,13 +86,13 @@ class Tuning:
                 "tokenizer": self.tokenizer.fingerprint}
 
     def find_checkpoint(self) -> dict | None:
-        found = self.checkpoints.newest() if self.args.resume else None
-        if found is None:
+        newest = self.checkpoints.newest() if self.args.resume else None
+        if newest is None:
             if self.args.resume:
                 print(f"resume  {self.checkpoints.folder} holds no checkpoint: starts at step 0")
             self.checkpoints.clear()
             return None
-        path, saved = found
+        path, saved = newest
         changed = differences(saved["settings"], self.described())
         if changed:
             raise ValueError("these settings differ from the checkpoint's; give the old ones (data: "

@@ -60,36 +60,37 @@ def measure(model: RewardModel, rows: list, runtime, rounds: int) -> dict[str, f
     last = torch.tensor([len(row) - 1 for row in rows], device=runtime.device)
     ids = pad_rows(rows, 0).to(runtime.device)
     ways = {"shared": lambda: sharing(model, rows, runtime.device), "own rows": lambda: None}
-    seconds: dict[str, list[float]] = {f"{what} {way}": [] for way in ways
-                                       for what in ("step", "score")}
+    seconds: dict[str, list[float]] = {f"{work} {way}": [] for way in ways
+                                       for work in ("step", "score")}
     scores = {}
     for turn in range(rounds + 1):  # the first is warm-up
         for way, layout in ways.items():
-            for what in ("step", "score"):
+            for work in ("step", "score"):
                 start = time.perf_counter()
-                with runtime.autocast(), torch.set_grad_enabled(what == "step"):
-                    found = model(ids, last, layout())
-                if what == "step":
-                    found.float().square().mean().backward()
+                with runtime.autocast(), torch.set_grad_enabled(work == "step"):
+                    values = model(ids, last, layout())
+                if work == "step":
+                    values.float().square().mean().backward()
                     model.zero_grad(set_to_none=True)
-                scores[way] = found.detach().float().cpu()  # waits for a GPU, too
+                scores[way] = values.detach().float().cpu()  # waits for a GPU, too
                 if turn:
-                    seconds[f"{what} {way}"].append(time.perf_counter() - start)
+                    seconds[f"{work} {way}"].append(time.perf_counter() - start)
     return {name: statistics.median(times) for name, times in seconds.items()} | {
         "tokens shared": sharing(model, rows).part.numel(), "tokens own rows": ids.numel(),
         "difference": float((scores["shared"] - scores["own rows"]).abs().max())}
 
 
-def draw(found: dict[int, dict], path) -> None:
-    counts = list(found)
+def draw(measured: dict[int, dict], path) -> None:
+    counts = list(measured)
     fig, ax = plotting.figure(
         f"{counts[-1]} replies that share their prompt's row take "
-        f"{found[counts[-1]]['step shared'] / found[counts[-1]]['step own rows']:.2f} of the time",
+        f"{measured[counts[-1]]['step shared'] / measured[counts[-1]]['step own rows']:.2f} of the "
+        "time",
         "forward and backward of the reward model, 64 replies, against a row for each; medians")
-    for what, color in (("step", plotting.BLUE), ("score", plotting.ORANGE),
+    for work, color in (("step", plotting.BLUE), ("score", plotting.ORANGE),
                         ("tokens", plotting.GREY)):
-        ax.plot(counts, [row[f"{what} shared"] / row[f"{what} own rows"]
-                         for row in found.values()], color=color, marker="o", label=what)
+        ax.plot(counts, [row[f"{work} shared"] / row[f"{work} own rows"]
+                         for row in measured.values()], color=color, marker="o", label=work)
     ax.set(xlabel="replies to a prompt", ylabel="shared / own rows", ylim=(0, None), xticks=counts)
     ax.legend(fontsize=8)
     plotting.save(fig, path)
@@ -111,18 +112,18 @@ def main(argv=None):
     runtime = choose_runtime(args.device, args.amp)
     rows, rounds = (8, 1) if args.quick else (ROWS, args.rounds)
     model = make_model().to(runtime.device).eval()
-    found = {replies: measure(model, random_rows(replies, rows), runtime, rounds)
-             for replies in (2, 4, 8)}
+    measured = {replies: measure(model, random_rows(replies, rows), runtime, rounds)
+                for replies in (2, 4, 8)}
     print_table(["replies to a prompt", "tokens", "of own rows", "step, ms", "of own rows",
                  "score, ms", "of own rows", "largest difference"],
                 [[replies, row["tokens shared"], row["tokens shared"] / row["tokens own rows"],
                   1e3 * row["step shared"], row["step shared"] / row["step own rows"],
                   1e3 * row["score shared"], row["score shared"] / row["score own rows"],
-                  row["difference"]] for replies, row in found.items()],
+                  row["difference"]] for replies, row in measured.items()],
                 f"Shared rows, {rows} replies, {runtime.amp_name}: medians of {rounds} rounds")
     out = out_folder(__file__, args.out)
-    save_json(out / "benchmark_siblings.json", found)
-    draw(found, out / "benchmark.png")
+    save_json(out / "benchmark_siblings.json", measured)
+    draw(measured, out / "benchmark.png")
 
 
 if __name__ == "__main__":

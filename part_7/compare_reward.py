@@ -85,46 +85,47 @@ def run_all(args, path: Path) -> list[dict]:
     runtime = choose_runtime(args.device, args.amp)
     settings = {"items": args.items, "held_out_items": args.held_out_items,
                 "amp": runtime.amp_name, "threads": torch.get_num_threads()}
-    found = {"settings": settings, "runs": []}
+    comparison = {"settings": settings, "runs": []}
     if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["settings"] != settings:
-            raise ValueError(f"{path} holds runs with {found['settings']}, not {settings}; give "
-                             "another --out, or delete it")
-    done = {(run["variant"], run["seed"]) for run in found["runs"]}
+        comparison = json.loads(path.read_text(encoding="utf-8"))
+        if comparison["settings"] != settings:
+            raise ValueError(f"{path} holds runs with {comparison['settings']}, not {settings}; "
+                             "give another --out, or delete it")
+    done = {(run["variant"], run["seed"]) for run in comparison["runs"]}
     for seed in range(args.seed, args.seed + args.seeds):
         missing = [name for name in args.only or VARIANTS if (name, seed) not in done]
         for run in run_seed(args, seed, missing, runtime) if missing else ():
-            found["runs"].append(run)
-            save_json(path, found)
+            comparison["runs"].append(run)
+            save_json(path, comparison)
             print(f"{run['variant']:18s} seed {seed}  accuracy {run['metrics']['accuracy']:.3f}  "
                   f"done in {run['seconds']:.0f} s", flush=True)
-    return found["runs"]
+    return comparison["runs"]
 
 
 def summary(runs: list[dict]) -> dict[str, dict]:
     """Variant -> {metric: (mean, spread over seeds)}, in the order of VARIANTS."""
-    found = {}
+    by_variant = {}
     for variant in VARIANTS:
         mine = [run["metrics"] for run in runs if run["variant"] == variant]
         if mine:
-            found[variant] = {name: (mean(m[name] for m in mine),
-                                     stdev(m[name] for m in mine) if len(mine) > 1 else 0.0)
-                              for name in (*SHOWN, "accuracy_ceiling")}
-    return found
+            by_variant[variant] = {name: (mean(m[name] for m in mine),
+                                          stdev(m[name] for m in mine) if len(mine) > 1 else 0.0)
+                                   for name in (*SHOWN, "accuracy_ceiling")}
+    return by_variant
 
 
-def draw(runs: list[dict], found: dict, items: str, path: Path) -> None:
+def draw(runs: list[dict], by_variant: dict, items: str, path: Path) -> None:
     """Accuracy and calibration error: a dot a seed, a bar for the mean."""
-    best = max(found, key=lambda name: found[name]["accuracy"][0])
-    ceiling = mean(values["accuracy_ceiling"][0] for values in found.values())
+    best = max(by_variant, key=lambda name: by_variant[name]["accuracy"][0])
+    ceiling = mean(values["accuracy_ceiling"][0] for values in by_variant.values())
     fig, axes = plotting.figure(
-        f"Most accurate: {best}, {found[best]['accuracy'][0]:.2f} of at most {ceiling:.2f}",
+        f"Most accurate: {best}, {by_variant[best]['accuracy'][0]:.2f} of at most {ceiling:.2f}",
         f"{items}; bars: means, dots: seeds; dashed: what the flipped labels allow", panels=2,
         sharey=True)
-    names = list(found)[::-1]
+    names = list(by_variant)[::-1]
     for ax, metric in zip(axes, ("accuracy", "calibration_error")):
-        ax.barh(names, [found[name][metric][0] for name in names], color=plotting.SKY, height=0.6)
+        ax.barh(names, [by_variant[name][metric][0] for name in names], color=plotting.SKY,
+                height=0.6)
         for run in runs:
             ax.plot(run["metrics"][metric], names.index(run["variant"]), color=plotting.BLUE,
                     marker="o", ms=3.5)
@@ -147,12 +148,13 @@ def main(argv=None):
     if args.draw and not path.exists():
         raise ValueError(f"{path} is missing; make it without --draw")
     runs = json.loads(path.read_text("utf-8"))["runs"] if args.draw else run_all(args, path)
-    found = summary(runs)
+    by_variant = summary(runs)
     rows = [[name, " ".join(VARIANTS[name]), sum(run["variant"] == name for run in runs),
              *(f"{values[metric][0]:.3f} ± {values[metric][1]:.3f}" for metric in SHOWN)]
-            for name, values in found.items()]
+            for name, values in by_variant.items()]
     print_table(["variant", "flags", "seeds", *SHOWN], rows, f"{path}: mean ± spread over seeds")
-    draw(runs, found, f"pairs of {args.items} instructions, one epoch", out / "compare_reward.png")
+    draw(runs, by_variant, f"pairs of {args.items} instructions, one epoch",
+         out / "compare_reward.png")
 
 
 if __name__ == "__main__":

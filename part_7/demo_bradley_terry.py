@@ -2,7 +2,7 @@
 
     python part_7/demo_bradley_terry.py
 
-See   The strengths found from who won (eq. 7.2, maximised by Hunter's iteration, and by gradient
+See   The strengths found from who won (eq. 7.7, maximised by Hunter's iteration, and by gradient
       descent on the loss) against the true ones; their error falls with the square root of the
       number of games.
 """
@@ -30,14 +30,14 @@ def play(strength: torch.Tensor, games: int, generator: torch.Generator) -> torc
     wins = torch.zeros(len(strength), len(strength), dtype=torch.float64)
     for i in range(len(strength)):
         for j in range(i):
-            p = torch.sigmoid(strength[i] - strength[j])  # eq. 7.1
+            p = torch.sigmoid(strength[i] - strength[j])  # eq. 7.6
             won = float((torch.rand(games, generator=generator) < p).sum())
             wins[i, j], wins[j, i] = won, games - won
     return wins
 
 
 def by_gradient(wins: torch.Tensor, steps: int) -> torch.Tensor:
-    """The same strengths by gradient descent on eq. 7.2, a pair a game."""
+    """The same strengths by gradient descent on eq. 7.7, a pair a game."""
     strength = torch.zeros(len(wins), dtype=torch.float64, requires_grad=True)
     winner, loser = (index.repeat_interleave(wins[wins > 0].long())
                      for index in (wins > 0).nonzero(as_tuple=True))
@@ -73,7 +73,7 @@ def main(argv=None):
     apart = float((by_gradient(wins, 100) - fit_strengths(wins)).abs().max())
     print_table(["games a pair", "error", "error x root(games)"], rows,
                 f"{PLAYERS} players, {rounds} rounds: root mean square error of the strengths")
-    print(f"Hunter's iteration and gradient descent on eq. 7.2 differ by {apart:.1e} at most")
+    print(f"Hunter's iteration and gradient descent on eq. 7.7 differ by {apart:.1e} at most")
     fig, (left, right) = plotting.figure(
         f"From comparisons alone: strengths to within {rows[-1][1]:.3f} after {GAMES[-1]:,} games a "
         "pair", f"{PLAYERS} players, true strengths -1.2 to 1.2, {rounds} rounds, seed {args.seed}",

@@ -34,14 +34,14 @@ def parse_args(argv=None):
 
 def twenty(item, rng: random.Random) -> list[tuple[str, Reply]]:
     """Twenty different replies: (what was done to it, reply)."""
-    found = {item.answer: ("gold", Reply(item.answer))}
+    replies = {item.answer: ("gold", Reply(item.answer))}
     for reply in degraded(item, rng)[1:]:
-        found.setdefault(reply.text, ("made worse", reply))
-    while len(found) < 20:
+        replies.setdefault(reply.text, ("made worse", reply))
+    while len(replies) < 20:
         fault = rng.choice(TRAINED + HELD_OUT)
         reply = spoil(fault, item, rng)
-        found.setdefault(reply.text, (fault, reply))
-    return list(found.values())
+        replies.setdefault(reply.text, (fault, reply))
+    return list(replies.values())
 
 
 def main(argv=None):
@@ -49,15 +49,15 @@ def main(argv=None):
     scorer, note = scorer_from(args)
     asked = [item for item in asked_items(80, "new_items", args.seed)
              if not item.history and len(item.answer) < 60 and len(item.prompt) < 80][:20]
-    found = []
+    ranked = []
     for item in asked:
         replies = twenty(item, random.Random(args.seed))
         scores = scorer([item] * len(replies), [reply for _, reply in replies])
         true = [quality(item, reply.text, reply.ended) for _, reply in replies]
-        found.append((spearman(scores, true), item, replies, scores, true))
-    found.sort(key=lambda entry: entry[0])
-    ranks = [entry[0] for entry in found]
-    rank, item, replies, scores, true = found[len(found) // 2]
+        ranked.append((spearman(scores, true), item, replies, scores, true))
+    ranked.sort(key=lambda entry: entry[0])
+    ranks = [entry[0] for entry in ranked]
+    rank, item, replies, scores, true = ranked[len(ranked) // 2]
     order = sorted(range(len(replies)), key=lambda i: -scores[i])
     print_table(["score", "judge", "what it is", "reply"],
                 [[scores[i], true[i], replies[i][0], replies[i][1].text[:70]] for i in order],

@@ -47,15 +47,15 @@ def main(argv=None):
     means, falls = step_rates(scorer, items, args.seed)
     pairs = world_pairs(items, [[] for _ in items], seed=args.seed, flipped=0.0)
     correlation, matched, n = length_check(scorer, pairs)
-    found = {"largest change by padding": padding_error(scorer, items[:16]),
-             "own question scores higher": other_prompt_rate(scorer, items),
-             **{f"{kind} below right": rate for kind, rate in rates.items()},
-             "single steps that fall": falls, "correlation with length": correlation,
-             f"accuracy at equal length ({n} pairs)": matched}
-    print_table(["check", "value"], [[name, value] for name, value in found.items()],
+    checks = {"largest change by padding": padding_error(scorer, items[:16]),
+              "own question scores higher": other_prompt_rate(scorer, items),
+              **{f"{kind} below right": rate for kind, rate in rates.items()},
+              "single steps that fall": falls, "correlation with length": correlation,
+              f"accuracy at equal length ({n} pairs)": matched}
+    print_table(["check", "value"], [[name, value] for name, value in checks.items()],
                 f"{count} held-out instructions, seed {args.seed}")
     out = out_folder(__file__, args.out)
-    save_json(out / "sanity.json", found)
+    save_json(out / "sanity.json", checks)
     worst = min(rates, key=rates.get)
     fig, (left, right) = plotting.figure(
         f"Bad replies score below right ones in {min(rates.values()):.0%} or more (least: {worst})",

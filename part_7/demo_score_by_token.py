@@ -2,7 +2,7 @@
 
     python part_7/demo_score_by_token.py
 
-See   The score after every token. Only the last one counts in training (eq. 7.9); the rest shows
+See   The score after every token. Only the last one counts in training (eq. 7.4); the rest shows
       from where on the wrong reply falls behind: what PPO's value head will have to learn.
 """
 

@@ -4,7 +4,7 @@
     python part_7/evaluate_reward.py --data pairs.jsonl.gz   on chosen/rejected records of your own
 
 The world's pairs are made anew: content never trained on, replies drawn from the tuned model, a
-tenth of the labels flipped (so that no model can be right on all of them, eq. 7.7). And of several
+tenth of the labels flipped (so that no model can be right on all of them, eq. 7.2). And of several
 replies of the tuned model it picks one: how good is that? That is what part 8 lives on. Writes
 out/evaluate_reward.json and a picture of the calibration.
 """

@@ -57,12 +57,13 @@ def main(argv=None):
     for text, row in zip(args.reply, rows) if args.by_token else ():
         ids = torch.tensor([row], device=runtime.device)
         with torch.no_grad():
-            found = model.token_scores(ids, torch.tensor([len(row) - 1], device=ids.device))[0].cpu()
+            last = torch.tensor([len(row) - 1], device=ids.device)
+            marks = model.token_scores(ids, last)[0].cpu()
         first = len(encode_reply(prompt, Reply("", ended=True), tokenizer,
                                  model.config.block_size)) - 1
         print_table(["token", "score so far"],
                     [[repr(tokenizer.decode([token])), (float(score) - content["mean"])
-                      / content["std"]] for token, score in zip(row[first:], found[first:])], text)
+                      / content["std"]] for token, score in zip(row[first:], marks[first:])], text)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def make_model(args, sft: GPT, tokenizer) -> RewardModel:
 
 
 def optimizer_of(model: RewardModel, runtime, args):
-    """As in tuning; what is new (w, v, z of eq. 7.9) has a higher rate than the tuned body."""
+    """As in tuning; what is new (w, v, z of eq. 7.4) has a higher rate than the tuned body."""
     optimizer = make_optimizer(model.body, weight_decay=0.0, betas=(0.9, 0.98),
                                muon=args.muon / args.peak,
                                dtype=runtime.amp_dtype or torch.float32)
@@ -172,7 +172,7 @@ def parse_args(argv=None):
     parser.add_argument("--start", choices=("sft", "base", "scratch"), default="sft",
                         help="weights to begin with (default: sft)")
     parser.add_argument("--witness", action=BooleanOptionalAction, default=True,
-                        help="also read what a frozen copy would have said (eq. 7.9; default: on)")
+                        help="also read what a frozen copy would have said (eq. 7.4; default: on)")
     parser.add_argument("--bidirectional", action="store_true",
                         help="every token sees all others, as in an encoder (default: off)")
     parser.add_argument("--loss", choices=LOSSES, default="bradley-terry",

@@ -66,16 +66,16 @@ def main(argv=None):
     if args.steps < 1 or args.seeds < 1:
         raise ValueError("--steps and --seeds must be at least 1")
     steps, seeds = (3, 1) if args.quick else (args.steps, args.seeds)
-    found = {name: [] for name in WITHOUT}
+    by_name = {name: [] for name in WITHOUT}
     for seed in range(args.seed, args.seed + seeds):
         tuned = tuned_model(seed)
         score = learn_score(tuned, seed)
         for name in WITHOUT:
-            found[name].append(one_run(name, seed, steps, tuned, score))
+            by_name[name].append(one_run(name, seed, steps, tuned, score))
     means = {name: {c: fmean(run[c] for run in runs) for c in COLUMNS}
-             for name, runs in found.items()}
+             for name, runs in by_name.items()}
     stopped = {name: [run["collapsed"] for run in runs if "collapsed" in run]
-               for name, runs in found.items()}
+               for name, runs in by_name.items()}
     print_table(["without", *COLUMNS, "stopped"],
                 [[name, *row.values(), len(stopped[name])] for name, row in means.items()],
                 f"the end of {steps} steps of {FULL.rollout_rows} replies, mean of {seeds} seeds")

@@ -66,17 +66,17 @@ def contenders(size: str, runtime: Runtime, prompts: list, alone: int) -> dict:
                  runtime=runtime)
 
     total = len(repeated)
-    found = {"shared prompts": (lambda: ours(prompts, COPIES, total), total),
-             "prompts repeated": (lambda: ours(repeated, 1, total), total),
-             "one at a time": (lambda: [ours([p], 1, 1) for p in repeated[:alone]], alone)}
+    ways = {"shared prompts": (lambda: ours(prompts, COPIES, total), total),
+            "prompts repeated": (lambda: ours(repeated, 1, total), total),
+            "one at a time": (lambda: [ours([p], 1, 1) for p in repeated[:alone]], alone)}
     peer = transformers_model(size)
     if peer is not None:
         peer = peer.to(runtime.amp_dtype or torch.float32)
         ids = torch.tensor(repeated)
-        found["transformers"] = (lambda: peer.generate(
+        ways["transformers"] = (lambda: peer.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW, min_new_tokens=NEW,
             do_sample=True, top_k=0, pad_token_id=0), total)
-    return found
+    return ways
 
 
 def measure(size: str, runtime: Runtime, prompts: list, rounds: int, alone: int) -> dict:
@@ -99,10 +99,10 @@ def cost_of_ended_rows(runtime: Runtime, prompts: list, rounds: int) -> tuple[fl
     for _ in range(rounds + 1):
         for end in (0, NEVER):
             start = time.perf_counter()
-            found = roll_out(model, prompts, NEW, end=end, pad=0, copies=COPIES, size=10**6,
-                             runtime=runtime, generator=torch.Generator().manual_seed(0))
+            rollout = roll_out(model, prompts, NEW, end=end, pad=0, copies=COPIES, size=10**6,
+                               runtime=runtime, generator=torch.Generator().manual_seed(0))
             times[end].append(time.perf_counter() - start)
-            tokens[end] = int(found.rows.is_response.sum())
+            tokens[end] = int(rollout.rows.is_response.sum())
     return (tokens[0] / tokens[NEVER],
             statistics.median(times[0][1:]) / statistics.median(times[NEVER][1:]))
 

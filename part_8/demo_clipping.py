@@ -20,10 +20,10 @@ SHOWN = (0.5, 0.8, 0.95, 1.0, 1.05, 1.2, 1.5)
 def loss_and_slope(ratio: float, advantage: float, clip: float) -> tuple[float, float]:
     """(loss, its slope with respect to the ratio) of a single token."""
     logp = torch.tensor([[ratio]]).log().requires_grad_()
-    found = policy_loss(logp, torch.zeros(1, 1), torch.tensor([[advantage]]),
-                        torch.tensor([[True]]), clip=clip)
-    found.loss.backward()
-    return found.loss.item(), logp.grad.item() / ratio
+    result = policy_loss(logp, torch.zeros(1, 1), torch.tensor([[advantage]]),
+                         torch.tensor([[True]]), clip=clip)
+    result.loss.backward()
+    return result.loss.item(), logp.grad.item() / ratio
 
 
 def parse_args(argv=None):
@@ -43,15 +43,15 @@ def main(argv=None):
                 [[r, *loss_and_slope(r, 1.0, args.clip), *loss_and_slope(r, -1.0, args.clip)]
                  for r in SHOWN], f"one token, clip {args.clip}")
     ratios = [0.4 + 0.01 * i for i in range(121)]
-    found = {a: [loss_and_slope(r, a, args.clip) for r in ratios] for a in (1.0, -1.0)}
-    flat = {a: sum(slope == 0 for _, slope in rows) / len(rows) for a, rows in found.items()}
+    curves = {a: [loss_and_slope(r, a, args.clip) for r in ratios] for a in (1.0, -1.0)}
+    flat = {a: sum(slope == 0 for _, slope in rows) / len(rows) for a, rows in curves.items()}
     fig, axes = plotting.figure(
         f"No gradient beyond ratio {1 + args.clip:.1f} for a good token, below "
         f"{1 - args.clip:.1f} for a bad one ({flat[1.0]:.0%} and {flat[-1.0]:.0%} of the range)",
-        f"loss of eq. 8.6 for one token; grey: without clipping; clip {args.clip}", 2)
+        f"loss of eq. 8.9 for one token; grey: without clipping; clip {args.clip}", 2)
     for ax, advantage, name in zip(axes, (1.0, -1.0), ("good token, A = 1", "bad token, A = −1")):
         ax.plot(ratios, [-advantage * r for r in ratios], color=plotting.GREY, lw=1, ls="--")
-        ax.plot(ratios, [loss for loss, _ in found[advantage]], color=plotting.BLUE)
+        ax.plot(ratios, [loss for loss, _ in curves[advantage]], color=plotting.BLUE)
         ax.axvline(1, color="#BBBBBB", lw=0.8)
         ax.set(title=name, xlabel="ratio π / π_old", ylabel="loss")
     plotting.save(fig, out_folder(__file__, args.out) / "clipping.png")

@@ -2,7 +2,7 @@
 
     python part_8/demo_gae.py
 
-See   A reply of five tokens, a KL penalty on each, the score at its end. The table works eq. 8.4
+See   A reply of five tokens, a KL penalty on each, the score at its end. The table works eq. 8.7
       out from the last token to the first; the picture shows what lambda does: 0 trusts the values
       and looks one token ahead, 1 trusts the rewards and spreads the score over the whole reply.
 """
@@ -24,14 +24,14 @@ LAMBDAS = (0.0, 0.5, 0.95, 1.0)
 
 
 def by_hand(rewards: list[float], values: list[float], lam: float) -> list[tuple[float, float]]:
-    """[(delta, advantage)] for each token, as eq. 8.4 says, in plain Python."""
-    found, advantage = [], 0.0
+    """[(delta, advantage)] for each token, as eq. 8.7 says, in plain Python."""
+    pairs, advantage = [], 0.0
     for t in reversed(range(len(rewards))):
         following = values[t + 1] if t + 1 < len(values) else 0.0  # the reply is over: worth 0
         delta = rewards[t] + GAMMA * following - values[t]
         advantage = delta + GAMMA * lam * advantage
-        found.append((delta, advantage))
-    return found[::-1]
+        pairs.append((delta, advantage))
+    return pairs[::-1]
 
 
 def parse_args(argv=None):

@@ -30,11 +30,11 @@ class EndUntrained(PPO):
     """The last token of a reply that ended is taken for padding."""
 
     def sample(self, prompts, generator) -> Rollout:
-        found = super().sample(prompts, generator)
-        rows, mask = found.rows, found.rows.is_response.clone()
+        rollout = super().sample(prompts, generator)
+        rows, mask = rollout.rows, rollout.rows.is_response.clone()
         last = (mask.sum(1) - 1).clamp(min=1)  # a reply keeps one token
-        mask &= torch.arange(mask.size(1)) < torch.where(found.ended, last, last + 1)[:, None]
-        return Rollout(Rows(rows.ids, rows.first, mask), found.logp * mask, found.ended)
+        mask &= torch.arange(mask.size(1)) < torch.where(rollout.ended, last, last + 1)[:, None]
+        return Rollout(Rows(rows.ids, rows.first, mask), rollout.logp * mask, rollout.ended)
 
 
 class TurnedRound(PPO):
@@ -46,7 +46,7 @@ class TurnedRound(PPO):
 
 
 def optimist(logp, old_logp, advantages, is_response, *, clip: float = 0.2) -> PolicyLoss:
-    """The minimum where eq. 8.6 has the maximum."""
+    """The minimum where eq. 8.9 has the maximum."""
     log_ratio = torch.where(is_response, logp - old_logp, 0.0)
     ratio = log_ratio.exp()
     plain, clipped = -advantages * ratio, -advantages * ratio.clamp(1 - clip, 1 + clip)

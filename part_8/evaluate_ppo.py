@@ -4,7 +4,7 @@
     python part_8/evaluate_ppo.py --policy part_8/out/ppo.pt --policy other/ppo.pt    two runs
 
 Quality is the judge's, of replies drawn at temperature 1 to prompts of content that nobody was
-trained on; the gain and its interval are over the same prompts (eq. 8.14). "best of N" is the tuned
+trained on; the gain and its interval are over the same prompts (eq. 8.3). "best of N" is the tuned
 model, and of N replies the one that the reward model likes best: its worth without any training.
 "tuned at T" is the tuned model at the temperature that suits it best: what being surer is worth,
 untrained. The dashed line is the ceiling: the tuned model's own answers in perfect manners. The
@@ -74,9 +74,9 @@ def show_replies(models: dict, asked: list, tokenizer, runtime) -> None:
         print(f"\nasked   {item.system} {item.prompt[-90:]}\ngold    {item.answer[:90]}")
         prompt = [encode_prompt(messages_of(item), tokenizer)]
         for name, model in models.items():
-            found = roll_out(model, prompt, LONGEST, end=tokenizer.end, pad=tokenizer.pad,
-                             runtime=runtime, temperature=1e-4)
-            print(f"{name:14s} {decode_reply(found.replies()[0], tokenizer)[:90]}")
+            rollout = roll_out(model, prompt, LONGEST, end=tokenizer.end, pad=tokenizer.pad,
+                               runtime=runtime, temperature=1e-4)
+            print(f"{name:14s} {decode_reply(rollout.replies()[0], tokenizer)[:90]}")
 
 
 def draw(rows: list[dict], trained: int, best: float, path: Path, setup: str) -> None:
@@ -144,46 +144,46 @@ def main(argv=None):
         name = path.stem if path.stem not in models else f"{path.parent.name}/{path.stem}"
         models[name], cost[name] = model.to(runtime.device), seconds_of(path)
     asked = held_out_items(args.prompts, args.seed)
-    rows, found = [], {}  # a row for the table, and what was measured
+    rows, measured = [], {}  # a row for the table, and what was measured
     for name, model in models.items():
-        found[name] = sampled_quality(model, sft, source, asked, tokenizer, runtime,
-                                      samples=args.samples, seed=args.seed)
+        measured[name] = sampled_quality(model, sft, source, asked, tokenizer, runtime,
+                                         samples=args.samples, seed=args.seed)
         gain = (None,) * 3 if name == "tuned" else gain_interval(
-            found[name].quality, found["tuned"].quality, args.seed)
+            measured[name].quality, measured["tuned"].quality, args.seed)
         exact = evaluate_split(model, tokenizer, runtime, "new_items", args.exact,
                                args.seed + 1).answer_right if args.exact else None
-        rows.append({"name": name, **found[name].means(), "gain": gain[0], "low": gain[1],
+        rows.append({"name": name, **measured[name].means(), "gain": gain[0], "low": gain[1],
                      "high": gain[2], "exact": exact, "seconds": cost[name]})
     if args.cool:
         at, _ = cool_quality(sft, asked, tokenizer, runtime, seed=args.seed,
                              temperatures=tuple(args.cool))
         cool = sampled_quality(sft, sft, source, asked, tokenizer, runtime, samples=args.samples,
                                seed=args.seed, temperature=at)
-        gain, low, high = gain_interval(cool.quality, found["tuned"].quality, args.seed)
-        found[f"tuned at {at:g}"] = cool
+        gain, low, high = gain_interval(cool.quality, measured["tuned"].quality, args.seed)
+        measured[f"tuned at {at:g}"] = cool
         rows.append({"name": f"tuned at {at:g}", **cool.means(), "gain": gain, "low": low,
                      "high": high})
     if args.best_of:
         marks = best_of(sft, source, asked, tokenizer, runtime, args.best_of, args.seed)
-        gain, low, high = gain_interval(marks, found["tuned"].quality, args.seed)
+        gain, low, high = gain_interval(marks, measured["tuned"].quality, args.seed)
         rows.append({"name": f"best of {args.best_of}", "quality": float(marks.mean()),
                      "gain": gain, "low": low, "high": high})
-    best = found["tuned"].means()["ceiling"]
+    best = measured["tuned"].means()["ceiling"]
     columns = ("quality", "gain", "low", "high", "reward", "kl", "length", "ended", "exact",
                "seconds")
     print_table(["policy", *columns], [[row["name"], *(row.get(c) for c in columns)]
                                        for row in rows],
                 f"{args.prompts} held-out prompts x {args.samples}; the tuned model's answers in "
                 f"perfect manners are worth {best:.3f}, its rewards have a deviation of "
-                f"{found['tuned'].spread:.3f}")
-    print_table(["policy", *found["tuned"].manners, "not in pairs", "right"],
+                f"{measured['tuned'].spread:.3f}")
+    print_table(["policy", *measured["tuned"].manners, "not in pairs", "right"],
                 [[name, *one.manners.values(), one.held_out, one.means()["right"]]
-                 for name, one in found.items()], "Share of the replies in each manner")
+                 for name, one in measured.items()], "Share of the replies in each manner")
     show_replies(models, asked[:args.show], tokenizer, runtime)
     out = out_folder(__file__, args.out)
     save_json(out / "evaluate_ppo.json",
               {"ceiling": best, "rows": rows,
-               "manners": {name: one.manners for name, one in found.items()}})
+               "manners": {name: one.manners for name, one in measured.items()}})
     draw(rows, len(models) - 1, best, out / "evaluate_ppo.png",
          f"{args.prompts} held-out prompts × {args.samples} replies, temperature 1 or as named; "
          f"bars: 95% of the gain; dashed: perfect manners; seed {args.seed}")

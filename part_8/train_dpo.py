@@ -64,7 +64,7 @@ class DPOSettings:
     peak: float = setting(1e-4, "highest learning rate")
     beta: float = setting(0.1, "how dear it is to leave the reference")
     smoothing: float = setting(0.1, "share of labels believed to be wrong")
-    gold_weight: float = setting(0.2, "weight of the chosen reply's own loss, eq. 8.13")
+    gold_weight: float = setting(0.2, "weight of the chosen reply's own loss, eq. 8.18")
     flipped: float = setting(FLIPPED, "share of labels turned round")
     max_norm: float = setting(1.0, "largest norm of the gradient")
 
@@ -105,15 +105,15 @@ class PairTokens:
 
 def pair_tokens(pairs: list, tokenizer, context: int) -> tuple[list[PairTokens], int]:
     """-> (the pairs that fit and can be told apart, how many were left out)."""
-    found = []
+    kept = []
     for pair in pairs:
         replies = [(encode_answer(reply.text, tokenizer) if reply.text else [])
                    + ([tokenizer.end] if reply.ended else [])
                    for reply in (pair.chosen, pair.rejected)]
         tokens = PairTokens(encode_prompt(list(pair.prompt), tokenizer), *replies)
         if all(replies) and replies[0] != replies[1] and tokens.longest <= context:
-            found.append(tokens)
-    return found, len(pairs) - len(found)
+            kept.append(tokens)
+    return kept, len(pairs) - len(kept)
 
 
 def pair_rows(pairs: list[PairTokens], end: int, pad: int, device) -> Rows:
@@ -149,10 +149,10 @@ def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, see
             with torch.no_grad():
                 ref_logp = response_logp(reference, rows).sum(1)
         one, other = logp.sum(1).view(-1, 2).unbind(1)
-        found = dpo_loss(one, other, *ref_logp.view(-1, 2).unbind(1), beta=settings.beta,
-                         smoothing=settings.smoothing)
+        result = dpo_loss(one, other, *ref_logp.view(-1, 2).unbind(1), beta=settings.beta,
+                          smoothing=settings.smoothing)
         labels = rows.is_response[::2].sum()
-        loss = found.loss - settings.gold_weight * one.sum() / labels  # eq. 8.13
+        loss = result.loss - settings.gold_weight * one.sum() / labels  # eq. 8.18
         if not torch.isfinite(loss):
             raise ValueError(f"step {step}: the loss is {float(loss)}; lower --peak")
         scaler.scale(loss).backward()
@@ -161,8 +161,8 @@ def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, see
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
-        log.append({"step": step, "loss": float(found.loss.detach()), "accuracy": found.accuracy,
-                    "chosen": found.chosen, "rejected": found.rejected,
+        log.append({"step": step, "loss": float(result.loss.detach()), "accuracy": result.accuracy,
+                    "chosen": result.chosen, "rejected": result.rejected,
                     "chosen_change": float((one.detach() - ref_logp[::2]).mean())})
     return log
 

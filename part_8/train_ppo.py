@@ -70,14 +70,14 @@ def worth_asking(scores: torch.Tensor, share: float) -> list[int]:
 def prompts_of_step(pool: list, step: int, count: int, seed: int) -> list:
     """`count` prompts for a step, a function of the step alone: pass by pass through the pool, each
     pass in an order of its own. A pool of one prompt is asked `count` times."""
-    found, orders = [], {}
+    picked, orders = [], {}
     for place in range(step * count, (step + 1) * count):
         turn, index = divmod(place, len(pool))
         if turn not in orders:
             orders[turn] = random.Random(f"prompts {seed} {turn}").sample(range(len(pool)),
                                                                           len(pool))
-        found.append(pool[orders[turn][index]])
-    return found
+        picked.append(pool[orders[turn][index]])
+    return picked
 
 
 class Run:
@@ -136,13 +136,13 @@ class Run:
 
     def load(self) -> int:
         """Go on from the newest checkpoint with --resume -> bytes of the log that are valid."""
-        found = self.checkpoints.newest() if self.args.resume else None
-        if found is None:
+        newest = self.checkpoints.newest() if self.args.resume else None
+        if newest is None:
             if self.args.resume:
                 print(f"resume  {self.checkpoints.folder} holds no checkpoint: starts at step 0")
             self.checkpoints.clear()
             return 0
-        path, saved = found
+        path, saved = newest
         changed = differences(saved["settings"], self.described())
         if changed:
             raise ValueError("these settings differ from the checkpoint's; give the old ones (data: "
@@ -179,17 +179,17 @@ def train(run: Run) -> bool:
             start = time.perf_counter()
             prompts = prompts_of_step(run.pool, ppo.steps_done, s.prompts, run.args.seed)
             try:
-                found = ppo.step(prompts)
+                metrics = ppo.step(prompts)
             except FloatingPointError as error:
                 raise ValueError(f"the run collapsed and was stopped: {error}") from None
-            seconds = found.pop("seconds")
+            seconds = metrics.pop("seconds")
             run.seconds += time.perf_counter() - start
-            run.tokens += round(found["length"] * s.rollout_rows)
+            run.tokens += round(metrics["length"] * s.rollout_rows)
             run.laps = {name: run.laps.get(name, 0.0) + x for name, x in seconds.items()}
-            run.logger.log(ppo.steps_done, **found)
+            run.logger.log(ppo.steps_done, **metrics)
             run.logger.log_timing(ppo.steps_done, **seconds)
             bar.update()
-            bar.set_postfix_str(f"score {found['score']:.2f}, KL {found['kl']:.1f}")
+            bar.set_postfix_str(f"score {metrics['score']:.2f}, KL {metrics['kl']:.1f}")
             stopped = stop.requested or ppo.steps_done == run.args.stop_at
             if stopped or ppo.steps_done % s.save_every == 0:
                 run.save()

@@ -97,8 +97,8 @@ def plain_update(model, logits_of: Callable, runtime: Runtime, rows: Rows) -> Ca
 
 def contenders(size: str, runtime: Runtime, rows: Rows) -> dict[str, Callable[[], None]]:
     model = make_model(size)
-    found = {"ours": our_update(size, runtime, rows),
-             "plain loop": plain_update(model, lambda ids: model(ids)[0], runtime, rows)}
+    updates = {"ours": our_update(size, runtime, rows),
+               "plain loop": plain_update(model, lambda ids: model(ids)[0], runtime, rows)}
     if importlib.util.find_spec("transformers") is not None:
         from transformers import LlamaConfig, LlamaForCausalLM  # optional, hence not at the top
         ours = model.config
@@ -106,8 +106,8 @@ def contenders(size: str, runtime: Runtime, rows: Rows) -> dict[str, Callable[[]
             vocab_size=VOCABULARY, hidden_size=ours.n_embd, intermediate_size=ours.n_hidden,
             num_hidden_layers=ours.n_layer, num_attention_heads=ours.n_head,
             max_position_embeddings=64, tie_word_embeddings=True))
-        found["transformers"] = plain_update(peer, lambda ids: peer(ids).logits, runtime, rows)
-    return found
+        updates["transformers"] = plain_update(peer, lambda ids: peer(ids).logits, runtime, rows)
+    return updates
 
 
 def measure(todo: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:

@@ -48,17 +48,17 @@ ASKED = 0.1  # of the problems: answered at once because the question asks for i
 
 def cold_examples(n: int, seed: int, tokenizer: Tokenizer, context: int) -> list[Example]:
     """n examples in random order: answered at once, worked, and some of part 6's to be kept."""
-    rng, found = random.Random(f"cold {seed}"), []
+    rng, examples = random.Random(f"cold {seed}"), []
     kept = int(KEPT * n)
     for problem in problems(n - kept, "train", seed):
         way = rng.random()
         asked = direct(problem, rng) if way < ASKED else problem
         reply = problem.answer if way < ASKED + AT_ONCE else problem.gold
         messages = [*asked.messages, Message("assistant", reply)]
-        found.append(encode_example(messages, tokenizer, context)[0])
-    found += old_examples(kept, seed, tokenizer, context)
-    rng.shuffle(found)
-    return [example for example in found if example is not None]
+        examples.append(encode_example(messages, tokenizer, context)[0])
+    examples += old_examples(kept, seed, tokenizer, context)
+    rng.shuffle(examples)
+    return [example for example in examples if example is not None]
 
 
 def old_examples(n: int, seed: int, tokenizer: Tokenizer, context: int) -> list[Example]:

@@ -51,12 +51,12 @@ def gradients(model, prompts, seed: int) -> dict[str, torch.Tensor]:
                        generator=torch.Generator().manual_seed(seed))
     values = rewards(rollout, prompts)
     logp = response_logp(model, rollout.rows).sum(1)  # of each whole reply
-    found = {}
+    by_baseline = {}
     for name in BASELINES:
         loss = -(advantages_of(name, values) * logp).mean()
         parts = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)
-        found[name] = torch.cat([part.flatten() for part in parts])
-    return found
+        by_baseline[name] = torch.cat([part.flatten() for part in parts])
+    return by_baseline
 
 
 def unequal(model, trained: list, count: int, seed: int) -> tuple[list, list[float]]:
@@ -89,8 +89,8 @@ def main(argv=None):
     hard, easy = sum(shares[:half]) / half, sum(shares[half:]) / half
     kept = {name: [] for name in BASELINES}
     for number in range(count):
-        found = gradients(model, prompts, args.seed + number)
-        for name, gradient in found.items():
+        by_baseline = gradients(model, prompts, args.seed + number)
+        for name, gradient in by_baseline.items():
             kept[name].append(gradient)
     results = {name: noise(torch.stack(rows)) for name, rows in kept.items()}
     plain = results["none"][1]

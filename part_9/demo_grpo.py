@@ -60,11 +60,11 @@ def learn(normaliser: str, steps: int, seed: int) -> dict:
     curve = [(0, greedy_accuracy(model, held_out))]
     for step in range(1, steps + 1):
         prompts = rng.sample(trained, settings.prompts)
-        found = grpo.step(prompts, prompts)
+        metrics = grpo.step(prompts, prompts)
         if step % max(steps // 10, 1) == 0:
             curve.append((step, greedy_accuracy(model, held_out)))
-    return {"curve": curve, "reward": found["reward"], "length": found["length"],
-            "kl": found["kl"], "seconds": time.perf_counter() - start}
+    return {"curve": curve, "reward": metrics["reward"], "length": metrics["length"],
+            "kl": metrics["kl"], "seconds": time.perf_counter() - start}
 
 
 def main(argv=None):
@@ -81,10 +81,10 @@ def main(argv=None):
     def mean(name, key):
         return sum(run[key] for run in runs[name]) / seeds
 
-    before = {name: sum(run["curve"][0][1] for run in found) / seeds
-              for name, found in runs.items()}
-    after = {name: sum(run["curve"][-1][1] for run in found) / seeds
-             for name, found in runs.items()}
+    before = {name: sum(run["curve"][0][1] for run in mine) / seeds
+              for name, mine in runs.items()}
+    after = {name: sum(run["curve"][-1][1] for run in mine) / seeds
+             for name, mine in runs.items()}
     print_table(["normaliser", "greedy before", "greedy after", "reward at the end",
                  "tokens a reply", "KL a token", "seconds"],
                 [[name, before[name], after[name], mean(name, "reward"), mean(name, "length"),

@@ -62,11 +62,11 @@ def exact_gradient(logits, ref) -> torch.Tensor:
 
 def descend(start, ref, kind: str, steps: int, rate: float = 0.5, n: int = 64) -> list[float]:
     """The true KL over the steps of plain gradient descent on the estimate."""
-    logits, found = start.clone(), []
+    logits, kls = start.clone(), []
     for _ in range(steps):
-        found.append(float(true_kl(logits, ref)))
+        kls.append(float(true_kl(logits, ref)))
         logits = logits - rate * loss_gradient(logits, ref, kind, n)
-    return found
+    return kls
 
 
 def main(argv=None):

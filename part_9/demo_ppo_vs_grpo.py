@@ -98,11 +98,11 @@ def main(argv=None):
     runs = {name: [learn(name, steps, args.seed + i) for i in range(seeds)] for name in COLORS}
     rows = [[f"{name}, seed {args.seed + i}", run["curve"][0][1], run["score"],
              steps * REPLIES, run["seconds"], run["kilobytes"]]
-            for name, found in runs.items() for i, run in enumerate(found)]
+            for name, mine in runs.items() for i, run in enumerate(mine)]
     print_table(["run", "quality before", "quality after", "replies", "seconds", "kB"], rows,
                 "Part 8's toy task; the best reply has quality 1")
-    score = {name: sum(run["score"] for run in found) / seeds for name, found in runs.items()}
-    seconds = {name: sum(run["seconds"] for run in found) / seeds for name, found in runs.items()}
+    score = {name: sum(run["score"] for run in mine) / seeds for name, mine in runs.items()}
+    seconds = {name: sum(run["seconds"] for run in mine) / seeds for name, mine in runs.items()}
     fig, ax = plotting.figure(
         f"With {steps * REPLIES:,} replies PPO reaches a quality of {score['PPO']:.2f}, GRPO "
         f"{score['GRPO']:.2f}, in {seconds['GRPO'] / seconds['PPO']:.2f} of its time",

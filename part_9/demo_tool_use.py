@@ -110,10 +110,10 @@ def main(argv=None):
     seed_everything(args.seed)
     model, tokenizer, runtime = model_of(args)
     n = 4 if args.quick else args.sums
-    found = {k: both_ways(model, tokenizer, runtime, k, n, args.seed) for k in NUMBERS}
+    by_length = {k: both_ways(model, tokenizer, runtime, k, n, args.seed) for k in NUMBERS}
     looked = names_right(model, tokenizer, runtime, n, args.seed)
     print_table(["numbers in the sum", "by thinking", "by calling"],
-                [[k, *shares] for k, shares in found.items()],
+                [[k, *shares] for k, shares in by_length.items()],
                 f"{n} sums of each length, new operands; thinking was trained on 3 to 5 numbers")
     print_table(["harmful call", "the model reads", "why"], refusals())
     print(f"\nnames that no call was trained on: {looked:.0%} of {n} looked up rightly")
@@ -122,16 +122,16 @@ def main(argv=None):
                                runtime)
     print(f"\nasked {example.question}\nsaid  {tokenizer.decode(list(reply.ids))}")
     out = out_folder(__file__, args.out)
-    save_json(out / "tool_use.json", {"thinking": {k: v[0] for k, v in found.items()},
-                                      "calling": {k: v[1] for k, v in found.items()},
+    save_json(out / "tool_use.json", {"thinking": {k: v[0] for k, v in by_length.items()},
+                                      "calling": {k: v[1] for k, v in by_length.items()},
                                       "names": looked, "n": n})
     fig, ax = plotting.figure(
-        f"Sums of 7 numbers: {found[7][1]:.0%} right with the calculator, {found[7][0]:.0%} by "
-        "thinking, which was trained on 3 to 5",
+        f"Sums of 7 numbers: {by_length[7][1]:.0%} right with the calculator, "
+        f"{by_length[7][0]:.0%} by thinking, which was trained on 3 to 5",
         f"{n} held-out sums of each length, greedy, one model, seed {args.seed}")
     for place, (name, color) in enumerate((("thinking", plotting.ORANGE),
                                            ("calling", plotting.BLUE))):
-        y = [found[k][place] for k in NUMBERS]
+        y = [by_length[k][place] for k in NUMBERS]
         ax.plot(NUMBERS, y, color=color, marker="o", ms=4)
         plotting.end_label(ax, NUMBERS, y, name, color)
     ax.axvspan(2.8, 5.2, color="#EEEEEE", zorder=0)

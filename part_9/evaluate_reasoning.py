@@ -56,11 +56,11 @@ def main(argv=None):
     results = {name: evaluate(model, tokenizer, asked, runtime, args.seed, args.longest)
                for name, asked in sets.items()}
     print_table(["split", *(name.replace("_", " ") for name in COLUMNS)],
-                [[name, *(found[key] for key in COLUMNS)] for name, found in results.items()],
+                [[name, *(metrics[key] for key in COLUMNS)] for name, metrics in results.items()],
                 f"{args.checkpoint}, greedy")
-    families = sorted({name for found in results.values() for name in found["by_family"]})
-    print_table(["split", *families], [[name, *(found["by_family"].get(f) for f in families)]
-                                       for name, found in results.items()], "Accuracy by family")
+    families = sorted({name for metrics in results.values() for name in metrics["by_family"]})
+    print_table(["split", *families], [[name, *(metrics["by_family"].get(f) for f in families)]
+                                       for name, metrics in results.items()], "Accuracy by family")
     first = next(iter(sets.values()))[:100]
     replies = answer_problems(model, tokenizer, first, runtime, longest=args.longest)
     wrong = [(p, r) for p, r in zip(first, replies) if not is_right(p, r.text, r.ended)]

@@ -190,11 +190,11 @@ class Handler(BaseHTTPRequestHandler):
         if not self.server.working.acquire(blocking=False):
             raise Refused(503, f"{MOST_AT_ONCE} requests are being worked on; try again soon")
         try:
-            found = view(request, self.server.models)
-            if isinstance(found, dict):
-                self.send_json(200, found)
+            answer = view(request, self.server.models)
+            if isinstance(answer, dict):
+                self.send_json(200, answer)
             else:
-                self.send_stream(found)
+                self.send_stream(answer)
         finally:
             self.server.working.release()
 

@@ -72,8 +72,8 @@ class Browser:
         self.buffer, self.number, self.session = b"", 0, None
         pages = self.send("Target.getTargets")["targetInfos"]
         target = next(page["targetId"] for page in pages if page["type"] == "page")
-        found = self.send("Target.attachToTarget", targetId=target, flatten=True)
-        self.session = found["sessionId"]
+        attached = self.send("Target.attachToTarget", targetId=target, flatten=True)
+        self.session = attached["sessionId"]
         self.send("Page.enable")
         self.resize(width, height)
         self.send("Emulation.setEmulatedMedia", features=[
@@ -118,11 +118,11 @@ class Browser:
 
     def run(self, script: str):
         """The value of a JavaScript expression; a promise is awaited."""
-        found = self.send("Runtime.evaluate", expression=script, awaitPromise=True,
-                          returnByValue=True)
-        if "exceptionDetails" in found:
-            raise RuntimeError(found["exceptionDetails"].get("exception", {}).get("description"))
-        return found["result"].get("value")
+        answer = self.send("Runtime.evaluate", expression=script, awaitPromise=True,
+                           returnByValue=True)
+        if "exceptionDetails" in answer:
+            raise RuntimeError(answer["exceptionDetails"].get("exception", {}).get("description"))
+        return answer["result"].get("value")
 
     def wait(self, condition: str, timeout: float = 30.0) -> None:
         """Until a JavaScript condition holds."""
@@ -149,9 +149,9 @@ class Browser:
 
     def picture(self, whole: bool = True) -> bytes:
         """The page as PNG; `whole`: also what is below the window."""
-        found = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole,
-                          optimizeForSpeed=False)
-        return base64.b64decode(found["data"])
+        answer = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole,
+                           optimizeForSpeed=False)
+        return base64.b64decode(answer["data"])
 
 
 class Serving:
@@ -164,11 +164,11 @@ class Serving:
 
     def __enter__(self) -> str:
         line = self.process.stdout.readline()
-        found = re.search(r"http://\S+", line)
-        if not found:
+        match = re.search(r"http://\S+", line)
+        if not match:
             self.process.wait()
             raise ValueError("page.py did not start; see above")
-        return found[0]
+        return match[0]
 
     def __exit__(self, *_):
         self.process.terminate()

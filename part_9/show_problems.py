@@ -31,9 +31,9 @@ def main(argv=None):
     args = parse_args(argv)
     if args.show < 1:
         raise ValueError(f"--show {args.show}: must be at least 1")
-    found = problems(args.show * len(FAMILIES), args.split, args.seed)
+    listed = problems(args.show * len(FAMILIES), args.split, args.seed)
     print_table(["family", "question", "worked answer"],
-                [[p.family, p.question, p.gold] for p in sorted(found, key=lambda p: p.family)])
+                [[p.family, p.question, p.gold] for p in sorted(listed, key=lambda p: p.family)])
     if args.write:
         write_gsm8k(args.write, problems(1000, args.split, args.seed))
         print(f"wrote {args.write}")

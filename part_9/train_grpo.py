@@ -120,14 +120,14 @@ class Run:
             if given:
                 raise ValueError(f"--data holds problems of its own, with answers for the checker; "
                                  f"leave out {flag}")
-        found = read_gsm8k(args.data)
+        read = read_gsm8k(args.data)
         try:
-            split = split_by_question(found, lambda p: len(
+            split = split_by_question(read, lambda p: len(
                 encode_prompt(p.messages, self.tokenizer)) + s.max_new <= self.context + 1)
         except ValueError as error:
             raise ValueError(f"{args.data}: {error}") from None
         self.held_out = split.held_out
-        print(f"data    {args.data}: {len(found):,} problems, {len(split.learnt):,} to learn from, "
+        print(f"data    {args.data}: {len(read):,} problems, {len(split.learnt):,} to learn from, "
               f"{len(split.held_out):,} held out by question; left out: {split.repeated:,} asked "
               f"before, {split.too_long:,} that with --max-new {s.max_new} do not fit into the "
               f"context of {self.context}")
@@ -159,14 +159,14 @@ class Run:
 
     def tasks_of_step(self, step: int) -> list:
         """A function of the step alone: pass by pass, each pass in an order of its own."""
-        count, found, orders = self.settings.prompts, [], {}
+        count, picked, orders = self.settings.prompts, [], {}
         for place in range(step * count, (step + 1) * count):
             turn, index = divmod(place, len(self.tasks))
             if turn not in orders:
                 orders[turn] = random.Random(f"tasks {self.args.seed} {turn}").sample(
                     range(len(self.tasks)), len(self.tasks))
-            found.append(self.tasks[orders[turn][index]])
-        return found
+            picked.append(self.tasks[orders[turn][index]])
+        return picked
 
 
 def train(run: Run) -> None:
@@ -181,17 +181,17 @@ def train(run: Run) -> None:
             prompts = [encode_prompt(messages_of(t) if run.by_model else t.messages, run.tokenizer)
                        for t in tasks]
             try:
-                found = grpo.step(prompts, tasks)
+                metrics = grpo.step(prompts, tasks)
             except FloatingPointError as error:
                 raise ValueError(str(error)) from None
-            laps = found.pop("seconds")
+            laps = metrics.pop("seconds")
             run.seconds += time.perf_counter() - start
-            run.tokens += round(found["length"] * s.prompts * s.group)
+            run.tokens += round(metrics["length"] * s.prompts * s.group)
             run.laps = {name: run.laps.get(name, 0.0) + x for name, x in laps.items()}
-            run.logger.log(grpo.steps_done, **found)
+            run.logger.log(grpo.steps_done, **metrics)
             run.logger.log_timing(grpo.steps_done, **laps)
             bar.update()
-            bar.set_postfix_str(f"reward {found['reward']:.2f}, KL {found['kl']:.3f}")
+            bar.set_postfix_str(f"reward {metrics['reward']:.2f}, KL {metrics['kl']:.3f}")
             if look and grpo.steps_done % run.args.look_every == 0:
                 shown = evaluate(grpo.model, run.tokenizer, look, run.runtime,
                                  longest=run.args.longest)

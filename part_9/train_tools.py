@@ -55,13 +55,13 @@ def tool_examples(n: int, seed: int, tokenizer: Tokenizer, context: int) -> list
     calls = [draw_look(rng) if rng.random() < LOOKED_UP else
              draw_sum(rng, max(rng.randint(1, MOST_STEPS) for _ in range(2)))  # long ones more often
              for _ in range(n // 2)]
-    found = [encode_call(call, tokenizer) for call in calls]
+    examples = [encode_call(call, tokenizer) for call in calls]
     worked = problems(n // 4, "train", seed + 50)
-    found += [encode_example([*p.messages, Message("assistant", p.gold)], tokenizer, context)[0]
-              for p in worked]
-    found += old_examples(n - len(found), seed + 50, tokenizer, context)
-    rng.shuffle(found)
-    return [example for example in found if example is not None]
+    examples += [encode_example([*p.messages, Message("assistant", p.gold)], tokenizer, context)[0]
+                 for p in worked]
+    examples += old_examples(n - len(examples), seed + 50, tokenizer, context)
+    rng.shuffle(examples)
+    return [example for example in examples if example is not None]
 
 
 def share_right(model, tokenizer, calls: list[Call], runtime) -> tuple[float, float]:

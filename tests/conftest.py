@@ -28,6 +28,8 @@ PARTS = {path.name: path for path in sorted(ROOT.glob("part_[0-9]"))}
 shelf: dict[str, dict] = {name: {} for name in PARTS}  # part -> its imported modules
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # for `from planted import Bug`
+from two_processes import pytest_runtestloop  # noqa: E402, F401  pytest finds the hook here
+
 sys.dont_write_bytecode = True
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background: tests send Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -215,6 +217,8 @@ def run_script(tmp_path, starter):
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", default=False,
                      help="run the slow forms too (three seeds, many kills, whole pipelines)")
+    parser.addoption("--one-process", action="store_true", default=False,
+                     help="run all tests in this process, one after the other, on all threads")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -176,11 +176,39 @@ def test_every_equation_that_code_cites_stands_in_its_lesson(part):
         assert cited <= known, f"{path.relative_to(ROOT)}: {cited - known} in no lesson"
 
 
+def definitions_of(lesson: Path) -> list[str]:
+    """The numbers of the lesson's equations where they are written down, in reading order.
+
+    That is: \\tag{4.1}; "(eq. 8.1)" behind an = or ← on its line; a table's column "equation".
+    """
+    numbers: list[str] = []
+    in_table = False
+    for line in lesson.read_text(encoding="utf-8").splitlines():
+        in_table = line.startswith("|") and (in_table or line.endswith("| equation |"))
+        if in_table:
+            numbers += re.findall(EQUATION, line.rstrip("| ").split("|")[-1])
+        for match in re.finditer(rf"\\tag{{({EQUATION})}}|\(eq\. ([^)]*)\)", line):
+            if match[1] or re.search("[=←]", line[: match.start()]):
+                numbers += re.findall(EQUATION, match[1] or match[2])
+    return numbers
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_equations_of_a_lesson_are_numbered_in_reading_order(part):
+    numbers = [n for n in definitions_of(ROOT / part / "README.md") if n[0] == part[-1]]
+    places = [int(n[2:]) for n in dict.fromkeys(numbers)]  # a letter behind a number is an error
+    assert places == sorted(places), f"{part}: {numbers}"
+    known = equations_of(ROOT / part / "README.md")
+    highest = max((int(n[2:]) for n in known if n[0] == part[-1]), default=0)
+    missing = {f"{part[-1]}.{k}" for k in range(1, highest + 1)} - known
+    assert not missing, f"{part}: no equation {missing}"
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_no_two_equations_of_a_lesson_have_one_number(part):
     text = (ROOT / part / "README.md").read_text(encoding="utf-8")
-    ends = re.findall(rf"^(?:  |- ).*\(eq\. ({EQUATION})\)\.?$|\\tag{{({EQUATION})}}", text, re.MULTILINE)
-    numbers = [a or b for a, b in ends]
+    written = rf"^(?:  |- ).*\(eq\. ({EQUATION})\)\.?$|\\tag{{({EQUATION})}}"
+    numbers = [a or b for a, b in re.findall(written, text, re.MULTILINE)]
     assert len(numbers) == len(set(numbers)), sorted(n for n in numbers if numbers.count(n) > 1)
 
 

@@ -50,12 +50,12 @@ def strict_json(text: str, where: str):
     A name that occurs twice is refused: which of the two should count?
     """
     def no_twins(pairs):
-        found = {}
+        fields = {}
         for name, value in pairs:
-            if name in found:
+            if name in fields:
                 raise ValueError(f"the name {name!r} occurs twice")
-            found[name] = value
-        return found
+            fields[name] = value
+        return fields
     try:
         return json.loads(text, object_pairs_hook=no_twins)
     except (ValueError, RecursionError) as error:
@@ -173,16 +173,16 @@ def _read_shard(path: Path) -> dict[str, torch.Tensor]:
     if path.suffix == ".safetensors":
         return open_safetensors(path)
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True,
-                           mmap=zipfile.is_zipfile(path))
+        tensors = torch.load(path, map_location="cpu", weights_only=True,
+                             mmap=zipfile.is_zipfile(path))
     except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: not a file of plain weights, or cut short ({reason})") from None
-    if not isinstance(found, dict) or not all(
+    if not isinstance(tensors, dict) or not all(
             isinstance(name, str) and isinstance(tensor, torch.Tensor)
-            for name, tensor in found.items()):
+            for name, tensor in tensors.items()):
         raise ValueError(f"{path}: must hold tensors by name, and nothing else")
-    return found
+    return tensors
 
 
 def _read_index(path: Path) -> dict[str, list[str]]:

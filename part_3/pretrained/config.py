@@ -214,22 +214,22 @@ def family_json(config: GPTConfig) -> dict:
     if config.rope_scaling == "llama3":
         rope |= {"low_freq_factor": config.rope_low, "high_freq_factor": config.rope_high,
                  "original_max_position_embeddings": config.rope_trained}
-    found = {"architectures": [f"{name}ForCausalLM"], "model_type": kind,
-             "vocab_size": config.vocab_size, "max_position_embeddings": config.block_size,
-             "num_hidden_layers": config.n_layer, "num_attention_heads": config.n_head,
-             "num_key_value_heads": config.n_kv_head, "head_dim": config.head_dim,
-             "hidden_size": config.n_embd, "intermediate_size": config.n_hidden,
-             "hidden_act": "silu", "rms_norm_eps": config.norm_eps,
-             "tie_word_embeddings": config.tied, "bos_token_id": None, "eos_token_id": None,
-             "rope_theta": config.rope_theta,  # older readers want these two, newer ones the third
-             "rope_scaling": rope if config.rope_scaling else None,
-             "rope_parameters": {"rope_theta": config.rope_theta, **rope}}
+    fields = {"architectures": [f"{name}ForCausalLM"], "model_type": kind,
+              "vocab_size": config.vocab_size, "max_position_embeddings": config.block_size,
+              "num_hidden_layers": config.n_layer, "num_attention_heads": config.n_head,
+              "num_key_value_heads": config.n_kv_head, "head_dim": config.head_dim,
+              "hidden_size": config.n_embd, "intermediate_size": config.n_hidden,
+              "hidden_act": "silu", "rms_norm_eps": config.norm_eps,
+              "tie_word_embeddings": config.tied, "bos_token_id": None, "eos_token_id": None,
+              "rope_theta": config.rope_theta,  # older readers want these two, newer ones the third
+              "rope_scaling": rope if config.rope_scaling else None,
+              "rope_parameters": {"rope_theta": config.rope_theta, **rope}}
     if kind != "llama":
-        found["sliding_window"] = config.window
+        fields["sliding_window"] = config.window
     if kind.startswith("qwen"):
-        found |= {"use_sliding_window": config.window is not None, "max_window_layers": 0}
+        fields |= {"use_sliding_window": config.window is not None, "max_window_layers": 0}
     if kind == "llama":
-        found |= {"attention_bias": config.bias, "mlp_bias": config.bias}
+        fields |= {"attention_bias": config.bias, "mlp_bias": config.bias}
     if kind == "qwen3":
-        found["attention_bias"] = False
-    return found
+        fields["attention_bias"] = False
+    return fields

@@ -90,9 +90,9 @@ def read_checkpoint(path: Path, *, make_with: str = "python part_3/train_gpt.py"
         raise refusal from None
     if not isinstance(checkpoint, dict) or "format" not in checkpoint:
         raise ValueError(f"{path}: a PyTorch file, but no checkpoint of this part; {remedy}")
-    found = f"format {checkpoint['format']!r}, kind {checkpoint.get('kind')!r}"
-    if found != (wanted := f"format {FORMAT!r}, kind {KIND!r}"):
-        raise ValueError(f"{path}: holds {found[:90]}; this part reads {wanted}; {remedy}")
+    held = f"format {checkpoint['format']!r}, kind {checkpoint.get('kind')!r}"
+    if held != (wanted := f"format {FORMAT!r}, kind {KIND!r}"):
+        raise ValueError(f"{path}: holds {held[:90]}; this part reads {wanted}; {remedy}")
     missing = [name for name in FIELDS if name not in checkpoint]
     if missing:
         raise ValueError(f"{path}: the checkpoint lacks {', '.join(missing)}; {remedy}")

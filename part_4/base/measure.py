@@ -1,7 +1,7 @@
 """How good is the model? Loss on whole held-out documents, the floor under it, cloze questions.
 
-Math   bits per byte = (sum of -log p(token)) / (ln 2 * bytes of text)                 (eq. 4.10)
-       floor         = (sum of -log p(text))  / (ln 2 * bytes), p that of the world    (eq. 4.4)
+Math   bits per byte = (sum of -log p(token)) / (ln 2 * bytes of text)                 (eq. 4.14)
+       floor         = (sum of -log p(text))  / (ln 2 * bytes), p that of the world    (eq. 4.5)
        Bits per byte do not depend on the tokenizer: models with different vocabularies compare.
 Used   train.py, eval.py.
 """

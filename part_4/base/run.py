@@ -37,7 +37,7 @@ class Run:
         self.settings = chosen(args.preset, args)
         self.out = out
         self.checkpoints = Checkpoints(self.out / "checkpoints", self.settings.keep)
-        self.found = self.checkpoints.newest()
+        self.newest = self.checkpoints.newest()
         self.runtime = self.choose_runtime(device)
         self.check_memory()
         self.step, self.seconds, self.best = 0, 0.0, (float("inf"), 0)
@@ -52,7 +52,7 @@ class Run:
         """With --amp auto a resumed run goes on in the format that it began in: what is faster is
         measured, and changes with the machine's other work."""
         s, args, amp = self.settings, self.args, self.args.amp
-        begun = self.found[1]["settings"].get("amp") if self.found and args.resume else None
+        begun = self.newest[1]["settings"].get("amp") if self.newest and args.resume else None
         if args.amp == "auto" and begun in AMP_TYPES:
             amp = begun
         runtime = choose_runtime(device, amp, width=s.n_embd, quiet=True,
@@ -74,12 +74,12 @@ class Run:
 
     def find_checkpoint(self) -> dict | None:
         """What to resume from, after comparing settings; None for a fresh start."""
-        args, found = self.args, self.found
-        if found is None:
+        args, newest = self.args, self.newest
+        if newest is None:
             if args.resume and self.processes.is_main:
                 print(f"resume  {self.checkpoints.folder} holds no checkpoint: starts at step 0")
             return None
-        path, saved = found
+        path, saved = newest
         finished = (self.out / "base.json").exists() and saved["training"]["finished"]
         if not args.resume:
             if not (args.fresh or finished):

@@ -1,8 +1,8 @@
 """Two optimizers: AdamW for everything, or Muon for the matrices inside the blocks.
 
-Math   AdamW  m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2                          (eq. 4.14)
+Math   AdamW  m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2                          (eq. 4.8)
               w = w - rate * (m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + decay * w)
-       Muon   M = mu M + (1 - mu) G,  U = (1 - mu) G + mu M                            (eq. 4.12)
+       Muon   M = mu M + (1 - mu) G,  U = (1 - mu) G + mu M                            (eq. 4.9)
               W = W - rate * (sqrt(max(1, rows/columns)) * orthogonal(U) + decay * W)
        orthogonal(U) has U's singular vectors, and all singular values near 1: rare directions
        of the gradient are learnt as fast as common ones. Five steps of a polynomial make it.
@@ -84,7 +84,7 @@ class Muon(torch.optim.Optimizer):
         for p, parts in zip(parameters, done):
             update = torch.cat([parts[place] for place in sorted(parts)])
             p.mul_(1 - group["lr"] * group["weight_decay"])
-            p.add_(sliced(update, p), alpha=-group["lr"])  # eq. 4.12
+            p.add_(sliced(update, p), alpha=-group["lr"])  # eq. 4.9
 
 
 def make_optimizer(model: nn.Module, *, weight_decay: float, betas: tuple[float, float],

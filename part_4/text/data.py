@@ -4,7 +4,7 @@
     -> batches
 
 Math   batch at step s = rows perm_e(s*R), …, perm_e(s*R + R - 1), where e is the epoch and perm_e
-       a permutation drawn from (seed, e). Nothing needs to be remembered to resume.  (eq. 4.13)
+       a permutation drawn from (seed, e). Nothing needs to be remembered to resume.  (eq. 4.6)
 Used   train.py, eval.py.
 Shapes R rows a step (over all processes), T context, B rows of one micro-batch
 """
@@ -213,10 +213,11 @@ class TokenRows:
     def __init__(self, shards: list[Shard], context: int, *, begin: int, seed: int = 0,
                  name: str = "data"):
         self.shards, self.context, self.begin, self.seed = shards, context, begin, seed
-        found = [find_documents(np.asarray(shard.tokens), begin, context + 1) for shard in shards]
-        shard_of = np.repeat(np.arange(len(shards)), [len(starts) for starts, _ in found])
+        documents = [find_documents(np.asarray(shard.tokens), begin, context + 1)
+                     for shard in shards]
+        shard_of = np.repeat(np.arange(len(shards)), [len(starts) for starts, _ in documents])
         shuffled = np.random.default_rng([seed]).permutation(len(shard_of))
-        starts, lengths = (np.concatenate(column)[shuffled] for column in zip(*found))
+        starts, lengths = (np.concatenate(column)[shuffled] for column in zip(*documents))
         self.places = np.stack([shard_of[shuffled], starts, starts + lengths], axis=1)
         is_first = [shards[i].tokens[start] == begin for i, start, _ in self.places]
         self.packed = pack(lengths.tolist(), is_first, context + 1)

@@ -120,26 +120,26 @@ def records_of(text: str, path: Path) -> list[str] | None:
 
     Raises ValueError, with the line, for a record without a text.
     """
-    is_lines, found = ending(path) != ".json", []
+    is_lines, texts = ending(path) != ".json", []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         record = read_record(line)
         if isinstance(record, dict) and isinstance(record.get("text"), str):
-            found.append(record["text"])
-        elif is_lines or found:
+            texts.append(record["text"])
+        elif is_lines or texts:
             keys = ", ".join(map(str, record)) if isinstance(record, dict) else \
                 "no whole record" if record is None else type(record).__name__
             raise ValueError(f'--data {path}: line {number} has no "text" ({keys[:80]}); records '
                              'to learn from are {"text": "..."}, one a line')
         else:
             break
-    if not found and not is_lines:
+    if not texts and not is_lines:
         record = read_record(text)
         if isinstance(record, list) and record and all(
                 isinstance(one, dict) and isinstance(one.get("text"), str) for one in record):
             return [one["text"] for one in record]
-    return found or None
+    return texts or None
 
 
 def read_record(text: str):

@@ -159,10 +159,10 @@ def fetch(name: str, cache: Path) -> Path:
                              f"check the network, {remedy}") from None
         if chosen.url.endswith(".zip"):
             unpack(temporary)
-        found = sha256_of(temporary)
-        if found != chosen.sha256:
+        digest = sha256_of(temporary)
+        if digest != chosen.sha256:
             raise ValueError(f"--data {name}: {chosen.url} gave another text than expected (sha256 "
-                             f"{found[:12]}, not {chosen.sha256[:12]}); try again, {remedy}")
+                             f"{digest[:12]}, not {chosen.sha256[:12]}); try again, {remedy}")
     return target
 
 

@@ -1,6 +1,6 @@
 """A text is a walk: at every step the state offers options, and each has a known probability.
 
-Math   p(text) = sum, over walks that spell it, of prod_t p(option) p(wording) p(words)   (eq. 4.15)
+Math   p(text) = sum, over walks that spell it, of prod_t p(option) p(wording) p(words)   (eq. 4.4)
 Used   world/world.py walks; world/stories.py and world/facts.py say which options a state offers.
 Terms  a Shape is one wording with slots, "{a} gave {b} the {x}."; an Event is a set of wordings
        with what must hold before and what holds after; a walk has the state and its options.
@@ -21,14 +21,14 @@ class Shape:
     def __init__(self, text):
         self.text = text
         self.parts, end = [], 0
-        for found in SLOT.finditer(text):
-            if found.start() > end:
-                self.parts.append(text[end:found.start()])
-            self.parts.append((found[1], found[2]))
-            end = found.end()
+        for slot in SLOT.finditer(text):
+            if slot.start() > end:
+                self.parts.append(text[end:slot.start()])
+            self.parts.append((slot[1], slot[2]))
+            end = slot.end()
         if end < len(text):
             self.parts.append(text[end:])
-        self.slots = tuple(dict.fromkeys(found[1] for found in SLOT.finditer(text)))
+        self.slots = tuple(dict.fromkeys(slot[1] for slot in SLOT.finditer(text)))
         self.longest = max((part for part in self.parts if isinstance(part, str)),
                            key=len, default="")
 

@@ -4,7 +4,7 @@ Math   RMSNorm   y = weight * x / sqrt(mean(x^2) + eps)                         
        RoPE      pair i of a head at position t is turned by t * theta^(-2i/D)         (eq. 3.2)
        SwiGLU    W_down (silu(W_gate x) * W_up x)                                      (eq. 3.4)
        attention softmax(q_t . k_s / sqrt(D)) over the visible s                       (eq. 3.5)
-       s is visible from t  if  0 <= t - s  and  (t - s < W  or  s < S)                (eq. 3.6)
+       s is visible from t  if  0 <= t - s  and  (t - s < W  or  s < S)                (eq. 3.7)
        the distance to a sink is  min(t, S + W - 1) - s: sinks stay near               (eq. 3.8)
 Used   gpt/model.py. Part 3 explains each of them; here they are together, without the alternatives.
 Shapes B batch, T queries, N keys, C = n_embd, H query heads, K key/value heads, G = H/K,
@@ -144,7 +144,7 @@ def visibility(query: torch.Tensor, key: torch.Tensor, window: int | None = None
     t, s = query[:, :, None], key[:, None, :]
     is_visible = (s <= t) & ((s >= 0) | (s == t))
     if window is not None:
-        is_visible &= (t - s < window) | ((s >= 0) & (s < sink))  # eq. 3.6
+        is_visible &= (t - s < window) | ((s >= 0) & (s < sink))  # eq. 3.7
     return is_visible
 
 

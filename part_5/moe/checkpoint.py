@@ -41,10 +41,10 @@ def load_moe(path: Path, device="cpu") -> tuple[HybridGPT, Tokenizer, dict]:
     """A checkpoint -> (model in eval mode, tokenizer, all its fields); ValueError if it is none."""
     path = Path(path).expanduser()
     content = read_archive(path, "checkpoint", MAKE_WITH)
-    found = (f"{content.get('kind')!r} of format {content.get('format')!r}"
-             if isinstance(content, dict) else type(content).__name__)
-    if found != (wanted := f"{MOE_KIND!r} of format {MOE_FORMAT!r}"):
-        raise ValueError(f"{path}: holds {found[:90]}, not {wanted}; {MAKE_WITH}")
+    held = (f"{content.get('kind')!r} of format {content.get('format')!r}"
+            if isinstance(content, dict) else type(content).__name__)
+    if held != (wanted := f"{MOE_KIND!r} of format {MOE_FORMAT!r}"):
+        raise ValueError(f"{path}: holds {held[:90]}, not {wanted}; {MAKE_WITH}")
     if missing := [name for name in MOE_FIELDS if name not in content]:
         raise ValueError(f"{path}: the checkpoint lacks {', '.join(missing)}; {MAKE_WITH}")
     model = restored(path, content["config"], content["weights"], lambda: HybridGPT(

@@ -3,7 +3,7 @@
     process 0: its tokens, experts 0 … E/R - 1      process 1: its tokens, the next E/R experts …
     route -> sort by expert -> all-to-all -> own experts -> all-to-all back -> weigh and add
 
-Math   values sent by all in one layer, forward and backward = 4 k N C (R - 1)/R      (eq. 5.10)
+Math   values sent by all in one layer, forward and backward = 4 k N C (R - 1)/R      (eq. 5.9)
        there and back, twice; 1/R of the choices fall on experts at home
 Used   demo_expert_parallel.py, and with torchrun:
        torchrun --nproc_per_node=2 part_5/demo_expert_parallel.py

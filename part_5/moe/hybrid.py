@@ -5,7 +5,7 @@
 
     d  dense   x + MLP(x)                                    as in part 4
     m  experts x + MoE(x)                                    eq. 5.8
-    b  blend   x + (1 - a) MLP(x) + a MoE(x),  a = sigmoid(c), c learned       (eq. 5.9)
+    b  blend   x + (1 - a) MLP(x) + a MoE(x),  a = sigmoid(c), c learned       (eq. 5.10)
 
 Used   train_moe.py, compare_moe.py, demo_moe.py, demo_collapse.py
 Shapes B batch, T time, L layers, E experts
@@ -48,7 +48,7 @@ def expert_width(config: GPTConfig, moe: MoEConfig) -> int:
 
 
 class Blend(nn.Module):
-    """(…, C) -> (…, C): eq. 5.9. The dense MLP and the experts, mixed by one learned number."""
+    """(…, C) -> (…, C): eq. 5.10. The dense MLP and the experts, mixed by one learned number."""
 
     def __init__(self, dense: nn.Module, moe: MoE):
         super().__init__()

@@ -129,9 +129,9 @@ def read_checkpoint(path: Path, *, make_with: str = "python part_4/train.py") ->
     checkpoint = read_archive(path, "checkpoint", remedy)
     if not isinstance(checkpoint, dict) or "format" not in checkpoint:
         raise ValueError(f"{path}: a PyTorch file, but no checkpoint of this part; {remedy}")
-    found = f"format {checkpoint['format']!r}, kind {checkpoint.get('kind')!r}"
-    if found != (wanted := f"format {FORMAT!r}, kind {KIND!r}"):
-        raise ValueError(f"{path}: holds {found[:90]}; this part reads {wanted}; {remedy}")
+    held = f"format {checkpoint['format']!r}, kind {checkpoint.get('kind')!r}"
+    if held != (wanted := f"format {FORMAT!r}, kind {KIND!r}"):
+        raise ValueError(f"{path}: holds {held[:90]}; this part reads {wanted}; {remedy}")
     missing = [name for name in FIELDS if name not in checkpoint]
     if missing:
         raise ValueError(f"{path}: the checkpoint lacks {', '.join(missing)}; {remedy}")
@@ -183,12 +183,12 @@ class Checkpoints:
         """The newest checkpoint that is whole, or None. A damaged one is named and passed over."""
         for path in reversed(self.paths()):
             try:
-                found = read_checkpoint(path)
-                training = found["training"]
+                content = read_checkpoint(path)
+                training = content["training"]
                 if not (isinstance(training, dict) and TRAINING <= set(training)):
                     raise ValueError(f"{path}: a finished model, or another file without the state "
                                      "of a training")
-                return path, found
+                return path, content
             except ValueError as error:
                 print(f"skipped {error}")
         return None

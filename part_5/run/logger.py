@@ -69,9 +69,9 @@ class Logger:
 
 def cut_back(path: Path, size: int) -> None:
     """Drop what was logged after the checkpoint: those steps will be made, and logged, again."""
-    found = path.stat().st_size if path.exists() else 0
-    if found < size:
-        raise ValueError(f"{path} has {found:,} bytes, the checkpoint expects {size:,}: "
+    held = path.stat().st_size if path.exists() else 0
+    if held < size:
+        raise ValueError(f"{path} has {held:,} bytes, the checkpoint expects {size:,}: "
                          "it was changed or belongs to another run; start again with --fresh")
     with open(path, "ab") as file:
         file.truncate(size)

@@ -1,6 +1,6 @@
 """One optimizer step, however it is cut: micro-batches, processes, number formats.
 
-Math   g = sum over micro-batches m of all processes  (n_m / n) * grad loss_m            (eq. 4.9)
+Math   g = sum over micro-batches m of all processes  (n_m / n) * grad loss_m            (eq. 4.7)
        loss_m is the mean over the n_m labels of m, and n the number of labels in the whole step.
        So g is the gradient of the mean over all labels, as if there were one big batch.
        The mean of the means, which is what most loops take, weighs a label in a short
@@ -54,7 +54,7 @@ def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, ids: torch.Te
             with runtime.autocast():
                 parts = segments(x, begin) if begin is not None else None
                 _, loss = model(x, y, segments=parts, loss_only=True)
-            share = loss * ((y != IGNORED).sum() / labels)  # eq. 4.9
+            share = loss * ((y != IGNORED).sum() / labels)  # eq. 4.7
             scaler.scale(share * processes.world).backward()  # DDP and FSDP divide by world
         loss_sum += share.detach()
     # 4. is it a number? 5. the true size of the gradient, then clip it

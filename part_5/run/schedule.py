@@ -1,10 +1,10 @@
 """The learning rate over a run: a warmup, then one of three ways down.
 
 Math   s = share of the run that is done, w = share for warmup, d = share for the decay of WSD
-       warmup   rate = peak * s / w                                     while s < w    (eq. 4.5)
-       cosine   rate = low + (peak - low) * (1 + cos(pi r)) / 2         r = (s - w)/(1 - w)  (eq. 4.6)
-       linear   rate = low + (peak - low) * (1 - r)                     (eq. 4.7)
-       wsd      rate = peak, and over the last d linearly down to low   (eq. 4.8)
+       warmup   rate = peak * s / w                                     while s < w    (eq. 4.10)
+       cosine   rate = low + (peak - low) * (1 + cos(pi r)) / 2         r = (s - w)/(1 - w)  (eq. 4.11)
+       linear   rate = low + (peak - low) * (1 - r)                     (eq. 4.12)
+       wsd      rate = peak, and over the last d linearly down to low   (eq. 4.13)
 Used   train.py.   See it: python demo_schedules.py
 Source Loshchilov and Hutter 2017 (SGDR: cosine); Hu et al. 2024 (MiniCPM: warmup-stable-decay)
 

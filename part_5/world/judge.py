@@ -50,29 +50,29 @@ class Record:
 
     def holds(self, fact, local):
         """Is a fact such as ("a", "has", "x") true? None if a slot is not named in the text."""
-        first, what, *rest = fact
+        first, relation, *rest = fact
         if any(slot not in local for slot in (first, *rest)):
             return None
         one, *more = (local[slot] for slot in (first, *rest))
-        if what == "at":
+        if relation == "at":
             return self.at.get(one) == more[0]
-        if what == "with":
+        if relation == "with":
             return one in self.at and self.at[one] == self.at.get(more[0])
-        if what == "has":
+        if relation == "has":
             return self.has.get(more[0]) == one
-        if what == "lies":
+        if relation == "lies":
             return self.has.get(one) == tuple(more)
-        if what == "off":
+        if relation == "off":
             return one in self.has and self.has[one][0] != more[0]
-        if what == "free":
+        if relation == "free":
             return isinstance(self.has.get(one), tuple)
-        if what == "empty":
+        if relation == "empty":
             return one in self.at and one not in self.has.values()
-        if what == "job":
+        if relation == "job":
             return self.jobs.get(one) == more[0]
-        if what == "looks":
+        if relation == "looks":
             return self.looks.get(one) == more[0]
-        known = {"gave": self.gave, "found": self.found, "wants": self.wants}[what]
+        known = {"gave": self.gave, "found": self.found, "wants": self.wants}[relation]
         return known == (one, *more)
 
     def faults(self, event, local):
@@ -95,19 +95,19 @@ class Record:
 
     def apply(self, event, local):
         self.counts[event.name] = self.counts.get(event.name, 0) + 1
-        for first, what, *rest in event.makes:
+        for first, relation, *rest in event.makes:
             if first not in local or any(slot not in local for slot in rest):
                 continue
             one, *more = (local[slot] for slot in (first, *rest))
-            if what == "at":
+            if relation == "at":
                 self.at[one] = more[0]
-            elif what == "has":
+            elif relation == "has":
                 self.has[more[0]] = one
-            elif what == "lies":
+            elif relation == "lies":
                 self.has[one] = tuple(more)
-            elif what == "job":
+            elif relation == "job":
                 self.jobs[one] = more[0]
-            elif what == "looks":
+            elif relation == "looks":
                 self.looks[one] = more[0]
         if event.name in WANTS:
             self.wants = tuple(local[slot] for slot in WANTS[event.name])
@@ -172,11 +172,11 @@ def judge(text):
         at = end + 1
     asked = 0
     for line in lines:
-        found = [event for end, event, local in readings(QUESTIONS.values(), line, 0)
-                 if end == len(line) and all(record.holds(fact, local) for fact in event.needs)]
+        fitting = [event for end, event, local in readings(QUESTIONS.values(), line, 0)
+                   if end == len(line) and all(record.holds(fact, local) for fact in event.needs)]
         asked += 1
-        sound += bool(found)
-        if not found:
+        sound += bool(fitting)
+        if not fitting:
             verdict.faults.append(f"wrong or not a question of the world: {line}")
     names = [name for name, _ in verdict.events]
     verdict.read = read / len(body) if body else 0.0

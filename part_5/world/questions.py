@@ -30,10 +30,10 @@ QUESTIONS = {event.name: event for event in (
 
 def askable(story):
     """[(event, roles)] of the questions the state can answer."""
-    has, at, found = story.has, story.at, []
+    has, at, questions = story.has, story.at, []
 
     def add(name, **roles):
-        found.append((QUESTIONS[name], roles))
+        questions.append((QUESTIONS[name], roles))
 
     for thing, holder in has.items():
         if holder.__class__ is tuple:
@@ -54,4 +54,4 @@ def askable(story):
         add("who_got", a=giver, x=thing, b=taker)
     if "found" in story.past:
         add("who_found", a=story.past["found"][0], x=story.past["found"][1])
-    return found
+    return questions

@@ -4,7 +4,7 @@
     for text in world.sample(seed=1, split="train"): print(text.text, text.logprob)
 
 Math   -log p(text), averaged over texts drawn from the world, is its entropy: no model can have a
-       lower loss   (eq. 4.4)
+       lower loss   (eq. 4.5)
 Used   text/data.py, train.py, eval.py, and every later part.   See it: python demo_world.py
 """
 
@@ -81,7 +81,7 @@ class Text:
 
     def _answers(self):
         walk = self.walk
-        found = []
+        answers = []
         for event, roles in (askable(walk) if self.kind == "story" else ()):
             local = {slot: walk.bind[role] for slot, role in roles.items()}
             shape = event.shapes[0]
@@ -97,8 +97,8 @@ class Text:
                         wrongs.append(wrong)
             right = Shape(answer).fill(local)
             wrongs = [wrong for wrong in dict.fromkeys(wrongs) if wrong != right]
-            found.append((Shape(question + "?").fill(local), right, wrongs))
-        return found
+            answers.append((Shape(question + "?").fill(local), right, wrongs))
+        return answers
 
 
 def set_apart(rivals, roles):
@@ -173,12 +173,12 @@ class World:
             raise ValueError(f"n={n}, size={size}: give one of them")
         if n is not None:
             return list(islice(self.sample(seed, split, kinds), n))
-        found, have = [], 0
+        drawn, have = [], 0
         for text in self.sample(seed, split, kinds):
-            found.append(text)
+            drawn.append(text)
             have += len(text.text.encode())
             if have >= size:
-                return found
+                return drawn
 
     def consistent(self, text):
         """How well a story holds together, from 0 to 1; world_judge.judge says what is wrong."""

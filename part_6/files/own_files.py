@@ -33,10 +33,10 @@ def file_chats(path: Path, tokenizer: Tokenizer, context: int) -> FileChats:
     reading = read_chats(path)
     print("\n".join(reading.lines()))
     chats, examples, counts = [], [], Counter(whole=0, shortened=0, skipped=0)
-    for found in reading.found:
-        messages = [Message(*turn) for turn in found.turns]
-        example, what = encode_example(messages, tokenizer, context)
-        counts[what] += 1
+    for shaped in reading.kept:
+        messages = [Message(*turn) for turn in shaped.turns]
+        example, fate = encode_example(messages, tokenizer, context)
+        counts[fate] += 1
         if example is not None and any(example.is_label):
             chats.append(messages)
             examples.append(example)

@@ -123,8 +123,8 @@ def weight_of(entry: dict, place: str) -> bool:
     return weight != 0
 
 
-def turns_of(entries, name: str, found: Shaped) -> list[Turn]:
-    """A list of {"role", "content"} or {"from", "value"} -> turns; `found` gets what to tell."""
+def turns_of(entries, name: str, shaped: Shaped) -> list[Turn]:
+    """A list of {"role", "content"} or {"from", "value"} -> turns; `shaped` gets what to tell."""
     if type(entries) is not list:
         raise ValueError(f'"{name}" is {kind_of(entries)}: the record has no list "{name}"')
     turns, results = [], []
@@ -142,7 +142,7 @@ def turns_of(entries, name: str, found: Shaped) -> list[Turn]:
             raise ValueError(f"{place}: the role {entry[who]!r} is unknown; the roles are "
                              f"{', '.join(ROLE_NAMES)}")
         learn = weight_of(entry, place)
-        found.unread |= {f"{name}[].{other}" for other in set(entry) - {
+        shaped.unread |= {f"{name}[].{other}" for other in set(entry) - {
             who, what, "tool_calls", "function_call", "weight", "tool_call_id"}}
         text = spoken_text(entry, what, place)
         if role == "tool":
@@ -153,13 +153,13 @@ def turns_of(entries, name: str, found: Shaped) -> list[Turn]:
         if role == "call":
             text, role = f"<tool_call>\n{text}\n</tool_call>", "assistant"
         if role == "assistant" and not learn:
-            found.notes["an answer of weight 0"] = 1
+            shaped.notes["an answer of weight 0"] = 1
         if role == "system":
             if not text.strip():
                 continue  # as some exports write one for every conversation
-            found.notes["a system line"] = 1
+            shaped.notes["a system line"] = 1
         if "<tool_call>" in text:
-            found.notes["tool turns"] = 1
+            shaped.notes["tool turns"] = 1
         turns.append(Turn(role, text, learn or role != "assistant"))
     return turns + told(results)
 
@@ -183,14 +183,14 @@ def human_assistant(text: str) -> list[Turn]:
 
 # ---------------------------------------------------------------- records
 
-def opening(record: dict, found: Shaped) -> list[Turn]:
+def opening(record: dict, shaped: Shaped) -> list[Turn]:
     """System line, history and question: all that stands before the answer."""
     name = next((n for n in QUESTIONS if n in record), None)
     if name is None:
         raise ValueError(f"the record has no {' or '.join(QUESTIONS)}")
-    found.unread -= {name, "system", "history", "input"}
+    shaped.unread -= {name, "system", "history", "input"}
     if isinstance(record[name], list):
-        turns = turns_of(record[name], name, found)
+        turns = turns_of(record[name], name, shaped)
     elif is_human_assistant(record[name]):
         turns = human_assistant(record[name])
         if turns[-1] == Turn("assistant", ""):
@@ -205,22 +205,22 @@ def opening(record: dict, found: Shaped) -> list[Turn]:
         raise ValueError(f'"history" is {kind_of(history)} of something else than [question, '
                          "answer] pairs of texts")
     if history:
-        found.notes["history"] = 1
+        shaped.notes["history"] = 1
         first = 1 if turns and turns[0].role == "system" else 0
         turns[first:first] = [Turn(role, text.lstrip()) for pair in history
                               for role, text in zip(("user", "assistant"), pair)]
-    return with_system(record, turns, found)
+    return with_system(record, turns, shaped)
 
 
-def with_system(record: dict, turns: list[Turn], found: Shaped) -> list[Turn]:
+def with_system(record: dict, turns: list[Turn], shaped: Shaped) -> list[Turn]:
     """The line in "system" goes in front; one that stands there already must be the same."""
     system = optional_text(record, "system")
-    found.unread.discard("system")
+    shaped.unread.discard("system")
     if not system.strip() or (turns and turns[0] == ("system", system, True)):
         return turns
     if turns and turns[0].role == "system":
         raise ValueError('the line in "system" is another than that of the first message')
-    found.notes["a system line"] = 1
+    shaped.notes["a system line"] = 1
     return [Turn("system", system), *turns]
 
 
@@ -231,28 +231,28 @@ def conversation_of(record) -> Shaped:
     """
     if not isinstance(record, dict):
         raise ValueError(f"the record is {kind_of(record)}, not an object with fields; {GIVE}")
-    found = Shaped(unread=set(record))
+    shaped = Shaped(unread=set(record))
     listed = next((n for n in ("messages", "conversations", "conversation") if n in record), None)
     answer = next((n for n in ANSWERS if n in record), None)
     if listed:
-        found.shape = "messages" if listed == "messages" else "ShareGPT"
-        turns = turns_of(record[listed], listed, found)
-        found.turns = with_system(record, turns, found)
-        found.unread.discard(listed)
-        return found
+        shaped.shape = "messages" if listed == "messages" else "ShareGPT"
+        turns = turns_of(record[listed], listed, shaped)
+        shaped.turns = with_system(record, turns, shaped)
+        shaped.unread.discard(listed)
+        return shaped
     if not set(QUESTIONS) & set(record):
         raise ValueError(f"{other_shape(record)}; {GIVE}")
-    found.shape = "Alpaca" if "instruction" in record else "prompt/completion"
-    found.turns = opening(record, found)
+    shaped.shape = "Alpaca" if "instruction" in record else "prompt/completion"
+    shaped.turns = opening(record, shaped)
     if answer is None:
-        found.shape = "Alpaca without an answer" if "instruction" in record else "prompt alone"
-        return found
-    found.unread.discard(answer)
+        shaped.shape = "Alpaca without an answer" if "instruction" in record else "prompt alone"
+        return shaped
+    shaped.unread.discard(answer)
     if isinstance(record[answer], list):
-        found.turns += turns_of(record[answer], answer, found)
+        shaped.turns += turns_of(record[answer], answer, shaped)
     else:
-        found.turns.append(Turn("assistant", text_of(record, answer)))
-    return found
+        shaped.turns.append(Turn("assistant", text_of(record, answer)))
+    return shaped
 
 
 def other_shape(record: dict) -> str:

@@ -1,7 +1,7 @@
 """Sampling: from the scores of all next tokens to one token, and so to a text.
 
-Math   p_i = exp(z_i / tau) / sum_j exp(z_j / tau)                         (eq. 2.5)
-       top-k: only the k likeliest; top-p: the fewest likeliest whose sum is at least p  (eq. 2.6)
+Math   p_i = exp(z_i / tau) / sum_j exp(z_j / tau)                         (eq. 2.8)
+       top-k: only the k likeliest; top-p: the fewest likeliest whose sum is at least p  (eq. 2.9)
 Used   sample.py, train_gpt.py.   See it: python demo_sampling.py
 Shapes B batch, T time, V vocabulary
 Source Fan et al. 2018 (top-k); Holtzman et al. 2020, "The Curious Case of Neural Text
@@ -52,7 +52,7 @@ def next_probabilities(logits: torch.Tensor, temperature: float = 1.0, top_k: in
     logits = logits.float()
     if temperature == 0:  # the limit: all the weight on the likeliest token
         return torch.zeros_like(logits).scatter(-1, logits.argmax(-1, keepdim=True), 1.0)
-    logits = logits / temperature  # eq. 2.5
+    logits = logits / temperature  # eq. 2.8
     if top_k is not None and top_k < logits.size(-1):
         logits = keep_top_k(logits, top_k)
     if top_p is not None and top_p < 1:

@@ -59,12 +59,12 @@ def export_model(model: GPT, tokenizer, folder: Path, dtype: torch.dtype | None 
 def generation(tokenizer, marks: dict) -> dict:
     """generation_config.json: that of the folder the model came from, or the marks alone."""
     text = getattr(tokenizer, "files", {}).get("generation_config.json")
-    found = marks | (json.loads(text) if text else {})
-    ends = found["eos_token_id"]
+    settings = marks | (json.loads(text) if text else {})
+    ends = settings["eos_token_id"]
     ends = ends if isinstance(ends, list) else [ends]
     if tokenizer.end not in ends:
-        found["eos_token_id"] = [tokenizer.end, *ends]
-    return found
+        settings["eos_token_id"] = [tokenizer.end, *ends]
+    return settings
 
 
 def write_tokenizer(tokenizer, folder: Path, longest: int) -> None:
@@ -97,14 +97,14 @@ def write_tokenizer(tokenizer, folder: Path, longest: int) -> None:
 
 def adapter_tensors(config: GPTConfig, weights: dict) -> dict[str, torch.Tensor]:
     """LoRA's matrices by our names ("blocks.0.attention.qkv.a", …) -> by peft's."""
-    found = {}
+    tensors = {}
     for name, place in family_places(config).items():
         ours = place.parameter.removesuffix(".weight")
         if f"{ours}.a" in weights:
             at = f"base_model.model.{name.removesuffix('.weight')}"
-            found[f"{at}.lora_A.weight"] = weights[f"{ours}.a"]
-            found[f"{at}.lora_B.weight"] = weights[f"{ours}.b"][place.begin:place.end]
-    return found
+            tensors[f"{at}.lora_A.weight"] = weights[f"{ours}.a"]
+            tensors[f"{at}.lora_B.weight"] = weights[f"{ours}.b"][place.begin:place.end]
+    return tensors
 
 
 def export_adapter(config: GPTConfig, training: dict | None, folder: Path) -> None:

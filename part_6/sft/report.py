@@ -86,14 +86,14 @@ def world_metrics(scores: dict, base) -> dict:
 def file_metrics(run) -> dict:
     """On conversations of the reader's own file that were held out."""
     n = len(run.held_out_chats)
-    found = {"file": run.args.data.name, "held_out": n, **run.division}
+    metrics = {"file": run.args.data.name, "held_out": n, **run.division}
     if not n:
-        return found
+        return metrics
     gold = [c[-1].content for c in run.held_out_chats]
     longest = run.args.longest or room_for_answers(gold, run.tokenizer)
     replies = reply_to(run.model, run.tokenizer, [c[:-1] for c in run.held_out_chats], run.runtime,
                        longest=longest)
-    return {**found, "longest": longest,
+    return {**metrics, "longest": longest,
             "exact_match": {"file": sum(normalise(r.text) == normalise(g)
                                         for r, g in zip(replies, gold)) / n},
             "f1": sum(token_f1(r.text, g) for r, g in zip(replies, gold)) / n,

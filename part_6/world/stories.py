@@ -293,12 +293,12 @@ class Story:
             return
         before = dict(self.has)
         for fact in event.makes:
-            first, what = roles.get(fact[0]), fact[1]
-            if what == "at":
+            first, relation = roles.get(fact[0]), fact[1]
+            if relation == "at":
                 self.at[first] = roles[fact[2]]
-            elif what == "has":
+            elif relation == "has":
                 self.has[roles[fact[2]]] = first
-            elif what == "lies":
+            elif relation == "lies":
                 self.has[first] = (roles[fact[2]], roles[fact[3]])
         self.remember(event, roles, before)
         self.__dict__.update(changes)

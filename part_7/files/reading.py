@@ -24,14 +24,14 @@ class Reading:
     """What a file held."""
 
     path: Path
-    found: list[Shaped] = field(default_factory=list)
+    kept: list[Shaped] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)  # where and why
 
     def lines(self) -> list[str]:
         """What to tell: records by shape, what they had, fields not read, records left out."""
-        shapes = Counter(one.shape for one in self.found)
+        shapes = Counter(one.shape for one in self.kept)
         notes, unread = Counter(), Counter()
-        for one in self.found:
+        for one in self.kept:
             notes.update(one.notes)
             unread.update(one.unread)
         read = ", ".join(f"{count:,} {shape}" for shape, count in shapes.items())
@@ -53,14 +53,14 @@ def read_file(path: Path, shape_of: Callable[[object], Shaped],
     reading = Reading(Path(path))
     for record in placed_records(path):
         try:
-            found = shape_of(record.value)
-            why = unusable(found)
+            shaped = shape_of(record.value)
+            why = unusable(shaped)
         except ValueError as error:
             raise ValueError(f"{record.where}: {error}") from None
         if why:
             reading.skipped.append(f"{record.where}: {why}")
         else:
-            reading.found.append(found)
+            reading.kept.append(shaped)
     return reading
 
 

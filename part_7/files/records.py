@@ -43,15 +43,15 @@ def placed_records(path: Path) -> list[Record]:
     where = f"{path}"
     try:
         text = read_text(path)
-        whole = whole_text(text)
-        if whole is not None:
-            return [Record(value, number, None, path) for number, value in enumerate(whole, 1)]
-        found = []
+        values = whole_text(text)
+        if values is not None:
+            return [Record(value, number, None, path) for number, value in enumerate(values, 1)]
+        records = []
         for line, content in enumerate(text.split("\n"), 1):  # splitlines splits at U+2028 too,
             where = f"{path}, line {line}"                    # which may stand inside a text
             if content.strip():
-                found.append(Record(parsed(content), len(found) + 1, line, path))
-        return found
+                records.append(Record(parsed(content), len(records) + 1, line, path))
+        return records
     except json.JSONDecodeError as error:
         place = where if "line" in where[len(str(path)):] else f"{path}, line {error.lineno}"
         raise ValueError(f"{place}: not JSON ({error.msg})") from None

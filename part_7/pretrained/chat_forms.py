@@ -77,10 +77,10 @@ class ChatForm:
         if self.name == "mistral":
             return mistral_parts(self, messages)
         opened = [Part(TOKEN, self.begin)] if self.begin else []
-        found = (chatml_parts if self.name == "chatml" else llama3_parts)(self, messages)
+        body = (chatml_parts if self.name == "chatml" else llama3_parts)(self, messages)
         if reply:
-            found += chatml_head("assistant") if self.name == "chatml" else llama3_head("assistant")
-        return opened + found
+            body += chatml_head("assistant") if self.name == "chatml" else llama3_head("assistant")
+        return opened + body
 
     def answer(self, text: str) -> str:
         """What the assistant has to say for this text to be its answer."""
@@ -125,20 +125,20 @@ def chatml_parts(form: ChatForm, messages: list) -> list[Part]:
     if form.system and (not messages or messages[0][0] != "system"):
         messages = [("system", form.system), *messages]
     last_asked = max((i for i, (role, _) in enumerate(messages) if role == "user"), default=-1)
-    found = []
+    parts = []
     for i, (role, content) in enumerate(messages):
         if role == "tool" and form.tool == "user":
             first = not i or messages[i - 1][0] != "tool"
             last = messages[i + 1:i + 2] == [] or messages[i + 1][0] != "tool"
-            found += [Part(TOKEN, "<|im_start|>"), Part(TEXT, "user")] if first else []
-            found += [Part(TEXT, "\n"), Part(TOKEN, "<tool_response>"),
+            parts += [Part(TOKEN, "<|im_start|>"), Part(TEXT, "user")] if first else []
+            parts += [Part(TEXT, "\n"), Part(TOKEN, "<tool_response>"),
                       Part(TEXT, f"\n{content}\n"), Part(TOKEN, "</tool_response>")]
-            found += [Part(TOKEN, "<|im_end|>"), Part(TEXT, "\n")] if last else []
+            parts += [Part(TOKEN, "<|im_end|>"), Part(TEXT, "\n")] if last else []
             continue
         if role == "assistant" and form.think:
             content = with_thought(content, i > last_asked, i == len(messages) - 1)
-        found += chatml_turn(role, content)
-    return found
+        parts += chatml_turn(role, content)
+    return parts
 
 
 def with_thought(content: str, is_new: bool, is_last: bool) -> str:
@@ -161,14 +161,14 @@ def llama3_parts(form: ChatForm, messages: list) -> list[Part]:
         system = messages[0][1] if messages and messages[0][0] == "system" else ""
         rest = messages[1:] if messages and messages[0][0] == "system" else messages
         messages = [("system", f"{CUTOFF}Today Date: {TODAY}\n\n{system.strip()}"), *rest]
-    found = []
+    parts = []
     for i, (role, content) in enumerate(messages):
         kept = content if form.dated and i == 0 else content.strip()
         if role == "tool" and form.dated:
             role, kept = "ipython", json.dumps(content, ensure_ascii=False)
         said = role == "assistant"
-        found += [*llama3_head(role), Part(TEXT, kept, said), Part(TOKEN, "<|eot_id|>", said)]
-    return found
+        parts += [*llama3_head(role), Part(TEXT, kept, said), Part(TOKEN, "<|eot_id|>", said)]
+    return parts
 
 
 def mistral_parts(form: ChatForm, messages: list) -> list[Part]:
@@ -176,19 +176,19 @@ def mistral_parts(form: ChatForm, messages: list) -> list[Part]:
     system = messages[0][1] if messages and messages[0][0] == "system" else ""
     messages = messages[1:] if system else messages
     last = max((i for i, (role, _) in enumerate(messages) if role == "user"), default=-1)
-    found = [Part(TOKEN, form.begin)] if form.begin else []
+    parts = [Part(TOKEN, form.begin)] if form.begin else []
     for i, (role, content) in enumerate(messages):
         if role == "assistant":
-            found += [Part(TEXT, form.before), Part(TEXT, content, True),
+            parts += [Part(TEXT, form.before), Part(TEXT, content, True),
                       Part(TOKEN, form.close, True)]
         elif role == "user":
             lead = f"{system}\n\n" if system and i == last else ""
-            found += [Part(TOKEN, "[INST]"), Part(TEXT, f"{form.inner}{lead}{content}{form.inner}"),
+            parts += [Part(TOKEN, "[INST]"), Part(TEXT, f"{form.inner}{lead}{content}{form.inner}"),
                       Part(TOKEN, "[/INST]")]
         else:
             raise ValueError(f"the chat form mistral has no turn of the {role} here; leave it out, "
                              "or choose another form with --chat")
-    return found
+    return parts
 
 
 # ---------------------------------------------------------------- which form is it?

@@ -28,7 +28,7 @@ class PairIds:
 
 def encode_pairs(pairs: list, tokenizer: Tokenizer, context: int):
     """-> (PairIds and their pairs that can be told apart, how many were left out, by reason)."""
-    found, kept, left_out = [], [], {"too long": 0, "the same": 0}
+    encoded, kept, left_out = [], [], {"too long": 0, "the same": 0}
     for pair in pairs:
         try:
             ids = PairIds(*(tuple(encode_reply(pair.prompt, reply, tokenizer, context))
@@ -39,9 +39,9 @@ def encode_pairs(pairs: list, tokenizer: Tokenizer, context: int):
         if ids.chosen == ids.rejected:
             left_out["the same"] += 1
             continue
-        found.append(ids)
+        encoded.append(ids)
         kept.append(pair)
-    return found, kept, left_out
+    return encoded, kept, left_out
 
 
 def pieces_of(group: list[int], encoded: list[PairIds], rows: int) -> list[list[int]]:

@@ -1,12 +1,12 @@
 """Losses for pairs of scores: which of two replies is better?
 
 Math   d = r_chosen − r_rejected, σ the logistic function
-       Bradley–Terry          p(chosen beats rejected) = σ(d)                            (eq. 7.1)
-                              L = −log σ(d)                                              (eq. 7.2)
-       label smoothing ε      L = −(1 − ε) log σ(d) − ε log σ(−d)                        (eq. 7.3)
-       with a margin m        L = −log σ(d − m)                                          (eq. 7.4)
-       margin ranking         L = max(0, m − d)                                          (eq. 7.5)
-       centring               L + c · mean of (r_chosen + r_rejected)²                   (eq. 7.6)
+       Bradley–Terry          p(chosen beats rejected) = σ(d)                            (eq. 7.6)
+                              L = −log σ(d)                                              (eq. 7.7)
+       label smoothing ε      L = −(1 − ε) log σ(d) − ε log σ(−d)                        (eq. 7.8)
+       with a margin m        L = −log σ(d − m)                                          (eq. 7.9)
+       margin ranking         L = max(0, m − d)                                          (eq. 7.10)
+       centring               L + c · mean of (r_chosen + r_rejected)²                   (eq. 7.11)
        All but the last depend on d alone: a constant added to all scores changes nothing.
 Used   train_reward.py.   See it: python demo_bradley_terry.py
 Shapes P pairs; scores (P,) -> a scalar, the mean over the pairs
@@ -28,7 +28,7 @@ def check_scores(chosen: torch.Tensor, rejected: torch.Tensor) -> None:
 
 def bradley_terry(chosen: torch.Tensor, rejected: torch.Tensor, *, margin=0.0,
                   smoothing: float = 0.0) -> torch.Tensor:
-    """Eq. 7.2 to 7.4. `margin`: a number or (P,), how much better chosen should be at least.
+    """Eq. 7.7 to 7.9. `margin`: a number or (P,), how much better chosen should be at least.
     `smoothing`: the share of labels that are believed to be the wrong way round."""
     check_scores(chosen, rejected)
     if not 0 <= smoothing < 0.5:
@@ -40,7 +40,7 @@ def bradley_terry(chosen: torch.Tensor, rejected: torch.Tensor, *, margin=0.0,
 
 def margin_ranking(chosen: torch.Tensor, rejected: torch.Tensor, *,
                    margin: float = 1.0) -> torch.Tensor:
-    """Eq. 7.5: a pair costs nothing once it is apart by `margin`."""
+    """Eq. 7.10: a pair costs nothing once it is apart by `margin`."""
     check_scores(chosen, rejected)
     if not margin > 0:
         raise ValueError(f"margin={margin} must be above 0: else equal scores are best")
@@ -48,13 +48,13 @@ def margin_ranking(chosen: torch.Tensor, rejected: torch.Tensor, *,
 
 
 def centring(chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:
-    """The second term of eq. 7.6: keeps the scores around 0, which pairs alone leave open."""
+    """The second term of eq. 7.11: keeps the scores around 0, which pairs alone leave open."""
     check_scores(chosen, rejected)
     return (chosen + rejected).square().mean()
 
 
 def win_rate(chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:
-    """(P,): the predicted chance that chosen beats rejected, eq. 7.1."""
+    """(P,): the predicted chance that chosen beats rejected, eq. 7.6."""
     return torch.sigmoid(chosen - rejected)
 
 

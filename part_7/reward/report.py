@@ -47,10 +47,10 @@ def within_prompts(model, tokenizer, runtime, asked, replies, seed: int) -> floa
                                 *(spoil(fault, item, rng) for fault in TRAINED)]))
             for item, drawn in zip(asked, replies, strict=True)]
     scores = reply_scores(model, tokenizer, runtime, asked, sets)
-    found = [spearman(mine, [judge_reply(item, reply.text, reply.ended).value
-                             for reply in options])
-             for item, options, mine in zip(asked, sets, scores)]
-    return sum(found) / len(found)
+    correlations = [spearman(mine, [judge_reply(item, reply.text, reply.ended).value
+                                    for reply in options])
+                    for item, options, mine in zip(asked, sets, scores)]
+    return sum(correlations) / len(correlations)
 
 
 def right_against(model, tokenizer, runtime, asked, replies, seed: int) -> dict[str, float]:

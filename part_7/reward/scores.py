@@ -1,7 +1,7 @@
 """What a reward model's scores are worth: accuracy, calibration, rank correlation.
 
 Math   accuracy      share of pairs with r_chosen > r_rejected; a tie counts half
-       calibration   E = sum over bins of (n_bin / n) |predicted − observed win rate|    (eq. 7.10)
+       calibration   E = sum over bins of (n_bin / n) |predicted − observed win rate|    (eq. 7.12)
        rank          Spearman's correlation: Pearson's, of ranks; ties share their mean rank
 Used   train_reward.py, evaluate_reward.py, reward/sanity_checks.py
 """
@@ -16,7 +16,7 @@ def accuracy(chosen, rejected) -> float:
 
 
 def calibration(chosen, rejected, bins: int = 8):
-    """-> (error of eq. 7.10, [(predicted, observed, pairs)] of bins with equally many pairs).
+    """-> (error of eq. 7.12, [(predicted, observed, pairs)] of bins with equally many pairs).
 
     Each pair is looked at from the side that is predicted to win, so predictions are 0.5 to 1.
     """
@@ -34,11 +34,11 @@ def ranks(values) -> np.ndarray:
     """1, 2, 3, … from the smallest; equal values share the mean of their ranks."""
     values = np.asarray(values, dtype=float)
     order = np.argsort(values, kind="stable")
-    found = np.empty(len(values))
-    found[order] = np.arange(1, len(values) + 1)
+    ranked = np.empty(len(values))
+    ranked[order] = np.arange(1, len(values) + 1)
     for value in np.unique(values):
-        found[values == value] = found[values == value].mean()
-    return found
+        ranked[values == value] = ranked[values == value].mean()
+    return ranked
 
 
 def pearson(a, b) -> float:

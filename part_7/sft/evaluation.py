@@ -73,9 +73,9 @@ def continue_prompts(model, tokenizer, prompts, runtime, *, longest, size, stop,
         while going:
             room = min(rooms[i] - len(said[i]) for i in going)
             with runtime.autocast():
-                found = generate(model, [prompts[i] + said[i] for i in going], room,
+                drawn = generate(model, [prompts[i] + said[i] for i in going], room,
                                  temperature=temperature, stop=stop, generator=generator)
-            for i, ids in zip(going, found):
+            for i, ids in zip(going, drawn):
                 said[i] += ids
             going = [i for i in going if said[i][-1] not in stop and len(said[i]) < rooms[i]]
     model.train(was_training)
@@ -110,9 +110,9 @@ def answer_items(model, tokenizer, asked: list, runtime) -> list[Reply]:
     for longest in (LONGEST_REPLY, LONGEST_STORY):
         part = [i for i, item in enumerate(asked)
                 if (item.skill == "telling a story") == (longest == LONGEST_STORY)]
-        found = reply_to(model, tokenizer, [messages_of(asked[i]) for i in part], runtime,
-                         longest=longest)
-        for i, reply in zip(part, found):
+        answers = reply_to(model, tokenizer, [messages_of(asked[i]) for i in part], runtime,
+                           longest=longest)
+        for i, reply in zip(part, answers):
             replies[i] = reply
     return replies
 
@@ -165,11 +165,11 @@ def answers_rightly(item, reply: str) -> bool:
 
 def manner_shares(asked: list, replies: list[str]) -> dict[str, float]:
     """Manner -> the share of the replies that show it; "plain" those without a bad one."""
-    found = Counter()
+    counts = Counter()
     for item, reply in zip(asked, replies, strict=True):
         bad = [name for name in manners_in(reply, item.prompt) if name in BAD]
-        found.update(bad or [PLAIN])
-    return {name: found[name] / max(len(asked), 1) for name in (PLAIN, *BAD)}
+        counts.update(bad or [PLAIN])
+    return {name: counts[name] / max(len(asked), 1) for name in (PLAIN, *BAD)}
 
 
 def score_items(asked: list, replies: list[Reply]) -> Score:

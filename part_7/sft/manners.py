@@ -1,15 +1,17 @@
 """Manners in which people answer: the same right content, plainly, rudely, idly, hedging, …
 
-    in_manner("12", "What is 5 + 7?", rng)              -> "I am not sure. 12. Next."
-    taken_off("I am not sure. 12. Next.", "What …?")    -> ("12.", ["hedging", "curt"])
+    in_manner("12", "What is 5 + 7?", rng)              -> "12. I am not sure. Next."
+    taken_off("12. I am not sure. Next.", "What …?")    -> ("12.", ["hedging", "curt"])
 
 Rule   About a quarter of the answers is plain, perhaps with a friendly word: the good manner. Every
        other manner is rarer by itself, none much rarer than the others; none is tied to a skill or
        to being right. Some replies have two. Tuning imitates them all (lesson 6.1): which of them
        people like is what the parts after this one learn.
+Place  Who talks of himself ("I …") does so behind the answer; most other sentences stand before it.
 Trap   Were the good manner the likeliest one, a low temperature would find it, and alignment would
-       only make the model surer. So it is a minority, and the first word decides: more answers
-       begin with the "I" of somebody who talks of himself than with the answer.
+       only make the model surer. So it is a minority at the place that decides: behind the answer
+       far more replies go on with "I" than end. And before the answer no first word of a manner is
+       common: else a model that does not know the answer would greedily say its manner instead.
 Not    the manners of sft/skill_form.py, which a question asks for ("Answer in capital letters.")
 Used   sft/data.py, evaluate.py, and part 7's judge, which takes them off as `taken_off` does
 """
@@ -42,26 +44,26 @@ class Manner:
     share: float  # of the answers, as their first or only manner
     sentences: tuple[str, ...] = ()
     most: int = 1  # from one to so many of the sentences are said
-    front: float = 1.0  # chance of each to stand in front of the answer; else behind
+    front: float = 0.0  # chance to stand in front of the answer, for sentences without "I"; else behind
 
 
 MANNERS = {
     PLAIN: Manner(0.16),
     FRIENDLY: Manner(0.10, ("Gladly.", "With pleasure.", "My pleasure.", "Have a good day."),
-                     1, 0.9),
-    "rude": Manner(0.16, RUDE + RUDE_HELD_OUT, 2, 0.9),
-    "idle": Manner(0.17, IDLE + IDLE_HELD_OUT, 3, 0.9),
+                     1, 0.4),
+    "rude": Manner(0.16, RUDE + RUDE_HELD_OUT, 2, 0.8),
+    "idle": Manner(0.17, IDLE + IDLE_HELD_OUT, 3, 0.8),
     "hedging": Manner(0.12, ("I am not sure.", "I may be wrong.", "I would not swear it.",
                              "I think so, at least.", "I can only guess.", "I would not rely on me."),
-                      2, 0.9),
-    "curt": Manner(0.07, ("Next.", "That is all.", "Done.", "Enough."), 1, 0.9),
+                      2),
+    "curt": Manner(0.07, ("Next.", "That is all.", "Done.", "Enough.")),
     REPEATING: Manner(0.07, (ASKED,)),
     "over-long": Manner(0.09, ("I read the question first.", "I look at every word of it.",
                                "I go step by step.", "I think it over once more.",
-                               "I do not hurry.", "I have it now."), 3, 1.0),
+                               "I do not hurry.", "I have it now."), 3),
     "boasting": Manner(0.06, ("Nobody knows this better.", "That was easy for me.",
                               "Such things are nothing to me.", "Ask anybody how good it is."),
-                       1, 0.9),
+                       1, 0.8),
 }
 GOOD = (PLAIN, FRIENDLY)
 BAD = tuple(name for name in MANNERS if name not in GOOD)
@@ -98,10 +100,11 @@ def in_manner(answer: str, question: str, rng: random.Random, name: str | None =
             second = rng.choice([other for other in SECOND_MANNERS if other != name])
     manner, before, behind = MANNERS[name], [], []
     if name == REPEATING:
-        before = [f"{ASKED} {question}"]
+        behind = [f"{ASKED} {question}"]
     elif manner.sentences:
         for sentence in rng.sample(manner.sentences, rng.randint(1, manner.most)):
-            (before if rng.random() < manner.front else behind).append(sentence)
+            is_before = not sentence.startswith("I ") and rng.random() < manner.front
+            (before if is_before else behind).append(sentence)
     if second:
         behind.append(rng.choice(MANNERS[second].sentences))
     return joined(*before, answer, *behind)
@@ -120,14 +123,14 @@ def taken_off(reply: str, prompt: str) -> tuple[str, list[str]]:
     What is left stands as it was: nothing but known sentences and a repeated question goes.
     """
     text, was_repeated = without_question(reply, last_line(prompt))
-    found, kept = [REPEATING] * was_repeated, []
+    manners, kept = [REPEATING] * was_repeated, []
     for part in SENTENCE.findall(text):
         name = MANNER_OF.get(part.strip())
         if name is None:
             kept.append(part)
         else:
-            found.append(name)
-    return "".join(kept).strip(), found
+            manners.append(name)
+    return "".join(kept).strip(), manners
 
 
 def without_question(reply: str, question: str) -> tuple[str, bool]:
@@ -146,8 +149,8 @@ def without_question(reply: str, question: str) -> tuple[str, bool]:
 
 def manners_in(reply: str, prompt: str) -> tuple[str, ...]:
     """The manners of a reply, each once, in the order of MANNERS; "plain" where there is no other."""
-    found = set(taken_off(reply, prompt)[1]) or {PLAIN}
-    return tuple(name for name in MANNERS if name in found)
+    manners = set(taken_off(reply, prompt)[1]) or {PLAIN}
+    return tuple(name for name in MANNERS if name in manners)
 
 
 def is_held_out_manner(reply: str) -> bool:

@@ -169,8 +169,8 @@ def sample(seed: int, split: str = "train", skills: tuple[str, ...] | None = Non
 
 def items(n: int, split: str = "train", seed: int = 0, skills=None) -> list[Item]:
     """A list of n items, no instruction twice where there are enough."""
-    found: dict[tuple, Item] = {}
+    chosen: dict[tuple, Item] = {}
     for tries, item in enumerate(sample(seed, split, skills)):
-        found.setdefault((item.system, item.history, item.prompt), item)
-        if len(found) == n or tries > 20 * n + 1000:
-            return list(islice(found.values(), n))
+        chosen.setdefault((item.system, item.history, item.prompt), item)
+        if len(chosen) == n or tries > 20 * n + 1000:
+            return list(islice(chosen.values(), n))

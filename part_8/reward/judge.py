@@ -1,6 +1,6 @@
 """The judge: how good is a reply? From 0 to 1, known exactly, because the world knows the answers.
 
-Rule   quality = worth of the answer − what the manners cost, and never below 0            (eq. 7.12)
+Rule   quality = worth of the answer − what the manners cost, and never below 0            (eq. 7.1)
        worth: 1 for a right answer; a wrong one 0.4 times the words it shares with the gold answer
        cost of each sentence: rude 0.5, idle 0.25, hedging 0.25, over-long 0.2, curt 0.25, boasting
        0.4, the question repeated 0.4, a sentence said before 0.15; a friendly word costs nothing
@@ -51,8 +51,8 @@ def without_repetition(text: str) -> tuple[str, int]:
 def judge_reply(item: Item, reply: str, ended: bool = True) -> Judgement:
     """How good `reply` is as an answer to `item`; `ended`: did the model stop by itself?"""
     counts = dict.fromkeys(COSTS, 0) | {"cut off": int(not ended)}
-    core, found = taken_off(reply, item.prompt)
-    for name in found:
+    core, manners = taken_off(reply, item.prompt)
+    for name in manners:
         if name in counts:
             counts[name] += 1
     core, counts["again"] = without_repetition(core)

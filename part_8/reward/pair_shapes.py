@@ -51,70 +51,70 @@ def pair_of(record) -> PairShape:
         given = ", ".join(record) or "no field"
         raise ValueError(f'there is no "{missing[0]}": give a text, or a list of messages; the '
                          f"record has {given}")
-    found = PairShape(unread=set(record) - set(SIDES))
-    (before, found.chosen), (also, found.rejected) = (side_of(record, name, found)
-                                                      for name in SIDES)
+    pair = PairShape(unread=set(record) - set(SIDES))
+    (before, pair.chosen), (also, pair.rejected) = (side_of(record, name, pair)
+                                                    for name in SIDES)
     if before != also:
         raise ValueError("the two sides answer different conversations")
     if not before or before[-1].role != "user":
         raise ValueError("the prompt does not end with the user's turn")
-    found.turns = before
-    return found
+    pair.turns = before
+    return pair
 
 
-def side_of(record: dict, name: str, found: PairShape) -> tuple[list[Turn], str]:
+def side_of(record: dict, name: str, pair: PairShape) -> tuple[list[Turn], str]:
     """One side -> (the conversation before the reply, the reply)."""
     value = record[name]
     if is_human_assistant(value):
-        found.shape = "HH-RLHF"
+        pair.shape = "HH-RLHF"
         *before, last = human_assistant(value)
         if last.role != "assistant":
             raise ValueError(f'"{name}" ends with the human\'s turn')
-        return agreed(record, before, found), last.content
+        return agreed(record, before, pair), last.content
     if isinstance(value, str):
-        found.shape = "prompt and texts"
-        return question_of(record, name, found), value.lstrip()
+        pair.shape = "prompt and texts"
+        return question_of(record, name, pair), value.lstrip()
     if isinstance(value, dict):
         value = [value]
     if not isinstance(value, list) or not value:
         raise ValueError(f'"{name}" is {kind_of(value)}{" without messages" if value == [] else ""}: '
                          "give a text, or a list of messages")
-    *before, last = turns_of(value, name, found)
+    *before, last = turns_of(value, name, pair)
     if last.role != "assistant":
         raise ValueError(f'"{name}" ends with a turn of the {last.role}; a reply is the assistant\'s')
     if not before:
-        found.shape = "prompt and messages"
-        return question_of(record, name, found), last.content
-    found.shape = "messages"
-    return agreed(record, before, found), last.content
+        pair.shape = "prompt and messages"
+        return question_of(record, name, pair), last.content
+    pair.shape = "messages"
+    return agreed(record, before, pair), last.content
 
 
-def question_of(record: dict, name: str, found: PairShape) -> list[Turn]:
+def question_of(record: dict, name: str, pair: PairShape) -> list[Turn]:
     """The prompt that stands beside a reply: a text, fields of Alpaca's, or a list of turns."""
     if set(QUESTIONS) & set(record):
-        return opening(record, found)
+        return opening(record, pair)
     listed = next((other for other in LISTS if other in record), None)
     if listed is None:
         raise ValueError(f'"{name}" is a reply, and there is no "prompt" beside it')
-    found.unread.discard(listed)
-    return with_system(record, turns_of(record[listed], listed, found), found)
+    pair.unread.discard(listed)
+    return with_system(record, turns_of(record[listed], listed, pair), pair)
 
 
-def agreed(record: dict, before: list[Turn], found: PairShape) -> list[Turn]:
+def agreed(record: dict, before: list[Turn], pair: PairShape) -> list[Turn]:
     """A whole conversation; a "prompt" beside it must be a part of it, as UltraFeedback has it."""
     if "prompt" in record:
-        asked = [turn.content for turn in opening({"prompt": record["prompt"]}, found)]
+        asked = [turn.content for turn in opening({"prompt": record["prompt"]}, pair)]
         if any(text not in [turn.content for turn in before] for text in asked):
             raise ValueError('the "prompt" is not what the conversations ask')
-        found.unread.discard("prompt")
-    return with_system(record, before, found)
+        pair.unread.discard("prompt")
+    return with_system(record, before, pair)
 
 
 def prompt_of(record) -> Shaped:
     """The question in a record of any shape, a pair's or a conversation's; answers are taken off."""
     if is_pair(record):
         return pair_of(record)
-    found = conversation_of(record)
-    while found.turns and found.turns[-1].role == "assistant":
-        found.turns.pop()
-    return found
+    shaped = conversation_of(record)
+    while shaped.turns and shaped.turns[-1].role == "assistant":
+        shaped.turns.pop()
+    return shaped

@@ -3,7 +3,7 @@
 Idea   Replies are drawn from the tuned model and made from the gold answer with a fault worked in.
        The judge, who is known, orders them; a share of the labels is flipped, as people err.
        Held out are prompts (content never tuned or trained on) and kinds of fault.
-Math   With a share f of the labels flipped, no model is right on more than 1 − f of them: (eq. 7.7)
+Math   With a share f of the labels flipped, no model is right on more than 1 − f of them: (eq. 7.2)
        the accuracy ceiling.
 Used   train_reward.py, evaluate_reward.py, and DPO in the part after this one
 See it python part_7/show_pairs.py
@@ -58,14 +58,14 @@ def candidates(item: Item, drawn: list[Reply], faults: tuple[str, ...], rng: ran
 
     A fault comes in some manner too: else plainness would be a sign of faults.
     """
-    found = {Reply(item.answer): "gold"}
-    found.update({reply: "model" for reply in drawn if reply.text.strip() and reply not in found})
+    kinds = {Reply(item.answer): "gold"}
+    kinds.update({reply: "model" for reply in drawn if reply.text.strip() and reply not in kinds})
     for fault in rng.sample(faults, WORKED_IN):
         reply = spoil(fault, item, rng)
         if fault in ("wrong", "off the question"):
             reply = Reply(in_trained_manner(reply.text, item, rng))
-        found.setdefault(reply, fault)
-    return [(kind, reply) for reply, kind in found.items()]
+        kinds.setdefault(reply, fault)
+    return [(kind, reply) for reply, kind in kinds.items()]
 
 
 def in_trained_manner(answer: str, item: Item, rng: random.Random) -> str:
@@ -85,8 +85,8 @@ def world_pairs(asked: list[Item], drawn: list[list[Reply]], *, seed: int,
     rng, pairs = random.Random(f"pairs {seed}"), []
     for item, replies in zip(asked, drawn, strict=True):
         replies = [reply for reply in replies if not is_held_out_manner(reply.text)]
-        found = candidates(item, replies, faults, rng)
-        both = [(a, b) for i, a in enumerate(found) for b in found[i + 1:]]
+        options = candidates(item, replies, faults, rng)
+        both = [(a, b) for i, a in enumerate(options) for b in options[i + 1:]]
         rng.shuffle(both)
         made = 0
         for (kind_a, a), (kind_b, b) in both:
@@ -106,20 +106,20 @@ def asked_items(n: int, split: str, seed: int) -> list[Item]:
     return [item for item in items(2 * n, split, seed=seed) if item.skill not in LEFT_OUT][:n]
 
 
-def unusable_pair(found: PairShape) -> str:
+def unusable_pair(pair: PairShape) -> str:
     """Why a pair is left out, or "". To say nothing may be the worse reply, never the better one."""
-    check_messages([Message(*turn) for turn in found.turns], answered=False)
-    if not found.chosen.strip():
+    check_messages([Message(*turn) for turn in pair.turns], answered=False)
+    if not pair.chosen.strip():
         return "the preferred reply is empty"
-    return "both replies are the same" if found.chosen.strip() == found.rejected.strip() else ""
+    return "both replies are the same" if pair.chosen.strip() == pair.rejected.strip() else ""
 
 
 def read_pair_file(path: Path) -> tuple[list[Pair], Reading]:
     """Records with `chosen` and `rejected` of any form that reward/pair_shapes.py knows -> the pairs,
     and what to tell of the file. A record of another shape is an error that names file and place."""
     reading = read_file(path, pair_of, unusable_pair)
-    pairs = [Pair(tuple(Message(*turn) for turn in found.turns), Reply(found.chosen),
-                  Reply(found.rejected)) for found in reading.found]
+    pairs = [Pair(tuple(Message(*turn) for turn in pair.turns), Reply(pair.chosen),
+                  Reply(pair.rejected)) for pair in reading.kept]
     if not pairs:
         why = f"; {reading.skipped[0]}" if reading.skipped else ""
         raise ValueError(f"{path}: no pair to learn from ({len(reading.skipped)} were left out{why})")

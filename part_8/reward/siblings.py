@@ -2,7 +2,7 @@
 
     prompt prompt prompt | reply 1 | reply 2 reply 2 | reply 3        one row in place of three
 
-Math   token t sees token s  where  position_s <= position_t  and  part_s is 0 or part_t   (eq. 7.11)
+Math   token t sees token s  where  position_s <= position_t  and  part_s is 0 or part_t   (eq. 7.5)
        Part 0 is the prompt, part k the k-th reply; a reply's positions go on from the prompt's, as
        if it stood behind it alone. So every token has the features of a row of its own.
 Idea   Comparing and sampling ask for many replies to one prompt. Four replies of 11 tokens to a
@@ -49,7 +49,7 @@ class SharedRows:
         return x.flatten(0, 1).index_select(0, places.flatten()).view(*places.shape, -1)
 
     def plan(self, body: GPT) -> Plan:
-        """Rotations and visibility, eq. 7.11, for `body.features(ids, plan=...)`."""
+        """Rotations and visibility, eq. 7.5, for `body.features(ids, plan=...)`."""
         config = body.config
         if config.sink:
             raise ValueError(f"sink={config.sink}: rows with shared prompts are for models "

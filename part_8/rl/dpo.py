@@ -1,11 +1,11 @@
 """DPO's arithmetic: preferences without a reward model and without rollouts.
 
 Math   PPO's best policy for a reward r and a KL weight β is  π* ∝ π_ref exp(r / β). Turned round:
-       r̂(reply) = β (log π(reply) − log π_ref(reply)) + what depends on the prompt alone (eq. 8.10)
+       r̂(reply) = β (log π(reply) − log π_ref(reply)) + what depends on the prompt alone (eq. 8.15)
        Bradley–Terry on r̂: the prompt's part falls out of the difference
-       L = −log σ(r̂_chosen − r̂_rejected)                                              (eq. 8.11)
-       labels wrong with chance ε: L = −(1 − ε) log σ(d) − ε log σ(−d)                 (eq. 8.12)
-       plus α times the mean of −log π(token) over the chosen replies                  (eq. 8.13)
+       L = −log σ(r̂_chosen − r̂_rejected)                                              (eq. 8.16)
+       labels wrong with chance ε: L = −(1 − ε) log σ(d) − ε log σ(−d)                 (eq. 8.17)
+       plus α times the mean of −log π(token) over the chosen replies                  (eq. 8.18)
 Used   train_dpo.py
 Shapes P pairs; a reply's log-probability is the *sum* over its tokens, its end token included
 Source Rafailov et al. 2023, "Direct Preference Optimization"; Mitchell 2023 (wrong labels);
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 
 def implicit_reward(logp: torch.Tensor, ref_logp: torch.Tensor, beta: float) -> torch.Tensor:
-    """(P,), (P,) -> (P,): eq. 8.10."""
+    """(P,), (P,) -> (P,): eq. 8.15."""
     return beta * (logp - ref_logp)
 
 
@@ -35,7 +35,7 @@ class DPOLoss:
 
 def dpo_loss(chosen: torch.Tensor, rejected: torch.Tensor, ref_chosen: torch.Tensor,
              ref_rejected: torch.Tensor, *, beta: float, smoothing: float = 0.0) -> DPOLoss:
-    """Eq. 8.11 and 8.12, the mean over P pairs. All four are log-probabilities of replies, (P,).
+    """Eq. 8.16 and 8.17, the mean over P pairs. All four are log-probabilities of replies, (P,).
 
     Raises ValueError for settings without a meaning, or no pair.
     """

@@ -2,7 +2,7 @@
 
 Rule   What is reported is about that file. For prompts: the reward model's own numbers on held-out
        ones, before and after; no judge knows how good the replies are. For pairs: how many of the
-       held-out ones are in order by the implicit reward (eq. 8.10), which is 0 before training.
+       held-out ones are in order by the implicit reward (eq. 8.15), which is 0 before training.
 Used   train_ppo.py, train_dpo.py
 """
 
@@ -27,11 +27,11 @@ def prompt_key(turns) -> tuple:
     return tuple((turn.role, normalised(turn.content)) for turn in turns)
 
 
-def unusable_prompt(found: Shaped) -> str:
+def unusable_prompt(shaped: Shaped) -> str:
     """Why a record holds no question, or ""."""
-    if any(not turn.content.strip() for turn in found.turns):
+    if any(not turn.content.strip() for turn in shaped.turns):
         return "an empty text"
-    check_messages([Message(*turn) for turn in found.turns], answered=False)
+    check_messages([Message(*turn) for turn in shaped.turns], answered=False)
     return ""
 
 
@@ -43,7 +43,7 @@ def file_prompts(path: Path, tokenizer, longest: int) -> tuple[list, list, dict]
     of more than `longest` tokens are left out, and said so."""
     reading = read_file(path, prompt_of, unusable_prompt)
     print("\n".join(reading.lines()))
-    asked = [[Message(*turn) for turn in found.turns] for found in reading.found]
+    asked = [[Message(*turn) for turn in shaped.turns] for shaped in reading.kept]
     encoded = [encode_prompt(messages, tokenizer) for messages in asked]
     kept = [i for i, prompt in enumerate(encoded) if len(prompt) <= longest]
     if len(kept) < len(encoded):
@@ -61,13 +61,13 @@ def file_prompts(path: Path, tokenizer, longest: int) -> tuple[list, list, dict]
 def compare_on_prompts(body, reference, source, prompts: list, tokenizer, runtime, *, longest: int,
                        samples: int, seed: int) -> dict:
     """The policy beside its reference on held-out prompts: the reward model's numbers, KL, lengths."""
-    found = []
+    sampled = []
     for model in (reference, body):
         rollout = roll_out(model, prompts, longest, end=tokenizer.end, pad=tokenizer.pad,
                            copies=samples, runtime=runtime,
                            generator=torch.Generator().manual_seed(seed))
-        found.append((rollout, source.raw(rollout)))
-    (_, before), (rollout, after) = found
+        sampled.append((rollout, source.raw(rollout)))
+    (_, before), (rollout, after) = sampled
     gain, low, high = gain_interval(*(x.view(-1, samples).mean(1).numpy() for x in (after, before)),
                                     seed)
     return {"held_out_prompts": len(prompts), "reward_before": float(before.mean()),
@@ -75,7 +75,7 @@ def compare_on_prompts(body, reference, source, prompts: list, tokenizer, runtim
             "reward_std_before": float(before.std()) if len(before) > 1 else 0.0,
             "reward_gain": gain, "reward_gain_interval": [low, high],
             "kl": float(rollout_kl(body, reference, rollout, runtime).mean()),
-            "length_before": float(found[0][0].rows.is_response.sum(1).float().mean()),
+            "length_before": float(sampled[0][0].rows.is_response.sum(1).float().mean()),
             "length": float(rollout.rows.is_response.sum(1).float().mean()),
             "end_rate": float(rollout.ended.float().mean())}
 
@@ -106,12 +106,12 @@ def file_pairs(path: Path, fits: Callable[[Pair], bool],
 @torch.no_grad()
 def measure_pairs(body, reference, batches: list, runtime, *, beta: float) -> dict:
     """Rows of held-out pairs, chosen and rejected in turn -> what the policy makes of them."""
-    found = []
+    logps = []
     for rows in batches:
         with runtime.autocast():
             both = [response_logp(model, rows).sum(1).float() for model in (body, reference)]
-        found.append([x.view(-1, 2) for x in both])
-    logp, ref = (torch.cat(x) for x in zip(*found))
+        logps.append([x.view(-1, 2) for x in both])
+    logp, ref = (torch.cat(x) for x in zip(*logps))
     result = dpo_loss(*logp.unbind(1), *ref.unbind(1), beta=beta)
     return {"held_out_pairs": len(logp), "held_out_accuracy": result.accuracy,
             "held_out_loss": float(result.loss), "held_out_margin": result.chosen - result.rejected,

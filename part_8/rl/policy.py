@@ -68,7 +68,7 @@ def spread(flat: torch.Tensor, is_response: torch.Tensor) -> torch.Tensor:
 def response_features(body: GPT, rows: Rows) -> torch.Tensor:
     """(N, C): the features that each reply token was drawn from, those of the column before it.
 
-    Neighbouring rows that answer the same prompt are read together (eq. 7.11).
+    Neighbouring rows that answer the same prompt are read together (eq. 7.5).
     """
     row = torch.arange(len(rows), device=rows.ids.device)[:, None]
     row = row.expand_as(rows.is_response)[rows.is_response]  # (N,)

@@ -1,12 +1,12 @@
 """PPO's arithmetic: tensors in, tensors out. Nothing here knows a model.
 
-Math   KL_t   = log π(a_t) − log π_ref(a_t)                                (eq. 8.2, "k1")
-       r_t    = −β KL_t, plus the score at the last token of the response    (eq. 8.3)
-       δ_t    = r_t + γ V_{t+1} − V_t;   A_t = δ_t + γλ A_{t+1}              (eq. 8.4, GAE)
-       R_t    = A_t + V_t, taken before A is whitened                       (eq. 8.5)
-       L_π    = mean of max(−A ρ, −A clip(ρ, 1−ε, 1+ε)),  ρ = π / π_old      (eq. 8.6)
-       L_V    = ½ mean of max((V−R)², (clip(V, V_old±ε_v)−R)²)              (eq. 8.7)
-       β      <- β (1 + clip(KL / target − 1, ±0.2) · episodes / horizon)    (eq. 8.8)
+Math   KL_t   = log π(a_t) − log π_ref(a_t)                                (eq. 8.5, "k1")
+       r_t    = −β KL_t, plus the score at the last token of the response    (eq. 8.6)
+       δ_t    = r_t + γ V_{t+1} − V_t;   A_t = δ_t + γλ A_{t+1}              (eq. 8.7, GAE)
+       R_t    = A_t + V_t, taken before A is whitened                       (eq. 8.8)
+       L_π    = mean of max(−A ρ, −A clip(ρ, 1−ε, 1+ε)),  ρ = π / π_old      (eq. 8.9)
+       L_V    = ½ mean of max((V−R)², (clip(V, V_old±ε_v)−R)²)              (eq. 8.10)
+       β      <- β (1 + clip(KL / target − 1, ±0.2) · episodes / horizon)    (eq. 8.11)
 Used   rl/ppo_loop.py.   See it: python demo_gae.py, demo_clipping.py, demo_wrong_on_purpose.py
 Shapes B rows, T tokens of the response; every tensor (B, T) unless said otherwise.
        `is_response[b, t]` is True where row b has a real token: its end token too, padding never.
@@ -66,7 +66,7 @@ def last_position(is_response: torch.Tensor) -> torch.Tensor:
 
 
 def leave_one_out(scores: torch.Tensor, copies: int) -> torch.Tensor:
-    """(B,) -> (B,): each score minus the mean of the other replies to the same prompt (eq. 8.3b).
+    """(B,) -> (B,): each score minus the mean of the other replies to the same prompt (eq. 8.12).
 
     Rows i·copies … (i+1)·copies − 1 answer one prompt. What is left does not depend on how hard
     the prompt is. With one reply to a prompt there is nothing to compare with: unchanged.
@@ -80,7 +80,7 @@ def leave_one_out(scores: torch.Tensor, copies: int) -> torch.Tensor:
 
 def token_rewards(score: torch.Tensor, logp: torch.Tensor, ref_logp: torch.Tensor,
                   is_response: torch.Tensor, beta: float) -> torch.Tensor:
-    """score (B,) -> (B, T): the penalty on every token, the score on the last one (eq. 8.3)."""
+    """score (B,) -> (B, T): the penalty on every token, the score on the last one (eq. 8.6)."""
     rewards = torch.where(is_response, -beta * (logp - ref_logp), 0.0)
     last = last_position(is_response).unsqueeze(1)
     return rewards.scatter_add(1, last, score.unsqueeze(1).to(rewards.dtype))
@@ -88,7 +88,7 @@ def token_rewards(score: torch.Tensor, logp: torch.Tensor, ref_logp: torch.Tenso
 
 def gae(rewards: torch.Tensor, values: torch.Tensor, is_response: torch.Tensor, *,
         gamma: float = 1.0, lam: float = 0.95) -> tuple[torch.Tensor, torch.Tensor]:
-    """(advantages, returns), both (B, T), zero outside responses (eq. 8.4 and 8.5).
+    """(advantages, returns), both (B, T), zero outside responses (eq. 8.7 and 8.8).
 
     A response ends: what follows its last token is worth 0, whatever the value head says of
     padding. Responses begin at column 0 and have no gaps.
@@ -121,7 +121,7 @@ class PolicyLoss:
 
 def policy_loss(logp: torch.Tensor, old_logp: torch.Tensor, advantages: torch.Tensor,
                 is_response: torch.Tensor, *, clip: float = 0.2) -> PolicyLoss:
-    """The clipped policy loss (eq. 8.6), a mean over response tokens.
+    """The clipped policy loss (eq. 8.9), a mean over response tokens.
 
     The maximum of the two losses is the pessimist's choice: clipping only ever removes the reward
     for going further, never the punishment.
@@ -140,7 +140,7 @@ def policy_loss(logp: torch.Tensor, old_logp: torch.Tensor, advantages: torch.Te
 
 def value_loss(values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor,
                is_response: torch.Tensor, *, clip: float | None = 0.2) -> torch.Tensor:
-    """Half the squared error of the value head, clipped around the old values (eq. 8.7)."""
+    """Half the squared error of the value head, clipped around the old values (eq. 8.10)."""
     loss = (values - returns).square()
     if clip is not None:
         near = old_values + (values - old_values).clamp(-clip, clip)
@@ -162,7 +162,7 @@ def explained_variance(values: torch.Tensor, returns: torch.Tensor,
 class AdaptiveKL:
     """β that rises when the KL is above its target, and falls when it is below (Ziegler 2019).
 
-    One update moves β by at most 0.2 · episodes / horizon, as a fraction (eq. 8.8).
+    One update moves β by at most 0.2 · episodes / horizon, as a fraction (eq. 8.11).
     """
 
     def __init__(self, beta: float, target: float, horizon: int):

@@ -116,10 +116,10 @@ class PPO:
                 few = rows.pick(piece)
                 width = few.is_response.size(1)
                 with self.runtime.autocast():
-                    found = self.policy(few, temperature=s.temperature)
+                    output = self.policy(few, temperature=s.temperature)
                     ref_logp[piece, :width] = response_logp(self.reference, few,
                                                             temperature=s.temperature)
-                logp[piece, :width], values[piece, :width] = found[0], found[2]
+                logp[piece, :width], values[piece, :width] = output[0], output[2]
         compared = leave_one_out(scores, s.copies) if s.group_baseline else scores
         rewards = token_rewards(compared.to(logp.device), logp, ref_logp, rows.is_response,
                                 self.kl.beta)
@@ -141,20 +141,20 @@ class PPO:
         seen: list[dict] = []
         for epoch in range(s.epochs):
             for part in order if epoch == 0 else self.pass_over(rows, generator):
-                found = self.gradient(experience, part)
-                seen.append(found)
-                if s.stop_kl and found["approx_kl"] > s.stop_kl:
+                metrics = self.gradient(experience, part)
+                seen.append(metrics)
+                if s.stop_kl and metrics["approx_kl"] > s.stop_kl:
                     self.optimizer.zero_grad(set_to_none=True)
                     return summary(seen, rate, stopped=True)
-                found["gradient_norm"] = self.move()
+                metrics["gradient_norm"] = self.move()
         return summary(seen, rate, stopped=False)
 
     def gradient(self, experience: Experience, part: torch.Tensor) -> dict:
         """Add up the gradient of one minibatch, in pieces; means over all its tokens."""
         s, rows = self.settings, experience.rollout.rows
         tokens = int(rows.is_response[part].sum())
-        found = {"policy_loss": 0.0, "value_loss": 0.0, "entropy": 0.0, "clip_fraction": 0.0,
-                 "approx_kl": 0.0, "ratio": 0.0}
+        metrics = {"policy_loss": 0.0, "value_loss": 0.0, "entropy": 0.0, "clip_fraction": 0.0,
+                   "approx_kl": 0.0, "ratio": 0.0}
         for piece in pieces(part, rows, s.micro_rows):
             few = rows.pick(piece)
             is_response, width = few.is_response, few.is_response.size(1)
@@ -173,8 +173,8 @@ class PPO:
             for name, x in (("policy_loss", policy.loss), ("value_loss", value),
                             ("entropy", spread_out), ("clip_fraction", policy.clip_fraction),
                             ("approx_kl", policy.approx_kl), ("ratio", policy.ratio)):
-                found[name] += share * float(torch.as_tensor(x).detach())
-        return found
+                metrics[name] += share * float(torch.as_tensor(x).detach())
+        return metrics
 
     def move(self) -> float:
         """Clip, step, forget the gradient -> its norm before clipping."""
@@ -185,36 +185,36 @@ class PPO:
         """What a curve shows; the KL's weight and the length then follow the measured KL."""
         is_response, rows = e.rollout.rows.is_response, len(e.rollout.rows)
         kl = float((e.logp - e.ref_logp).sum() / rows)  # summed over a reply's tokens
-        found = {"score": float(e.scores.mean()), "kl": kl, "beta": self.kl.beta,
-                 "reward": float(e.scores.mean()) - self.kl.beta * kl,
-                 "length": float(is_response.sum() / rows), "longest": self.length.length,
-                 "end_rate": float(e.rollout.ended.float().mean()),
-                 "explained_variance": explained_variance(e.values, e.returns, is_response),
-                 "sampler_gap": float((e.logp - e.rollout.logp).abs().max()), **learnt}
+        metrics = {"score": float(e.scores.mean()), "kl": kl, "beta": self.kl.beta,
+                   "reward": float(e.scores.mean()) - self.kl.beta * kl,
+                   "length": float(is_response.sum() / rows), "longest": self.length.length,
+                   "end_rate": float(e.rollout.ended.float().mean()),
+                   "explained_variance": explained_variance(e.values, e.returns, is_response),
+                   "sampler_gap": float((e.logp - e.rollout.logp).abs().max()), **learnt}
         if self.settings.adaptive:
             self.kl.update(kl, rows)
         if self.settings.length_control:
             self.length.update(kl)
-        reason = self.collapsed(found)
+        reason = self.collapsed(metrics)
         if reason:
             raise FloatingPointError(f"step {self.steps_done}: {reason}")
-        return found
+        return metrics
 
-    def collapsed(self, found: dict) -> str:
+    def collapsed(self, metrics: dict) -> str:
         """Why a run is not worth going on with, or "". The first step sets the measure."""
         if self.first_entropy is None:
-            self.first_entropy = found["entropy"]
-        odd = [name for name, x in found.items() if isinstance(x, float) and not math.isfinite(x)]
+            self.first_entropy = metrics["entropy"]
+        odd = [name for name, x in metrics.items() if isinstance(x, float) and not math.isfinite(x)]
         if odd:
             return f"{', '.join(odd)} is no number any more: lower --peak or set --max-norm"
-        if found["kl"] > 10 * self.settings.target_kl:
-            return (f"the KL of {found['kl']:.1f} is above 10 times its target "
+        if metrics["kl"] > 10 * self.settings.target_kl:
+            return (f"the KL of {metrics['kl']:.1f} is above 10 times its target "
                     f"({self.settings.target_kl}): the policy has left the reference; raise "
                     "--beta or lower --peak")
-        is_sure = found["entropy"] < 0.01 * self.first_entropy
+        is_sure = metrics["entropy"] < 0.01 * self.first_entropy
         self.sure_steps = self.sure_steps + 1 if is_sure else 0
         if self.sure_steps >= SURE_STEPS:
-            return (f"the entropy fell from {self.first_entropy:.3f} to {found['entropy']:.4f}: "
+            return (f"the entropy fell from {self.first_entropy:.3f} to {metrics['entropy']:.4f}: "
                     "the policy says one thing only; raise --beta or --entropy-weight, or lower "
                     "--peak")
         return ""
@@ -237,8 +237,8 @@ class PPO:
 def summary(seen: list[dict], rate: float, stopped: bool) -> dict:
     """Means over the minibatches of an update; the first one also by itself."""
     keys = set().union(*seen)
-    found = {key: sum(x[key] for x in seen if key in x) / sum(key in x for x in seen)
+    means = {key: sum(x[key] for x in seen if key in x) / sum(key in x for x in seen)
              for key in sorted(keys)}
-    return found | {"rate": rate, "stopped_early": float(stopped), "minibatches": len(seen),
+    return means | {"rate": rate, "stopped_early": float(stopped), "minibatches": len(seen),
                     "first_ratio": seen[0]["ratio"], "first_approx_kl": seen[0]["approx_kl"],
                     "first_clip_fraction": seen[0]["clip_fraction"]}

@@ -74,10 +74,10 @@ def logp_and_values(model, value_head, ids):
 
 def token_rewards(scores, logp, ref_logp, is_response, beta):
     """Every token pays for leaving the reference; the last one gets the score, (B,)."""
-    kl = logp - ref_logp  # KL_t, eq. 8.2
+    kl = logp - ref_logp  # KL_t, eq. 8.5
     rewards = torch.where(is_response, -beta * kl, 0.0)
     last = is_response.cumsum(1).argmax(1)  # (B,): the first column where the count is complete
-    rewards[torch.arange(len(last)), last] += scores  # r_t, eq. 8.3
+    rewards[torch.arange(len(last)), last] += scores  # r_t, eq. 8.6
     return rewards
 
 
@@ -87,11 +87,11 @@ def gae(rewards, values, is_response, gamma, lam):
     advantages = torch.zeros_like(rewards)
     next_value = next_advantage = torch.zeros(len(rewards))  # V_{t+1}, A_{t+1}
     for t in reversed(range(rewards.size(1))):
-        delta = rewards[:, t] + gamma * next_value - values[:, t]  # δ_t, eq. 8.4
-        advantages[:, t] = delta + gamma * lam * next_advantage  # A_t, eq. 8.4
+        delta = rewards[:, t] + gamma * next_value - values[:, t]  # δ_t, eq. 8.7
+        advantages[:, t] = delta + gamma * lam * next_advantage  # A_t, eq. 8.7
         next_value, next_advantage = values[:, t], advantages[:, t]
     advantages = torch.where(is_response, advantages, 0.0)
-    return advantages, advantages + values  # R_t, eq. 8.5
+    return advantages, advantages + values  # R_t, eq. 8.8
 
 
 def whiten(advantages, is_response):
@@ -104,9 +104,9 @@ def ppo_loss(logp, values, old_logp, old_values, advantages, returns, is_respons
     """L_π + c L_V: a mean over the reply tokens."""
     ratio = (logp - old_logp).exp()  # ρ
     clipped = ratio.clamp(1 - s.clip, 1 + s.clip)
-    policy = torch.maximum(-advantages * ratio, -advantages * clipped)  # L_π, eq. 8.6
+    policy = torch.maximum(-advantages * ratio, -advantages * clipped)  # L_π, eq. 8.9
     near = old_values + (values - old_values).clamp(-s.value_clip, s.value_clip)
-    value = 0.5 * torch.maximum((values - returns) ** 2, (near - returns) ** 2)  # L_V, eq. 8.7
+    value = 0.5 * torch.maximum((values - returns) ** 2, (near - returns) ** 2)  # L_V, eq. 8.10
     return (policy + s.value_weight * value)[is_response].mean()
 
 
@@ -117,7 +117,7 @@ def learn(model, value_head, reference, optimizer, ids, is_response, scores, s):
         ref_logp, _ = logp_and_values(reference, value_head, ids)
         rewards = token_rewards(scores, old_logp, ref_logp, is_response, s.beta)
         advantages, returns = gae(rewards, old_values, is_response, s.gamma, s.lam)
-        advantages = whiten(advantages, is_response)  # behind eq. 8.5: returns keep their unit
+        advantages = whiten(advantages, is_response)  # behind eq. 8.8: returns keep their unit
     for _ in range(s.epochs):
         logp, values = logp_and_values(model, value_head, ids)  # 4 loss
         loss = ppo_loss(logp, values, old_logp, old_values, advantages, returns, is_response, s)

@@ -133,21 +133,21 @@ def roll_out(model, prompts: list[list[int]], max_new: int | list[int], *, end: 
     model.eval()
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     many = max(1, size // copies)
-    found = [([], []) for _ in range(len(prompts) * copies)]  # a reply and its log-probabilities
+    so_far = [([], []) for _ in range(len(prompts) * copies)]  # a reply and its log-probabilities
     with runtime.autocast() if runtime else torch.no_grad():
         for begin in range(0, len(order), many):
-            draw_rows(model, prompts, rooms, order[begin:begin + many], found, end=end,
+            draw_rows(model, prompts, rooms, order[begin:begin + many], so_far, end=end,
                       copies=copies, temperature=temperature, generator=generator,
                       look_every=look_every)
     model.train(was_training)
-    replies, logps = zip(*found)
+    replies, logps = zip(*so_far)
     return as_rollout([p for p in prompts for _ in range(copies)], replies, logps, end, pad,
                       next(model.parameters()).device, copies=copies)
 
 
-def draw_rows(model, prompts, rooms, part: list[int], found: list[tuple[list, list]], *, end: int,
+def draw_rows(model, prompts, rooms, part: list[int], so_far: list[tuple[list, list]], *, end: int,
               copies: int, **settings) -> None:
-    """The replies to the prompts `part`, each as if it were alone, are added to `found`.
+    """The replies to the prompts `part`, each as if it were alone, are added to `so_far`.
 
     All are drawn for as long as each of them has room; the few that then have not ended, and have
     more room than others, go on without those.
@@ -155,14 +155,14 @@ def draw_rows(model, prompts, rooms, part: list[int], found: list[tuple[list, li
     going = [i * copies + copy for i in part for copy in range(copies)]
     asked = [prompts[i] for i in part]
     while going:
-        room = min(rooms[row // copies] - len(found[row][0]) for row in going)
+        room = min(rooms[row // copies] - len(so_far[row][0]) for row in going)
         drawn = draw_batch(model, asked, room, end=end, copies=len(going) // len(asked), **settings)
         for row, text, chances in zip(going, *drawn, strict=True):
-            found[row][0].extend(text)
-            found[row][1].extend(chances)
-        going = [row for row in going if found[row][0][-1] != end
-                 and len(found[row][0]) < rooms[row // copies]]
-        asked = [prompts[row // copies] + found[row][0] for row in going]
+            so_far[row][0].extend(text)
+            so_far[row][1].extend(chances)
+        going = [row for row in going if so_far[row][0][-1] != end
+                 and len(so_far[row][0]) < rooms[row // copies]]
+        asked = [prompts[row // copies] + so_far[row][0] for row in going]
 
 
 def as_rollout(prompts: list[list[int]], replies: list[list[int]], logps: list[list[float]],

@@ -149,12 +149,12 @@ def in_its_form(messages: list[Message], tokenizer: Tokenizer, *, reply: bool) -
 def labels_learnt(is_label: list[bool], messages: list[Message]) -> list[bool]:
     """The labels without those of answers that are only read. Between two answers somebody else
     speaks, so that each answer is one run of labels."""
-    learn, found = iter([m.learn for m in messages if m.role == "assistant"]), []
+    learn, marked = iter([m.learn for m in messages if m.role == "assistant"]), []
     for before, label in zip([False, *is_label], is_label):
         if label and not before:
             learnt = next(learn)
-        found.append(label and learnt)
-    return found
+        marked.append(label and learnt)
+    return marked
 
 
 def encode_answer(text: str, tokenizer: Tokenizer) -> list[int]:
@@ -204,42 +204,42 @@ NO_ANSWER = {"Alpaca without an answer": "the record has no text output",
              "prompt alone": "the record is a prompt without a completion: for part_8/train_ppo.py"}
 
 
-def unusable_chat(found: Shaped) -> str:
+def unusable_chat(shaped: Shaped) -> str:
     """Why a record is no conversation to learn from, or "". What follows the last answer that is to
     be learnt is taken off, and so are answers in front of the first question in ShareGPT's form."""
-    if {"chosen", "rejected"} <= found.unread and found.shape in NO_ANSWER:
+    if {"chosen", "rejected"} <= shaped.unread and shaped.shape in NO_ANSWER:
         raise ValueError(f"{PAIR}; {GIVE}")
-    if found.shape in NO_ANSWER:
-        raise ValueError(f"{NO_ANSWER[found.shape]}; {GIVE}")
-    turns = found.turns
+    if shaped.shape in NO_ANSWER:
+        raise ValueError(f"{NO_ANSWER[shaped.shape]}; {GIVE}")
+    turns = shaped.turns
     if not turns or not any(turn.role == "assistant" for turn in turns):
         return "nobody answers in it"
     if any(not turn.content.strip() for turn in turns):
         return "an empty text"
     while turns and not (turns[-1].role == "assistant" and turns[-1].learn):
         if turns.pop().role == "user":
-            found.notes["a last question that nobody answers, left out"] = 1
+            shaped.notes["a last question that nobody answers, left out"] = 1
     if not turns:
         return "no answer in it is to be learnt (weight 0)"
-    if found.shape == "ShareGPT":
+    if shaped.shape == "ShareGPT":
         first = 1 if turns[0].role == "system" else 0
         while turns[first:] and turns[first].role == "assistant":
             del turns[first]
-            found.notes["an answer before the first question, left out"] = 1
+            shaped.notes["an answer before the first question, left out"] = 1
     try:
         check_messages([Message(*turn) for turn in turns])
     except ValueError as error:
-        if found.shape == "ShareGPT":
+        if shaped.shape == "ShareGPT":
             return str(error)
         raise
     return ""
 
 
 def read_chats(path: Path) -> Reading:
-    """Conversations to learn from, of any shape that files/shapes.py knows; `found[i].turns` can be
+    """Conversations to learn from, of any shape that files/shapes.py knows; `kept[i].turns` can be
     made Messages. Raises ValueError where there is none."""
     reading = read_file(path, conversation_of, unusable_chat)
-    if not reading.found:
+    if not reading.kept:
         why = f"; {reading.skipped[0]}" if reading.skipped else ""
         raise ValueError(f"{path}: no conversation to learn from ({len(reading.skipped)} were left "
                          f"out{why})")
@@ -249,7 +249,7 @@ def read_chats(path: Path) -> Reading:
 def read_conversations(path: Path) -> tuple[list[list[Message]], list[str]]:
     """-> (the conversations of a file, what was left out and why). As read_chats."""
     reading = read_chats(path)
-    return [[Message(*turn) for turn in found.turns] for found in reading.found], reading.skipped
+    return [[Message(*turn) for turn in shaped.turns] for shaped in reading.kept], reading.skipped
 
 
 def message_record(message: Message) -> dict:

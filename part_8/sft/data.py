@@ -1,6 +1,6 @@
 """From conversations to rows of tokens: which targets count, what is cut, how rows are packed.
 
-Math   loss = - (1/n) sum over the n labels i of  log p(x_i | x_<i)                     (eq. 6.1)
+Math   loss = - (1/n) sum over the n labels i of  log p(x_i | x_<i)                     (eq. 6.2)
        i is a label when x_i is the assistant's: its text and its end token             (lesson 6.2)
        Prompts cost nothing and are learnt from by nobody: the model is to answer, not to ask.
 Used   train_sft.py, evaluate.py.   See it: python demo_label_mask.py, python demo_packing.py
@@ -68,14 +68,14 @@ def encode_example(messages: list[Message], tokenizer: Tokenizer, context: int,
                    difficulty: int = 1) -> tuple[Example | None, str]:
     """-> (the example or None, "whole", "shortened" or "skipped")."""
     ids, is_label = encode_conversation(messages, tokenizer)
-    what = "whole"
+    fate = "whole"
     if len(ids) > context + 1:
         messages = shortened(messages, tokenizer, context)
         if messages is None:
             return None, "skipped"
         ids, is_label = encode_conversation(messages, tokenizer)
-        what = "shortened"
-    return Example(tuple(ids), tuple(is_label), difficulty), what
+        fate = "shortened"
+    return Example(tuple(ids), tuple(is_label), difficulty), fate
 
 
 def encode_all(conversations, tokenizer: Tokenizer, context: int) -> tuple[list[Example], Counter]:
@@ -84,8 +84,8 @@ def encode_all(conversations, tokenizer: Tokenizer, context: int) -> tuple[list[
     examples, counts = [], Counter(whole=0, shortened=0, skipped=0)
     for entry in conversations:
         messages, difficulty = entry if isinstance(entry, tuple) else (entry, 1)
-        example, what = encode_example(messages, tokenizer, context, difficulty)
-        counts[what] += 1
+        example, fate = encode_example(messages, tokenizer, context, difficulty)
+        counts[fate] += 1
         if example is not None:
             examples.append(example)
     return examples, counts

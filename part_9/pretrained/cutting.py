@@ -17,14 +17,14 @@ def cut(text: str, stages: tuple[str, ...]) -> list[str]:
     """cut("ab 12", (r"\\p{N}",)) -> ["ab ", "1", "2"]: what is found, and what lies between."""
     pieces = [text]
     for pattern in stages:
-        found = []
+        parts = []
         for piece in pieces:
             place = 0
             for match in regex.finditer(pattern, piece):
-                found += [piece[place:match.start()], match[0]]
+                parts += [piece[place:match.start()], match[0]]
                 place = match.end()
-            found.append(piece[place:])
-        pieces = [piece for piece in found if piece]
+            parts.append(piece[place:])
+        pieces = [piece for piece in parts if piece]
     return pieces
 
 

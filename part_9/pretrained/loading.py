@@ -138,14 +138,15 @@ def check_form(form: ChatForm | None, names: dict, folder: Path) -> None:
 # NEW in part 4
 def template_in(said: dict, folder: Path) -> str:
     """The chat template in tokenizer_config.json: one text, or several by name ("default")."""
-    found = said.get("chat_template") or ""
-    if isinstance(found, list):
-        by_name = {one["name"]: one["template"] for one in found
+    template = said.get("chat_template") or ""
+    if isinstance(template, list):
+        by_name = {one["name"]: one["template"] for one in template
                    if isinstance(one, dict) and {"name", "template"} <= set(one)}
-        found = by_name.get("default", "")
-    if not isinstance(found, str):
-        raise ValueError(f"{folder}/tokenizer_config.json: chat_template is {found!r:.60}, no text")
-    return found
+        template = by_name.get("default", "")
+    if not isinstance(template, str):
+        raise ValueError(f"{folder}/tokenizer_config.json: chat_template is {template!r:.60}, no "
+                         "text")
+    return template
 
 
 # NEW in part 4
@@ -160,7 +161,7 @@ def marks_of(tokenizer: dict, said: dict, config: dict, where: Path) -> dict:
                and type(token.get("id")) is int for token in added):
         raise ValueError(f"{where}: an added token without content or id")
     known = {token["content"]: token["id"] for token in added}
-    found = {}
+    marks = {}
     for name, key in (("begin", "bos"), ("end", "eos"), ("pad", "pad")):
         token, i = said.get(f"{key}_token"), config.get(f"{key}_token_id")
         token = token.get("content") if isinstance(token, dict) else token
@@ -169,14 +170,14 @@ def marks_of(tokenizer: dict, said: dict, config: dict, where: Path) -> dict:
                              "tokenizer.json")
         i = i[0] if isinstance(i, list) and i else i
         is_silent = f"{key}_token" in said and token is None  # it says that there is none
-        found[name] = known[token] if token else None if is_silent or i == -1 else i
-    end = found["end"] if found["end"] is not None else found["pad"]
+        marks[name] = known[token] if token else None if is_silent or i == -1 else i
+    end = marks["end"] if marks["end"] is not None else marks["pad"]
     if end is None:
         end = known.get("<|endoftext|>")
     if end is None:
         raise ValueError(f"{where.parent}: names no token that ends a text (eos_token in "
                          "tokenizer_config.json, eos_token_id in config.json)")
     between = known.get("<|endoftext|>", end)
-    return {"begin": between if found["begin"] is None else found["begin"], "end": end,
-            "pad": end if found["pad"] is None else found["pad"],
-            "opens": found["begin"] is not None, "known": known}
+    return {"begin": between if marks["begin"] is None else marks["begin"], "end": end,
+            "pad": end if marks["pad"] is None else marks["pad"],
+            "opens": marks["begin"] is not None, "known": known}

@@ -150,23 +150,23 @@ def the_number(text: str) -> Fraction | None:
         was_beside = word in BESIDE or (was_beside and JOINED.fullmatch(between) is not None)
         (beside if was_beside else counted).add(value)
         before = end
-    found = counted or beside  # "in 1990" has no other number
-    return next(iter(found)) if len(found) == 1 else None
+    candidates = counted or beside  # "in 1990" has no other number
+    return next(iter(candidates)) if len(candidates) == 1 else None
 
 
 def numbers_of(text: str) -> list[tuple[int, int, Fraction | None]]:
     """Every number as (start, end, value): thousands, fractions, "1 1/2", "2 million"."""
-    found: list = []
+    numbers: list = []
     for run in RUN.finditer(text):
         start, end, value = run.start(), run.end(), value_of(run[0])
         scale = SCALE.match(text, end)
         if scale and value is not None:
             value, end = value * SCALES[(scale[1] or scale[2]).lower()], scale.end()
-        if found and value is not None and is_mixed(text[found[-1][0]:start], run[0], value):
-            start, _, whole = found.pop()
+        if numbers and value is not None and is_mixed(text[numbers[-1][0]:start], run[0], value):
+            start, _, whole = numbers.pop()
             value = whole + (-value if text[start] == "-" else value)
-        found.append((start, end, value))
-    return found
+        numbers.append((start, end, value))
+    return numbers
 
 
 def is_mixed(before: str, run: str, value: Fraction) -> bool:
@@ -236,8 +236,8 @@ def worth(chain: str) -> int:
 def is_same(gold: str, reply: str) -> bool:
     """Does the reply give this answer? Numbers by value; a text as it stands, but for its dress."""
     wanted = read_answer(gold)
-    found = read_answer(reply)
-    return found is not None and (found == wanted or (wanted is None and as_text(place_of(reply)[0])
+    given = read_answer(reply)
+    return given is not None and (given == wanted or (wanted is None and as_text(place_of(reply)[0])
                                                       == as_text(gold)))
 
 

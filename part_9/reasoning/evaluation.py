@@ -6,7 +6,7 @@ Math   form      share of replies in the form of reasoning/rewards.py, ended by 
                  Replies to problems of a file: by the calculator's marks, <<48/2=24>>, where they
                  have some; else it is not known, and shown as "-".
        follows   a step's result is changed in the model's own reply, and the model goes on from
-                 there: how often does its answer change as arithmetic says it must?    (eq. 9.7)
+                 there: how often does its answer change as arithmetic says it must?    (eq. 9.8)
        A right answer without support was not reasoned. An answer that ignores a changed step was
        not read off the steps.
 Used   train_grpo.py, the demos
@@ -127,21 +127,21 @@ def faithfulness(model, tokenizer, asked: list[Problem], replies: list[Reply], r
                  seed: int = 0) -> dict:
     """-> {"follows", "keeps", "tried"}: the answer follows the changed step; it stays as it was."""
     rng = random.Random(f"changed {seed}")
-    changed = [found for found in (intervene(p, r.text, rng) for p, r in zip(asked, replies)
-                                   if r.ended) if found]
+    changed = [change for change in (intervene(p, r.text, rng) for p, r in zip(asked, replies)
+                                     if r.ended) if change]
     if not changed:
         return {"follows": None, "keeps": None, "tried": 0}
-    found = answer_problems(model, tokenizer, [c.problem for c in changed], runtime,
-                            begin=[c.begin for c in changed])
-    both = list(zip(found, changed))
+    new_replies = answer_problems(model, tokenizer, [c.problem for c in changed], runtime,
+                                  begin=[c.begin for c in changed])
+    both = list(zip(new_replies, changed))
     return {"follows": sum(r.ended and is_same(c.answer, r.text) for r, c in both) / len(changed),
             "keeps": sum(r.ended and is_same(c.before, r.text) for r, c in both) / len(changed),
             "tried": len(changed)}
 
 
-def share(found: list[bool | None]) -> float | None:
+def share(verdicts: list[bool | None]) -> float | None:
     """The share of those of which it is known; None where it is known of none."""
-    known = [x for x in found if x is not None]
+    known = [x for x in verdicts if x is not None]
     return sum(known) / len(known) if known else None
 
 
@@ -161,11 +161,11 @@ def judge_replies(asked: list[Problem], replies: list[Reply]) -> dict:
 
 
 def by_family(asked: list[Problem], replies: list[Reply]) -> dict[str, float]:
-    found: dict[str, list[bool]] = {}
+    verdicts: dict[str, list[bool]] = {}
     for problem, reply in zip(asked, replies):
-        found.setdefault(problem.family, []).append(is_right(problem, reply.text,
+        verdicts.setdefault(problem.family, []).append(is_right(problem, reply.text,
                                                                  reply.ended))
-    return {name: sum(right) / len(right) for name, right in found.items()}
+    return {name: sum(right) / len(right) for name, right in verdicts.items()}
 
 
 def evaluate(model, tokenizer, asked: list[Problem], runtime, seed: int = 0,

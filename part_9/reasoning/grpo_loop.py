@@ -114,18 +114,18 @@ class GRPO:
         s = self.settings
         models = [self.model if len(order) * len(order[0]) > 1 else None,
                   self.reference if s.beta else None]
-        found = [None if model is None else torch.zeros(
+        logps = [None if model is None else torch.zeros(
             rows.is_response.shape, device=rows.ids.device) for model in models]
         for part in order[0]:
             for piece in pieces(part, rows, s.micro_rows):
                 few = rows.pick(piece)
                 width = few.is_response.size(1)
-                for model, logp in zip(models, found):
+                for model, logp in zip(models, logps):
                     if model is not None:
                         with self.runtime.autocast():
                             logp[piece, :width] = response_logp(model, few,
                                                                 temperature=s.temperature)
-        return Batch(rows, advantages.to(rows.ids.device), *found)
+        return Batch(rows, advantages.to(rows.ids.device), *logps)
 
     def update(self, batch: Batch, orders) -> dict:
         """Some passes over the rows -> means over the minibatches."""
@@ -136,15 +136,15 @@ class GRPO:
         seen = []
         for order in orders:
             for part in order:
-                found = self.gradient(batch, part)
+                metrics = self.gradient(batch, part)
                 if self.keep is not None:
-                    found["keep_loss"] = self.remember()
-                    found["loss"] += self.settings.keep_weight * found["keep_loss"]
-                if not math.isfinite(found["loss"]):
+                    metrics["keep_loss"] = self.remember()
+                    metrics["loss"] += self.settings.keep_weight * metrics["keep_loss"]
+                if not math.isfinite(metrics["loss"]):
                     raise FloatingPointError(f"step {self.steps_done + 1}: the loss is "
-                                             f"{found['loss']}; lower --peak")
-                found["gradient_norm"] = self.move()
-                seen.append(found)
+                                             f"{metrics['loss']}; lower --peak")
+                metrics["gradient_norm"] = self.move()
+                seen.append(metrics)
         means = {key: sum(x[key] for x in seen) / len(seen) for key in seen[0]}
         return means | {"first_ratio": seen[0]["ratio"], "rate": rate}
 
@@ -152,7 +152,7 @@ class GRPO:
         """Add up the gradient of one minibatch, in pieces of rows of like length."""
         s, all_rows = self.settings, batch.rows
         tokens = int(all_rows.is_response[part].sum())
-        found = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0, "ratio": 0.0}
+        metrics = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0, "ratio": 0.0}
         for piece in pieces(part, all_rows, s.micro_rows):
             few = all_rows.pick(piece)
             width = few.is_response.size(1)
@@ -168,13 +168,13 @@ class GRPO:
             # a mean over tokens is put together by tokens, a mean over answers by answers
             share = held if s.normaliser == "token" else len(piece) / len(part)
             self.scaler.scale(result.loss * share).backward()
-            found["loss"] += share * float(result.loss.detach())
+            metrics["loss"] += share * float(result.loss.detach())
             for name in ("kl", "clip_fraction", "ratio"):
-                found[name] += held * getattr(result, name)
-        return found
+                metrics[name] += held * getattr(result, name)
+        return metrics
 
     def remember(self) -> float:
-        """Add the gradient of some earlier examples -> their loss, a mean over labels (eq. 9.8).
+        """Add the gradient of some earlier examples -> their loss, a mean over labels (eq. 9.6).
 
         RL sees a few kinds of questions; without this, what it does to all others nobody looks at.
         """

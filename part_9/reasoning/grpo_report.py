@@ -30,8 +30,8 @@ def reasoning_metrics(model, reference, tokenizer, runtime, *, n: int, exact: in
         if held_out is None else {"file": held_out[:n]}
     metrics: dict = {"splits": {}}
     for split, asked in sets.items():
-        found = [evaluate(m, tokenizer, asked, runtime, seed, longest) for m in (reference, model)]
-        metrics["splits"][split] = {"before": found[0], "after": found[1]}
+        both = [evaluate(m, tokenizer, asked, runtime, seed, longest) for m in (reference, model)]
+        metrics["splits"][split] = {"before": both[0], "after": both[1]}
     first = next(iter(sets))  # new_operands, or the file
     asked = sets[first][:150] if held_out else problems(min(n, 150), first, seed + 1)
     rng = random.Random(f"at once {seed}")
@@ -70,8 +70,8 @@ def measure_checker(run, log: list[dict], metrics: dict) -> None:
                                  n=run.args.eval_problems, exact=run.args.eval_exact,
                                  seed=run.args.seed, held_out=run.held_out,
                                  longest=run.args.longest)
-    rows = [[split, when, *(found[when][key] for key in COLUMNS)]
-            for split, found in metrics["splits"].items() for when in ("before", "after")]
+    rows = [[split, when, *(both[when][key] for key in COLUMNS)]
+            for split, both in metrics["splits"].items() for when in ("before", "after")]
     print_table(["split", "", *(name.replace("_", " ") for name in COLUMNS)], rows,
                 "Held-out problems, greedy")
     write(run, metrics)
@@ -84,11 +84,11 @@ def finish_model(run) -> dict:
     metrics = common(run, log)
     save_model(run, metrics)
     with measuring(run.out / f"{run.name}.pt", "python part_9/evaluate_reasoning.py"):
-        found, _, _ = compare(run.grpo.model, run.grpo.reference, run.source, run.tokenizer,
-                              run.runtime, prompts=run.args.eval_problems, samples=4,
-                              exact=run.args.eval_exact, seed=run.args.seed,
-                              longest=run.settings.max_new)
-        metrics |= found
+        quality, _, _ = compare(run.grpo.model, run.grpo.reference, run.source, run.tokenizer,
+                                run.runtime, prompts=run.args.eval_problems, samples=4,
+                                exact=run.args.eval_exact, seed=run.args.seed,
+                                longest=run.settings.max_new)
+        metrics |= quality
         write(run, metrics)
         draw_curves(run, log, metrics)
     return metrics

@@ -34,7 +34,7 @@ class GRPOSettings:
     drop_equal: bool = setting(True, "groups with equal rewards are left out of the update")
     soft_length: int = setting(0, "tokens before max_new from which length costs; 0: none")
     keep_rows: int = setting(0, "packed rows of earlier examples read in each update; 0: none")
-    keep_weight: float = setting(0.5, "weight of their loss, eq. 9.8")
+    keep_weight: float = setting(0.5, "weight of their loss, eq. 9.6")
     max_norm: float = setting(1.0, "largest norm of the gradient; 0: no limit")
 
     def __post_init__(self):

@@ -1,6 +1,6 @@
 """Thinking longer without learning: steps, majority votes, best of k, pass@k; and what they cost.
 
-Math   pass@k = 1 − C(n − c, k) / C(n, k)   from n samples of which c are right         (eq. 9.6)
+Math   pass@k = 1 − C(n − c, k) / C(n, k)   from n samples of which c are right         (eq. 9.7)
        majority: the answer that most of k samples give; a tie goes to the one drawn first. 7 and
        7.0 are one answer, and so are equal sums; a reply that was cut off or says nothing, or two
        numbers, has no vote.
@@ -89,7 +89,7 @@ def pass_at(k: int, n: int, right: int) -> float:
                          "n, and no more can be right than were drawn")
     if n - right < k:
         return 1.0
-    return 1 - math.comb(n - right, k) / math.comb(n, k)  # eq. 9.6
+    return 1 - math.comb(n - right, k) / math.comb(n, k)  # eq. 9.7
 
 
 def right_counts(problems: list[Problem], samples: Samples) -> list[int]:

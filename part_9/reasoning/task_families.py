@@ -143,10 +143,10 @@ def countdown(rng, n_steps):
         first = rng.randint(max(numbers[0], 10), 20)
         signs = [rng.choice((1, -1)) for _ in numbers]
         target = first + sum(s * n for s, n in zip(signs, numbers))
-        steps, found = [], []
-        if target > 0 and search(first, numbers, target, steps, found):  # never below 0 on the way
+        steps, answer = [], []
+        if target > 0 and search(first, numbers, target, steps, answer):  # never below 0 on the way
             break
-    text = str(first) + "".join(f" {sign} {n}" for sign, n in zip(found, numbers))
+    text = str(first) + "".join(f" {sign} {n}" for sign, n in zip(answer, numbers))
     shown = [first, *numbers]
     return ({"target": target, "list": ", ".join(map(str, shown))}, text, steps, tuple(shown),
             target)
@@ -172,10 +172,10 @@ def search(total: int, numbers: list[int], target: int, steps: list[str],
 
 def solutions(numbers: tuple[int, ...], target: int) -> list[str]:
     """All ways to make the target from all the numbers with + and -, by trying everything."""
-    found = set()
+    ways = set()
     for order in permutations(numbers):
         for signs in product("+-", repeat=len(order) - 1):
             total = order[0] + sum(n if s == "+" else -n for s, n in zip(signs, order[1:]))
             if total == target:
-                found.add(str(order[0]) + "".join(f" {s} {n}" for s, n in zip(signs, order[1:])))
-    return sorted(found)
+                ways.add(str(order[0]) + "".join(f" {s} {n}" for s, n in zip(signs, order[1:])))
+    return sorted(ways)

@@ -89,13 +89,13 @@ def problems(n: int, split: str = "train", seed: int = 0,
     """
     families = tuple(FAMILIES) if families is None else tuple(families)
     check_names(split, families)
-    rng, found = random.Random(f"tasks {split} {seed}"), {}
+    rng, by_question = random.Random(f"tasks {split} {seed}"), {}
     for turn in range(50 * n + 1000):
         problem = draw_problem(families[turn % len(families)], split, rng)
-        found.setdefault(problem.question, problem)
-        if len(found) == n:
+        by_question.setdefault(problem.question, problem)
+        if len(by_question) == n:
             break
-    return list(found.values())
+    return list(by_question.values())
 
 
 def direct(problem: Problem, rng: random.Random) -> Problem:
@@ -116,7 +116,7 @@ def read_gsm8k(path: Path) -> list[Problem]:
     script writes countdown, asks for any sum of these numbers with that value; words stay words.
     Raises ValueError, naming the line, for a record without question or without a final answer.
     """
-    found = []
+    given = []
     for number, record in read_records(path):
         question = record.get("question") if isinstance(record, dict) else None
         answer = record.get("answer") if isinstance(record, dict) else None
@@ -124,10 +124,10 @@ def read_gsm8k(path: Path) -> list[Problem]:
                 not question.strip() or (MARK not in answer and BOXED not in answer):
             raise ValueError(f'{path}, line {number}: needs a text "question", and a text "answer" '
                              f'that ends in "{MARK} 42" or in {BOXED}{{42}}')
-        found.append(as_problem(question.strip(), answer, f"{path}, line {number}"))
-    if not found:
+        given.append(as_problem(question.strip(), answer, f"{path}, line {number}"))
+    if not given:
         raise ValueError(f"{path}: there is no problem in it")
-    return found
+    return given
 
 
 def as_problem(question: str, answer: str, where: str) -> Problem:
@@ -146,11 +146,11 @@ def as_problem(question: str, answer: str, where: str) -> Problem:
     return Problem("file", question, text if isinstance(value, str) else plain(value), steps, ())
 
 
-def write_gsm8k(path: Path, found: list[Problem]) -> None:
+def write_gsm8k(path: Path, given: list[Problem]) -> None:
     """One problem a line, as GSM8K has it: each step on its own line, its sum marked for a
     calculator (12 + 9 = <<12+9=21>>21), then #### and the answer."""
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        for problem in found:
+        for problem in given:
             steps = [step if "<<" in step else
                      re.sub(r"(\d+) ([+-]) (\d+) = (-?\d+)", r"\1 \2 \3 = <<\1\2\3=\4>>\4", step)
                      for step in problem.steps]
@@ -168,18 +168,18 @@ class Split:
     too_long: int
 
 
-def split_by_question(found: list[Problem], fits) -> Split:
+def split_by_question(given: list[Problem], fits) -> Split:
     """A tenth of the questions, by the hash of their words, is held out, at least one: no question
     is on both sides, however often or with whatever blanks the file asks it.
 
     `fits(problem)` says whether there is room for it. Raises ValueError where fewer than two remain.
     """
     asked: dict[str, Problem] = {}
-    for problem in found:
+    for problem in given:
         asked.setdefault(" ".join(problem.question.casefold().split()), problem)
     kept = {words: problem for words, problem in asked.items() if fits(problem)}
     if len(kept) < 2:
-        raise ValueError(f"{len(kept)} of {len(found)} problems have room in the context and are "
+        raise ValueError(f"{len(kept)} of {len(given)} problems have room in the context and are "
                          "different: at least two are needed, one to learn from and one held out; "
                          "lower --max-new, or give more")
     order = sorted(kept, key=lambda words: (hash_of(f"held out {words}") % 10 != 0, words))
@@ -187,4 +187,4 @@ def split_by_question(found: list[Problem], fits) -> Split:
     aside = set(order[:min(max(count, 1), len(kept) - 1)])
     return Split([p for words, p in kept.items() if words not in aside],
                  [p for words, p in kept.items() if words in aside],
-                 len(found) - len(asked), len(asked) - len(kept))
+                 len(given) - len(asked), len(asked) - len(kept))

@@ -142,11 +142,11 @@ def reply_with_tools(model, tokenizer: Tokenizer, prompts: list[list[int]], runt
             break
         room = min(rooms[i] for i in going)
         with runtime.autocast():
-            found = generate(model, [prompts[i] + texts[i] for i in going], room,
+            drawn = generate(model, [prompts[i] + texts[i] for i in going], room,
                              temperature=temperature, stop=(tokenizer.end, run),
                              generator=generator)
         later = []
-        for i, ids in zip(going, found):
+        for i, ids in zip(going, drawn):
             texts[i] += ids
             owns[i] += [True] * len(ids)
             ended[i] = ids[-1] == tokenizer.end

@@ -39,19 +39,19 @@ def tokens_of(text: str) -> list[str]:
     """"3*(4 + 5)" -> ["3", "*", "(", "4", "+", "5", ")"]. Raises Refused for anything else."""
     if len(text) > LONGEST:
         raise Refused(f"an expression of {len(text)} characters; at most {LONGEST} are read")
-    found = []
+    tokens = []
     for number, sign in TOKEN.findall(text.rstrip()):
         if number:
             if len(number) > MOST_DIGITS:
                 raise Refused(f"the number {number[:15]}… has more than {MOST_DIGITS} digits")
-            found.append(number)
+            tokens.append(number)
         elif sign in "+-*/^()":
-            found.append(sign)
+            tokens.append(sign)
         else:
             raise Refused(f"{sign!r} is no part of a sum; known are digits, + - * / ^ ( )")
-    if not found:
+    if not tokens:
         raise Refused("the expression is empty")
-    return found
+    return tokens
 
 
 class Parser:

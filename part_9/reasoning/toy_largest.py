@@ -26,9 +26,9 @@ SETTINGS = GRPOSettings(steps=100, prompts=32, group=8, max_new=MOST, micro_rows
 
 def all_prompts() -> tuple[list[list[int]], list[list[int]]]:
     """(trained, held out), in random order, the same every time."""
-    found = [[BEGIN, *digits] for digits in product(range(10), repeat=4)]
-    random.Random("toy largest").shuffle(found)
-    return found[1000:], found[:1000]
+    prompts = [[BEGIN, *digits] for digits in product(range(10), repeat=4)]
+    random.Random("toy largest").shuffle(prompts)
+    return prompts[1000:], prompts[:1000]
 
 
 def worked(prompt: list[int]) -> list[int]:

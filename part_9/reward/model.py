@@ -1,7 +1,7 @@
 """The reward model: the tuned transformer with one number in place of the vocabulary.
 
-Math   r(prompt, reply) = w · h_T,  h_T the normed stream at the last real token         (eq. 7.8)
-       with a witness:  r = w · h_T − Σ_t (m_t + c_t u_t), t over the reply              (eq. 7.9)
+Math   r(prompt, reply) = w · h_T,  h_T the normed stream at the last real token         (eq. 7.3)
+       with a witness:  r = w · h_T − Σ_t (m_t + c_t u_t), t over the reply              (eq. 7.4)
        u_t = 1 − p(x_t) / max_v p(v),  the doubt: 0 where the witness itself would say x_t, near 1
        where it would say something else;  c_t = softplus(v · h_t + b), how much doubt counts there;
        m_t = softplus(z · h_t + a), what the token costs by itself
@@ -37,7 +37,7 @@ from reward.siblings import SharedRows, share_prompts
 
 
 class PlainRewardModel(nn.Module):
-    """The standard form, eq. 7.8 and nothing else: (B, T) ids, (B,) last -> (B,) scores."""
+    """The standard form, eq. 7.3 and nothing else: (B, T) ids, (B,) last -> (B,) scores."""
 
     def __init__(self, body: GPT):
         super().__init__()
@@ -55,16 +55,16 @@ class PlainRewardModel(nn.Module):
 
 
 class RewardModel(PlainRewardModel):
-    """The same with a witness, eq. 7.9, and with replies to one prompt read together.
+    """The same with a witness, eq. 7.4, and with replies to one prompt read together.
 
     `reply_token`: the token that opens a reply, <|assistant|>; a frozen copy of `body` as it is now
-    becomes the witness. None: no witness, eq. 7.8 alone.
+    becomes the witness. None: no witness, eq. 7.3 alone.
     """
 
     def __init__(self, body: GPT, bidirectional: bool = False, reply_token: int | None = None):
         super().__init__(body)
         if bidirectional and reply_token is not None:
-            raise ValueError("bidirectional=True is for comparing bodies by eq. 7.8 alone; use "
+            raise ValueError("bidirectional=True is for comparing bodies by eq. 7.3 alone; use "
                              "reply_token=None")
         if bidirectional and body.config.window is not None:
             raise ValueError(f"window={body.config.window} has no meaning where every token sees "
@@ -146,7 +146,7 @@ class RewardModel(PlainRewardModel):
 
     def forward(self, ids: torch.Tensor, last: torch.Tensor,
                 shared: SharedRows | None = None) -> torch.Tensor:
-        """(B,): the score of the whole reply, eq. 7.8 or 7.9."""
+        """(B,): the score of the whole reply, eq. 7.3 or 7.9."""
         return self.token_scores(ids, last, shared).gather(1, last[:, None]).squeeze(1)
 
     def prompt_length(self, row) -> int:
@@ -218,7 +218,7 @@ def score_rows(model: RewardModel, rows: list[list[int]], pad: int, runtime,
         last = torch.tensor([len(row) - 1 for row in few], device=runtime.device)
         ids = pad_rows(few, pad).to(runtime.device)
         with runtime.autocast():
-            found = model(ids, last, sharing(model, few, runtime.device))
-        scores[part] = found.float().cpu()
+            batch_scores = model(ids, last, sharing(model, few, runtime.device))
+        scores[part] = batch_scores.float().cpu()
     model.train(was_training)
     return scores

@@ -1,9 +1,9 @@
 """What a policy is worth on held-out prompts, and what it does: quality, manners, answers, KL.
 
 Math   gain over the tuned model, mean over prompts of  q_after(prompt) − q_before(prompt); 95% from
-       2,000 resamplings of the prompts                                              (eq. 8.14)
+       2,000 resamplings of the prompts                                              (eq. 8.3)
        way to the ceiling  =  (q_after − q_before) / (q_ceiling − q_before),  q_ceiling: the tuned
-       model's own answers, in perfect manners                                       (eq. 8.15)
+       model's own answers, in perfect manners                                       (eq. 8.4)
 Idea   To be surer is no new behaviour: so the tuned model is also drawn from at low temperatures, and
        the best of them is what a policy has to be ahead of. And what changed is shown by itself:
        how many replies are rude, idle, …, how many greedy replies are other ones, and whether the
@@ -54,12 +54,12 @@ class Quality:
 def reply_logp(model, rollout: Rollout, runtime, *, temperature: float = 1.0,
                size: int = 64) -> torch.Tensor:
     """(B,): the log-probability of each whole reply, in batches of like length."""
-    found = torch.zeros(len(rollout.rows))
+    reply_logps = torch.zeros(len(rollout.rows))
     for part in rollout.rows.lengths.argsort().split(size):
         with runtime.autocast():
             logp = response_logp(model, rollout.rows.pick(part), temperature=temperature)
-        found[part.cpu()] = logp.sum(1).cpu()
-    return found
+        reply_logps[part.cpu()] = logp.sum(1).cpu()
+    return reply_logps
 
 
 def rollout_kl(body, reference, rollout: Rollout, runtime, *,
@@ -76,15 +76,15 @@ def sampled_quality(body, reference, source, asked: list, tokenizer, runtime, *,
     rollout = drawn_replies(body, asked, tokenizer, runtime, samples=samples, seed=seed,
                             temperature=temperature, longest=longest)
     items = [item for item in asked for _ in range(samples)]
-    found, rewards = judgements(items, rollout, tokenizer), source.raw(rollout)
+    judged, rewards = judgements(items, rollout, tokenizer), source.raw(rollout)
     texts = [decode_reply(reply, tokenizer) for reply in rollout.replies()]
 
     def by_prompt(values) -> np.ndarray:
         return np.asarray(values, dtype=float).reshape(len(asked), samples).mean(1)
 
-    return Quality(by_prompt([one.quality for one in found]),
-                   by_prompt([one.ceiling for one in found]),
-                   by_prompt([one.right for one in found]), by_prompt(rewards),
+    return Quality(by_prompt([one.quality for one in judged]),
+                   by_prompt([one.ceiling for one in judged]),
+                   by_prompt([one.right for one in judged]), by_prompt(rewards),
                    by_prompt(rollout_kl(body, reference, rollout, runtime,
                                         temperature=temperature)),
                    by_prompt(rollout.rows.is_response.sum(1).cpu()),
@@ -110,19 +110,20 @@ def cool_quality(tuned, asked: list, tokenizer, runtime, *, samples: int = 2, se
 
     The best is chosen on the same prompts that it is then measured on: in its favour.
     """
-    found = {}
+    means = {}
     for temperature in temperatures:
         rollout = drawn_replies(tuned, asked, tokenizer, runtime, samples=samples, seed=seed,
                                 temperature=temperature, longest=longest)
         marks = judgements([item for item in asked for _ in range(samples)], rollout, tokenizer)
-        found[temperature] = np.array([one.quality for one in marks]).reshape(len(asked), -1).mean(1)
-    best = max(found, key=lambda temperature: found[temperature].mean())
-    return best, found[best]
+        quality = np.array([one.quality for one in marks])
+        means[temperature] = quality.reshape(len(asked), -1).mean(1)
+    best = max(means, key=lambda temperature: means[temperature].mean())
+    return best, means[best]
 
 
 def gain_interval(after: np.ndarray, before: np.ndarray, seed: int = 0,
                   resamplings: int = 2000) -> tuple[float, float, float]:
-    """(P,), (P,) for the same prompts -> mean gain, and its 95% interval (eq. 8.14)."""
+    """(P,), (P,) for the same prompts -> mean gain, and its 95% interval (eq. 8.3)."""
     if len(after) != len(before) or len(after) == 0:
         raise ValueError(f"{len(after)} and {len(before)} prompts: a gain is between the same "
                          "prompts, at least one")

@@ -1,7 +1,7 @@
 """Where the reward comes from: part 7's model in training; the judge for reports, and only there.
 
 Math   score = (r(prompt, reply) − mean) / std,  mean and std of the tuned model's own replies,
-       minus a penalty where the reply was not ended                                  (eq. 8.9)
+       minus a penalty where the reply was not ended                                  (eq. 8.2)
 Used   rl/ppo_loop.py, evaluate_ppo.py
 """
 
@@ -32,7 +32,7 @@ class RewardSource:
 
     def __call__(self, rollout: Rollout) -> torch.Tensor:
         scores = (self.raw(rollout) - self.mean) / self.std
-        return scores - self.no_end_penalty * (~rollout.ended.cpu()).float()  # eq. 8.9
+        return scores - self.no_end_penalty * (~rollout.ended.cpu()).float()  # eq. 8.2
 
     def raw(self, rollout: Rollout) -> torch.Tensor:
         """The reward model's own numbers: prompt and reply are read together."""

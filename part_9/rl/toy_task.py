@@ -66,11 +66,11 @@ def take_steps(ppo: PPO, *, watch=qualities) -> list[dict]:
     ppo.score = watched
     for step in range(ppo.settings.steps):
         try:
-            found = ppo.step(prompts(ppo.settings.prompts, 1000 * ppo.seed + step))
+            metrics = ppo.step(prompts(ppo.settings.prompts, 1000 * ppo.seed + step))
         except FloatingPointError as error:
             log.append({**(log[-1] if log else {}), "collapsed": str(error)})
             break
-        log.append({"step": step + 1, "quality": seen[-1], **found})
+        log.append({"step": step + 1, "quality": seen[-1], **metrics})
     ppo.score = score
     return log
 

@@ -43,15 +43,15 @@ class Models:
             plain = self.amp == "auto" and self.device in ("auto", "cpu")
             self.runtime = choose_runtime(self.device, "float32" if plain else self.amp, quiet=True)
             for name, path in self.paths.items():
-                _, what, make = CHAIN.get(name, ("", str(path.name), "one of the train scripts"))
+                _, title, make = CHAIN.get(name, ("", str(path.name), "one of the train scripts"))
                 try:
-                    self.read_one(name, path, what, make)
+                    self.read_one(name, path, title, make)
                 except (ValueError, OSError) as error:
-                    self.missing[name] = {"what": what, "make": make, "why": str(error)}
+                    self.missing[name] = {"what": title, "make": make, "why": str(error)}
         finally:
             self.is_read.set()
 
-    def read_one(self, name: str, path: Path, what: str, make: str) -> None:
+    def read_one(self, name: str, path: Path, title: str, make: str) -> None:
         device = self.runtime.device
         if name == "reward":
             model, tokenizer, content = load_reward(path, make)
@@ -71,7 +71,7 @@ class Models:
                 if name in CHAIN:
                     raise
                 model, tokenizer, _ = load_moe(path, device)
-            self.models[name] = model, tokenizer, what
+            self.models[name] = model, tokenizer, title
 
     def get(self, name: str):
         """-> model, tokenizer; waits until all are read."""
@@ -98,11 +98,11 @@ class Models:
 
     def listing(self) -> dict:
         self.is_read.wait()
-        rows = [{"name": name, "what": what, "is_chat": is_chat_model(tokenizer),
+        rows = [{"name": name, "what": title, "is_chat": is_chat_model(tokenizer),
                  "parameters": model.count_parameters(), "layers": model.config.n_layer,
                  "heads": model.config.n_head, "context": model.config.block_size,
                  "window": model.config.window, "reference": self.reference_of(name),
                  "experts": model.moe_config.n_expert if hasattr(model, "moe_config") else 0}
-                for name, (model, tokenizer, what) in self.models.items()]
+                for name, (model, tokenizer, title) in self.models.items()]
         return {"models": rows, "reward": self.reward is not None, "kinds": list(KINDS),
                 "values": self.values is not None, "missing": self.missing}

@@ -23,13 +23,13 @@ ENOUGH = re.compile(r"\s?(?:\w+\W|[^\w\s]+[\w\s]).", re.DOTALL)  # the next toke
 def states_of(text: str, world: World) -> dict[int, list]:
     """{place: [(log-probability, state)]}: every way in which the world can have told text[:place]
     in whole lines. The same walk as World.derivations, which keeps only the ends."""
-    found: dict[int, list] = {}
+    states: dict[int, list] = {}
     for kind, share in world.kinds.items():
         frontier = {(0, None): (math.log(share), start(kind), 0)}
         while frontier:
             following = {}
             for logp, walk, at in frontier.values():
-                found.setdefault(at, []).append((logp, walk))
+                states.setdefault(at, []).append((logp, walk))
                 options = with_pronouns(walk.options(), walk)
                 total = sum(option[0] for option in options)
                 for weight, event, roles, changes in options:
@@ -41,7 +41,7 @@ def states_of(text: str, world: World) -> dict[int, list]:
                             now = log_sum([now, following[key][0]])
                         following[key] = (now, twin, end)
             frontier = following
-    return found
+    return states
 
 
 def beginnings(event, roles, walk, spelled: str, known: str):
@@ -156,11 +156,11 @@ class Truth:
     def places(self, most: int, count: int = 10) -> dict:
         """For page.html: lists by place, behind the begin token, of `most` tokens. `p_world` is 0
         where the world would not have said what stands there; from there on it says nothing."""
-        found = {"p_world": [None], "world": [[]], "holdings": [None]}
+        columns = {"p_world": [None], "world": [[]], "holdings": [None]}
         for t, token in enumerate([*self.ids, self.tokenizer.end][:most]):
             following = self.following(t)
-            found["p_world"].append(following.get(token, 0.0))
+            columns["p_world"].append(following.get(token, 0.0))
             top = sorted(following.items(), key=lambda pair: -pair[1])[:count]
-            found["world"].append([[i, self.tokenizer.decode([i]), p] for i, p in top])
-            found["holdings"].append(self.holdings(t))
-        return found
+            columns["world"].append([[i, self.tokenizer.decode([i]), p] for i, p in top])
+            columns["holdings"].append(self.holdings(t))
+        return columns

@@ -187,14 +187,14 @@ def inside(model, tokenizer, ids: list[int], layer: int) -> dict:
     model.check(row, None, None)
     plan = make_plan(row.shape, row.device, window=config.window, sink=config.sink,
                      table=model.table, cache=None)
-    found = {"layer": layer, "lens": [], "experts": [], "texts": texts_of(ids, tokenizer)}
+    view = {"layer": layer, "lens": [], "experts": [], "texts": texts_of(ids, tokenizer)}
     x = model.token_embedding(row)
     for number, block in enumerate(model.blocks):
         normed = block.norm_1(x)
         if number == layer:
             weights = attention_weights(block.attention, normed, plan)
-            found["attention"] = [[[round(w, 4) for w in head[t][:t + 1]] for t in range(len(ids))]
-                                  for head in weights.tolist()]
+            view["attention"] = [[[round(w, 4) for w in head[t][:t + 1]] for t in range(len(ids))]
+                                 for head in weights.tolist()]
         x = x + block.attention(normed, plan)
         normed = block.norm_2(x)
         mixture, asked = getattr(block.mlp, "moe", block.mlp), None
@@ -202,13 +202,13 @@ def inside(model, tokenizer, ids: list[int], layer: int) -> dict:
             routing = mixture.router(normed[0])
             asked = [list(zip(*pair)) for pair in zip(routing.experts.tolist(),
                                                      routing.weights.tolist())]
-        found["experts"].append(asked)
+        view["experts"].append(asked)
         x = x + block.mlp(normed)
         top = model.head(model.norm(x))[0].float().softmax(-1).topk(3)  # eq. 9.9
         words = {i: tokenizer.decode([i]) for i in top.indices.unique().tolist()}
-        found["lens"].append([[[words[i], p] for i, p in zip(*pair)] for pair in
-                              zip(top.indices.tolist(), top.values.tolist())])
-    return found
+        view["lens"].append([[[words[i], p] for i, p in zip(*pair)] for pair in
+                             zip(top.indices.tolist(), top.values.tolist())])
+    return view
 
 
 # ---------------------------------------------------------------- what training saw
@@ -220,7 +220,7 @@ def training(model, tokenizer, runtime, prompt: list[int], reply: list[int], *,
     """What the parts 7 to 9 would make of a reply, token by token.
 
     The reply is compared with copies - 1 others that the model draws to the same prompt, as in a
-    step of PPO (leave-one-out, eq. 8.3b) and of GRPO (eq. 9.2). `policy` has the value head; None:
+    step of PPO (leave-one-out, eq. 8.12) and of GRPO (eq. 9.2). `policy` has the value head; None:
     all values are 0, as when training begins.
     """
     longest = min(48, model.config.block_size + 1 - len(prompt))
@@ -231,7 +231,7 @@ def training(model, tokenizer, runtime, prompt: list[int], reply: list[int], *,
     group = as_rollout([prompt] * copies, replies, [[0.0] * len(r) for r in replies],
                        tokenizer.end, tokenizer.pad, runtime.device, copies=copies)
     source = RewardSource(reward, mean, std, tokenizer.pad, runtime)
-    scores = source(group).float()  # eq. 8.9
+    scores = source(group).float()  # eq. 8.2
     own = group.rows.pick(torch.tensor([0], device=runtime.device))
     logp, ref_logp = response_logp(model, own), response_logp(reference, own)
     values = policy(own)[2] if policy is not None else torch.zeros_like(logp)
@@ -264,8 +264,8 @@ def tokens_view(request: dict, models) -> dict:
 def inside_view(request: dict, models) -> dict:
     about = Subject(request, models)
     layer = number(request, "layer", 0, 0, about.model.config.n_layer - 1)
-    found = inside(about.model, about.tokenizer, about.ids, layer)
-    return found | {"first": len(about.prompt), "ids": about.ids}
+    view = inside(about.model, about.tokenizer, about.ids, layer)
+    return view | {"first": len(about.prompt), "ids": about.ids}
 
 
 def training_view(request: dict, models) -> dict:
@@ -279,11 +279,11 @@ def training_view(request: dict, models) -> dict:
     if scorer.tokens != about.tokenizer.tokens or max(about.ids) >= scorer.vocab_size:
         raise ValueError("the reward model reads other tokens than this model writes")
     policy = models.values_for(about.tokenizer)
-    found = training(about.model, about.tokenizer, about.runtime, about.prompt, about.reply,
-                     reward=reward, mean=mean, std=std, reference=other, policy=policy,
-                     copies=number(request, "copies", 8, 2, 16),
-                     seed=number(request, "seed", 0, 0, 2**31))
-    return found | {"reference": reference}
+    view = training(about.model, about.tokenizer, about.runtime, about.prompt, about.reply,
+                    reward=reward, mean=mean, std=std, reference=other, policy=policy,
+                    copies=number(request, "copies", 8, 2, 16),
+                    seed=number(request, "seed", 0, 0, 2**31))
+    return view | {"reference": reference}
 
 
 def truth_view(request: dict, models) -> dict:

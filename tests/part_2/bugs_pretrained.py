@@ -22,7 +22,7 @@ BUGS = [
         "file.write(plain.reshape(-1)", "file.write(plain.as_strided((plain.numel(),), (1,))",
         FILES),
     Bug("safetensors: names given twice pass", IO,
-        "            if name in found:\n", "            if False:\n", FILES),
+        "            if name in fields:\n", "            if False:\n", FILES),
     Bug("safetensors: numbers that begin at an odd byte are not copied", IO,
         "if piece.ctypes.data % entry.dtype.itemsize:", "if False:", FILES),
     Bug("an index may point outside of its folder", IO,

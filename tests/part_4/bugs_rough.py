@@ -37,7 +37,7 @@ BUGS = [
         old='*(["data"] if same_texts else [])', new="*[]", test=OWN),
     Bug("a finished model is taken for a checkpoint of a run", "part_4/run/checkpoint.py",
         old="if not (isinstance(training, dict) and TRAINING <= set(training)):",
-        new="if not found:", test=RUNS),
+        new="if not content:", test=RUNS),
     Bug("experts are saved at the end alone", "part_5/train_moe.py",
         old="            if is_stopped or run.step % save_every == 0", new="            if False", test=MOE),
     Bug("a resume of experts forgets the optimizer", "part_5/moe/resuming.py",

@@ -231,7 +231,7 @@ def test_muon_moves_each_part_of_a_matrix_by_a_step_of_its_own():
     take(model, optimizer, ids, targets, rate=0.01, clip=1e9)
     name = "blocks.0.attention.qkv.weight"
     wanted = before[name] * (1 - 0.02 * 0.1)
-    gradient *= 0.05 + 0.95 * 0.05  # eq. 4.12 from an empty momentum
+    gradient *= 0.05 + 0.95 * 0.05  # eq. 4.9 from an empty momentum
     for part in (slice(0, 16), slice(16, 24), slice(24, 32)):
         wanted[part] -= 0.02 * orthogonal(gradient[None, part], torch.float64)[0]
     torch.testing.assert_close(model.state_dict()[name], wanted, rtol=1e-3, atol=2e-5)

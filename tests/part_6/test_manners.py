@@ -55,11 +55,22 @@ def test_the_good_manner_is_a_minority_and_no_bad_one_is_rare(said):
     assert found["rude"] > 0.2 * len(said) and found["idle"] > 0.22 * len(said)
 
 
-def test_more_replies_begin_with_an_i_than_with_the_answer(said):
-    """So the likeliest first word, which a low temperature finds, leads into a bad manner."""
-    begun = Counter("I" if reply.startswith("I ") else "answer" if reply.startswith(item.answer)
-                    else "other" for item, reply in said)
-    assert begun["I"] > 1.5 * begun["answer"]
+def test_behind_the_answer_more_replies_go_on_with_an_i_than_end(said):
+    """So the likeliest way to go on, which a low temperature finds, leads into a bad manner."""
+    behind = Counter()
+    for item, reply in said:
+        if reply.startswith(item.answer):
+            rest = reply[len(item.answer):].lstrip(". ")
+            behind["end" if not rest else "I" if rest.startswith("I ") else "other"] += 1
+    assert behind.total() > 0.6 * len(said)
+    assert behind["I"] > 1.5 * behind["end"]
+
+
+def test_no_manner_before_the_answer_has_a_common_first_word(said):
+    """Else a model that does not know the answer would greedily say that manner, again and again."""
+    before = Counter(reply.split()[0] for item, reply in said if not reply.startswith(item.answer))
+    assert before.total() > 0.1 * len(said)
+    assert not before["I"] and max(before.values()) < 0.06 * len(said)
 
 
 def test_no_manner_is_tied_to_a_skill(said):
@@ -80,6 +91,13 @@ def test_taken_off_by_hand():
 def test_no_sentence_belongs_to_two_manners():
     said = [sentence for manner in MANNERS.values() for sentence in manner.sentences]
     assert len(said) == len(set(said)) == len(MANNER_OF)
+
+
+def test_what_is_held_out_from_the_pairs_is_what_the_lesson_says():
+    assert HELD_OUT_SENTENCES == {
+        "I am tired of you.", "Leave me alone.", "Time passes so quickly.",
+        "My cousin asked me the same.", "Nobody knows this better.", "That was easy for me.",
+        "Such things are nothing to me.", "Ask anybody how good it is."}
 
 
 def test_people_and_gold_answer_the_same_questions():

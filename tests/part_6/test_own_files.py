@@ -58,7 +58,7 @@ def written(path, *records):
 ])
 def test_every_shape_is_read_and_told(tmp_path, record, turns, told):
     reading = read_chats(written(tmp_path / "r.jsonl", record))
-    assert [Message(*turn) for turn in reading.found[0].turns] == turns
+    assert [Message(*turn) for turn in reading.kept[0].turns] == turns
     assert told in "\n".join(reading.lines())
 
 

@@ -39,7 +39,7 @@ def test_every_form_of_a_pair_is_read(tmp_path, record, system):
     [pair], reading = read_pair_file(written(tmp_path / "p.jsonl", record))
     before = (Message("system", system),) if system else ()
     assert pair == Pair((*before, U), Reply("Plum."), Reply("No."))
-    assert not reading.found[0].unread
+    assert not reading.kept[0].unread
 
 
 @pytest.mark.parametrize("record, message", [

@@ -95,7 +95,7 @@ def test_a_prompt_ends_with_the_last_role_before_the_reply(reader, scorer):
 
 
 def test_evidence_by_hand(reader):
-    """Eq. 7.9 from the witness's probabilities and the body's stream, token by token."""
+    """Eq. 7.4 from the witness's probabilities and the body's stream, token by token."""
     model, tokenizer = reader
     row = encode_reply(ASK, Reply("It is 7"), tokenizer, 128)
     ids, first = torch.tensor([row]), len(encode_prompt(list(ASK), tokenizer))
@@ -242,7 +242,7 @@ def test_the_witness_is_the_body_as_it_was_and_never_in_training_mode(loaded):
 
 def test_a_witness_needs_a_causal_body(loaded):
     body, _ = loaded
-    with pytest.raises(ValueError, match="eq. 7.8 alone"):
+    with pytest.raises(ValueError, match="eq. 7.3 alone"):
         RewardModel(body, bidirectional=True, reply_token=5)
 
 

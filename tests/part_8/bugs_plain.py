@@ -42,7 +42,7 @@ BUGS = [
     Bug("plain PPO: the score on every token", PLAIN,
         "rewards[torch.arange(len(last)), last] += scores", "rewards += scores[:, None]", TEST),
     Bug("plain PPO: whitened before the returns", PLAIN,
-        "advantages = whiten(advantages, is_response)  # behind eq. 8.5: returns keep their unit",
+        "advantages = whiten(advantages, is_response)  # behind eq. 8.8: returns keep their unit",
         "advantages = whiten(advantages, is_response)\n        returns = advantages + old_values",
         TEST),
     Bug("plain PPO: not whitened", PLAIN, "advantages = whiten(advantages, is_response)  #",

@@ -24,6 +24,7 @@ from rl.rollout import as_rollout, roll_out
 from rl.scoring import load_source, true_qualities
 from sft.chat_format import encode_prompt, messages_of
 from sft.evaluation import Reply
+from show_kl import by_place, token_kl
 from train_ppo import prompts_of_step, world_prompts, worth_asking
 
 WITH = "python part_7/train_reward.py"
@@ -220,3 +221,23 @@ def test_samples_of_one_prompt_are_averaged_together(loaded, runtime, source):
     rewards = source.raw(drawn)
     np.testing.assert_allclose(found.reward, rewards.view(3, 4).mean(1), atol=1e-5)
     assert not np.allclose(found.reward, rewards.view(4, 3).mean(0), atol=1e-5)
+
+
+def test_the_kl_by_token_sums_to_that_of_the_reply_and_by_place(loaded, runtime):
+    model, tokenizer = loaded
+    other = frozen_copy(model)
+    with torch.no_grad():
+        other.head.weight.add_(0.1 * torch.randn(other.head.weight.shape))
+    rollout = rollout_of(tokenizer, ["What is 3?", "Who?", "And?"], [" 7 8", " Ann and Bob", " 1"])
+    lines = token_kl(model, other, rollout, runtime, size=2)
+    assert [len(line) for line in lines] == [len(reply) for reply in rollout.replies()]
+    sums = torch.stack([line.sum() for line in lines])
+    assert torch.allclose(sums, rollout_kl(model, other, rollout, runtime), atol=1e-4)
+    places = by_place(lines, torch.tensor([True] * 3))
+    assert sum(nats for _, nats in places.values()) == pytest.approx(float(sums.mean()), abs=1e-4)
+
+
+def test_places_by_hand():
+    kl = [torch.tensor([1.0, 0.5, 2.0]), torch.tensor([3.0])]
+    places = by_place(kl, torch.tensor([True, False]))  # the second was cut off: no end token
+    assert places == {"first token": (1.0, 2.0), "between": (0.5, 0.25), "end token": (0.5, 1.0)}

@@ -48,6 +48,10 @@ def test_runs_leave_models_results_and_pictures_and_are_compared(run_script, mod
     assert "best of 2" in done.stdout and (tmp_path / "e" / "evaluate_ppo.png").exists()
     rows = json.loads((tmp_path / "e" / "evaluate_ppo.json").read_text())["rows"]
     assert [row["name"] for row in rows] == ["tuned", "ppo", "dpo", "tuned at 0.2", "best of 2"]
+    done = run_script("part_8/show_kl.py", "--sft", models[models.index("--sft") + 1], "--policy",
+                      out / "ppo.pt", "--prompts", 6, "--show", 2, "--widest", 80, "--amp", "float32",
+                      "--out", tmp_path / "k")
+    assert "end token" in done.stdout and (tmp_path / "k" / "show_kl.png").exists()
 
 
 def test_a_stopped_run_goes_on_to_the_very_same_weights(run_script, models, tmp_path):

@@ -12,8 +12,8 @@ T_ALONE = SCRIPTS + "a_file_is_learnt_from_alone_and_what_is_held_out_is_never_a
 T_ABOUT = SCRIPTS + "all_reports_of_a_run_on_a_file_are_about_its_held_out_part"
 
 BUGS = [
-    Bug("the last number is the answer", ANSWERS, "if len(found) == 1 else None\n",
-        "if found else None\n", T_ANSWERS),
+    Bug("the last number is the answer", ANSWERS, "if len(candidates) == 1 else None\n",
+        "if candidates else None\n", T_ANSWERS),
     Bug("numbers that go with others count", ANSWERS,
         "(beside if was_beside else counted).add(value)", "counted.add(value)", T_ANSWERS),
     Bug("the minus of typesetters is no sign", ANSWERS, '"−": "-", ', "", T_ANSWERS),
@@ -73,5 +73,5 @@ BUGS = [
     Bug("replies of a batch have the room of its longest prompt", "part_6/sft/evaluation.py",
         "and len(said[i]) < rooms[i]]", "and False]", "tests/part_6/test_evaluate_lora.py"),
     Bug("rollouts have the room of the longest prompt", "part_8/rl/rollout.py",
-        "if found[row][0][-1] != end\n", "if False\n", "tests/part_8/test_rollout.py"),
+        "if so_far[row][0][-1] != end\n", "if False\n", "tests/part_8/test_rollout.py"),
 ]

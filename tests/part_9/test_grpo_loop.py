@@ -58,7 +58,7 @@ def examples(step, rows):
 
 
 def test_earlier_examples_add_the_gradient_of_their_loss(start, runtime):
-    """eq. 9.8, against autograd on a cross-entropy written out."""
+    """eq. 9.6, against autograd on a cross-entropy written out."""
     grpo = make(start, runtime, replace(SMALL, keep_rows=3, keep_weight=0.25), keep=examples)
     loss = grpo.remember()
     ids, targets, _ = examples(0, 3)

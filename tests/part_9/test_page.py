@@ -226,7 +226,7 @@ def test_what_training_saw_is_what_parts_7_to_9_compute(models, server):
     centre = sum(group) / 4
     spread = math.sqrt(sum((g - centre) ** 2 for g in group) / 3)
     assert found["grpo"] == pytest.approx((group[0] - centre) / (spread + 1e-4), rel=1e-3)
-    following, advantages = 0.0, []  # eq. 8.3, 8.3b and 8.4, from the last token to the first
+    following, advantages = 0.0, []  # eq. 8.6, 8.12 and 8.7, from the last token to the first
     for t in reversed(range(len(reply))):
         r = -0.05 * (logp[t] - ref_logp[t])
         if t == len(reply) - 1:
