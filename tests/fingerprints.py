@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,7 +52,9 @@ def span_of(topic: Topic, bug) -> str | None:
 
 
 def bugs_of(topic: Topic, bugs: list) -> list:
-    return [bug for bug in bugs if span_of(topic, bug)]
+    """The bugs inside a topic's functions; one that changes a comment alone is none."""
+    return [bug for bug in bugs if (name := span_of(topic, bug)) and stamp_of_bug(
+        topic, bug) != stamp_of_bug(topic, replace(bug, new=bug.old))]
 
 
 def meaning(node: ast.AST) -> str:
