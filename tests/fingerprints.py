@@ -53,8 +53,8 @@ def span_of(topic: Topic, bug) -> str | None:
 
 def bugs_of(topic: Topic, bugs: list) -> list:
     """The bugs inside a topic's functions; one that changes a comment alone is none."""
-    return [bug for bug in bugs if (name := span_of(topic, bug)) and stamp_of_bug(
-        topic, bug) != stamp_of_bug(topic, replace(bug, new=bug.old))]
+    return [bug for bug in bugs if span_of(topic, bug) and stamp_of_bug(topic, bug) != stamp_of_bug(
+        topic, replace(bug, new=bug.old))]
 
 
 def meaning(node: ast.AST) -> str:
@@ -102,8 +102,8 @@ def stamp_of(topic: Topic, tests: list[str]) -> str:
 
 def stamp_of_bug(topic: Topic, bug) -> str:
     """Changes when what the bug does changes, not when its text does."""
-    name = span_of(topic, bug)
-    source = (ROOT / topic.part / name).read_text(encoding="utf-8").replace(bug.old, bug.new)
+    name = bug.file.removeprefix(f"{topic.part}/")
+    source = (ROOT / bug.file).read_text(encoding="utf-8").replace(bug.old, bug.new)
     nodes = functions_of(source)
     return short("\n".join(meaning(nodes[f]) for f in topic.hints[name] if f in nodes))
 
