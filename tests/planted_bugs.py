@@ -4,6 +4,7 @@
     python tests/planted_bugs.py --only part_2      one part
     python tests/planted_bugs.py --name window      bugs whose name holds a word
     python tests/planted_bugs.py --list             the list, nothing is run
+    python tests/planted_bugs.py --fingerprints     what fails for each, for part_0/practice.py
 
 The working tree is never touched: bugs are planted in a copy in a temporary folder. The exit status
 is 0 when at least 95% are caught; survivors are named.
@@ -22,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = 0.95
-LEFT_OUT = shutil.ignore_patterns("out", ".git", "__pycache__", ".venv", "*.png", "*.pt")
+LEFT_OUT = shutil.ignore_patterns("out", ".git", "__pycache__", ".venv", "*.png", "*.pt", "practice")
 
 
 def load_bugs(only: str, name: str) -> list:
@@ -81,6 +82,9 @@ def parse_args(argv=None):
     parser.add_argument("--only", default="", help="only bugs whose file holds this (default: all)")
     parser.add_argument("--name", default="", help="only bugs whose name holds this (default: all)")
     parser.add_argument("--list", action="store_true", help="print the list only (default: off)")
+    parser.add_argument("--fingerprints", action="store_true",
+                        help="write down which tests fail for which bug, where the practice's "
+                             "file is out of date (default: off)")
     parser.add_argument("--jobs", type=int, default=2, help="how many at once (default: 2)")
     parser.add_argument("--timeout", type=float, default=300,
                         help="seconds for one run of tests (default: 300)")
@@ -91,6 +95,9 @@ def parse_args(argv=None):
 
 def main(argv=None) -> int:
     args = parse_args(argv)
+    if args.fingerprints:
+        import fingerprints
+        return fingerprints.make(load_bugs("", ""), args.only)
     bugs = load_bugs(args.only, args.name)
     if not bugs:
         print("no bug matches", file=sys.stderr)

@@ -1,0 +1,38 @@
+"""Mistakes that learners make where practice.py lets them write, in part 5; each must fail a test."""
+
+from planted import Bug
+
+BUGS = [
+    Bug("loop: the weights are forgotten", "part_5/moe/experts.py",
+        "y * weights[token, choice, None].to(y.dtype)",
+        "y",
+        "tests/part_5/test_experts.py"),
+    Bug("loop: gate and up change places", "part_5/moe/experts.py",
+        "F.linear(F.silu(gate) * up, down[e])",
+        "F.linear(gate * F.silu(up), down[e])",
+        "tests/part_5/test_experts.py"),
+    Bug("loop: a token's second expert overwrites its first", "part_5/moe/experts.py",
+        "out = out.index_add(0, token, y * weights[token, choice, None].to(y.dtype))",
+        "out = out.index_copy(0, token, y * weights[token, choice, None].to(y.dtype))",
+        "tests/part_5/test_experts.py"),
+    Bug("loop: every choice has the weight of the first", "part_5/moe/experts.py",
+        "weights[token, choice, None]",
+        "weights[token, 0 * choice, None]",
+        "tests/part_5/test_experts.py"),
+    Bug("sorted: the dropped choices are cut off at the wrong end", "part_5/moe/experts.py",
+        "order[order.numel() - int(counts[1:].sum()):], counts[1:]",
+        "order[:int(counts[1:].sum())], counts[1:]",
+        "tests/part_5/test_experts.py"),
+    Bug("the z-loss is left out", "part_5/moe/layer.py",
+        "loss = self.config.z_weight * z_loss(routing.logits)",
+        "loss = 0.0 * z_loss(routing.logits)",
+        "tests/part_5/test_experts.py"),
+    Bug("the balance loss counts where biases balance", "part_5/moe/layer.py",
+        "if self.config.balance == \"loss\":",
+        "if True:",
+        "tests/part_5/test_experts.py"),
+    Bug("z-loss of the sum, not of its logarithm", "part_5/moe/router.py",
+        "logits.logsumexp(-1).square().mean()",
+        "logits.exp().sum(-1).square().mean()",
+        "tests/part_5/test_router.py"),
+]
