@@ -10,6 +10,7 @@ Each step: K replies to each prompt, a reward for each, advantages within the gr
 so that its skills are kept. Held-out problems are only looked at. With --data a tenth of the file's
 questions is held out, all reports are about those, and nothing else is read unless --keep-rows asks
 for it.
+Ctrl-C saves, and --resume goes on with the same bytes as if it had never stopped.
 Writes out/grpo.pt, grpo.json, grpo.png, log.jsonl; with --reward model the names begin grpo_model.
 """
 
@@ -42,8 +43,17 @@ from reward.preferences import asked_items
 from rl.ppo_settings import add_flags, chosen
 from rl.scoring import load_source
 from run.checkpoint import load_checkpoint
+from run.distributed import Processes
 from run.interrupt import StopOnSignal
 from run.logger import Logger
+from run.progress import (
+    ALONE,
+    Progress,
+    add_progress_flags,
+    sum_of,
+    sum_of_weights,
+    training_in,
+)
 from sft.chat_format import encode_prompt, messages_of
 from sft.data import ExampleRows
 from sft.evaluation import is_chat_model
@@ -66,7 +76,7 @@ MODEL_SETTINGS = {"prompts": 32, "group": 8, "max_new": 72, "beta": 0.05, "peak"
 class Run:
     """Everything a run needs, put together once; `train` below only takes steps."""
 
-    def __init__(self, args):
+    def __init__(self, args, processes: Processes = ALONE):
         self.args, self.by_model = args, args.reward == "model"
         preset = PRESETS[args.preset]
         if self.by_model and args.preset == "tiny":
@@ -92,14 +102,29 @@ class Run:
         self.grpo = GRPO(model, self.make_score(), self.settings, end=self.tokenizer.end,
                          pad=self.tokenizer.pad, runtime=self.runtime, seed=args.seed,
                          keep=self.make_keep())
-        self.seconds, self.tokens, self.laps = 0.0, 0, {}
-        (self.out / "log.jsonl").unlink(missing_ok=True)  # of another run: nothing is resumed
-        self.logger = Logger(self.out, tensorboard=not args.no_tensorboard,
-                             settings=self.described())
+        self.progress = Progress(self.out / f"checkpoints_{self.name}", args,
+                                 settings=self.described(), tokenizer=self.tokenizer,
+                                 processes=processes)
+        self.grpo.steps_done, log_bytes = self.progress.begin(
+            model, self.grpo.optimizer, self.grpo.scaler, self.settings.steps, model.config).moved()
+        self.tokens, self.laps = (self.progress.more.get(name, nothing)
+                                  for name, nothing in (("tokens", 0), ("laps", {})))
+        self.logger = Logger(self.out, start_step=self.grpo.steps_done, log_bytes=log_bytes,
+                             tensorboard=not args.no_tensorboard, settings=self.described())
+        self.progress.log_bytes = self.logger.bytes_written
+
+    @property
+    def seconds(self) -> float:
+        return self.progress.seconds
 
     def described(self) -> dict:
+        """What must be the same for a resume to be the same run."""
         return {**asdict(self.settings), "seed": self.args.seed, "reward": self.args.reward,
-                "data": str(self.args.data), "tokenizer": self.tokenizer.fingerprint}
+                "form_weight": self.args.form_weight, "look_every": self.args.look_every,
+                "amp": self.runtime.amp_name, "data": sum_of(self.tasks),
+                "weights": sum_of_weights(self.grpo.reference),
+                "judge": sum_of_weights(self.source.model) if self.by_model else "checker",
+                "tokenizer": self.tokenizer.fingerprint}
 
     def make_tasks(self) -> list:
         """What is asked: each once, then again in another order."""
@@ -170,12 +195,13 @@ class Run:
 
 
 def train(run: Run) -> None:
-    """Take steps until the run is done or someone stops it; what was learnt until then is kept."""
-    s, grpo = run.settings, run.grpo
+    """Take steps until the run is done, or someone stops it: what was learnt until then is saved."""
+    s, grpo, progress = run.settings, run.grpo, run.progress
     look = [] if run.by_model or not run.args.look_every else (
         run.held_out[:96] if run.held_out else problems(96, "new_operands", run.args.seed + 7))
-    with StopOnSignal() as stop, tqdm(total=s.steps, desc="grpo", mininterval=1.0) as bar:
-        while grpo.steps_done < s.steps and not stop.requested:
+    with StopOnSignal() as stop, tqdm(total=s.steps, initial=grpo.steps_done, desc="grpo",
+                                      mininterval=1.0, disable=progress.quiet) as bar:
+        while grpo.steps_done < s.steps:
             start = time.perf_counter()
             tasks = run.tasks_of_step(grpo.steps_done)
             prompts = [encode_prompt(messages_of(t) if run.by_model else t.messages, run.tokenizer)
@@ -185,7 +211,7 @@ def train(run: Run) -> None:
             except FloatingPointError as error:
                 raise ValueError(str(error)) from None
             laps = metrics.pop("seconds")
-            run.seconds += time.perf_counter() - start
+            seconds = time.perf_counter() - start
             run.tokens += round(metrics["length"] * s.prompts * s.group)
             run.laps = {name: run.laps.get(name, 0.0) + x for name, x in laps.items()}
             run.logger.log(grpo.steps_done, **metrics)
@@ -196,6 +222,9 @@ def train(run: Run) -> None:
                 shown = evaluate(grpo.model, run.tokenizer, look, run.runtime,
                                  longest=run.args.longest)
                 run.logger.log(grpo.steps_done, held_out=shown["accuracy"])
+            progress.more = {"tokens": run.tokens, "laps": run.laps}
+            if progress.step_done(seconds, stop.requested):
+                break
 
 
 def parse_args(argv=None):
@@ -227,6 +256,7 @@ def parse_args(argv=None):
                              f"training (default: {LONGEST})")
     parser.add_argument("--no-tensorboard", action="store_true",
                         help="write log.jsonl only (default: off)")
+    add_progress_flags(parser, save_every=10)
     return parser.parse_args(argv)
 
 
@@ -238,13 +268,16 @@ def main(argv=None):
         raise ValueError(f"--eval-problems {args.eval_problems} and --longest {args.longest} must "
                          f"be at least 1, --eval-exact {args.eval_exact} and --look-every "
                          f"{args.look_every} at least 0")
-    run = Run(args)
-    print(f"tasks   {len(run.tasks):,}, {run.settings.prompts * run.settings.group} replies a step")
-    try:
-        train(run)
-        (finish_model if run.by_model else finish_checker)(run)
-    finally:
-        run.logger.close()
+    with training_in(__file__, args) as (_, processes):
+        run = Run(args, processes)
+        print(f"tasks   {len(run.tasks):,}, {run.settings.prompts * run.settings.group} replies a "
+              "step")
+        try:
+            train(run)
+            if run.progress.is_over():
+                (finish_model if run.by_model else finish_checker)(run)
+        finally:
+            run.logger.close()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ DDP    every process holds the whole model; gradients are averaged while backwar
 FSDP   every process holds a slice of each weight and of the optimizer's state; the whole weight of
        a block is gathered just before it is needed and dropped after it.
 Both average over processes. The loop wants sums over all labels, hence its factor `world`.
+sum_gradients adds up, for losses that are more than one call of the model.
 """
 
 import os
@@ -93,6 +94,27 @@ def wrap(model: nn.Module, kind: str, processes: Processes, device: torch.device
     for block in model.blocks:
         fully_shard(block, mesh=mesh)
     return fully_shard(model, mesh=mesh)
+
+
+def part_of(items: list, processes: Processes) -> list:
+    """The share of this process in what a step reads; together they are all of it, in its order."""
+    rank, world = processes.rank, processes.world
+    return items[len(items) * rank // world:len(items) * (rank + 1) // world]
+
+
+def sum_gradients(model: nn.Module, processes: Processes) -> None:
+    """Add up the gradients of all processes, for losses that were divided by what the whole step
+    holds. A process that had nothing to read adds zeros."""
+    if processes.world == 1:
+        return
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    has = processes.sum(torch.tensor([float(p.grad is not None) for p in learnt],
+                                     device=learnt[0].device)).tolist()
+    learnt = [p for p, many in zip(learnt, has) if many]  # what nobody has, stays without
+    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in learnt]
+    total = processes.sum(torch.cat([grad.flatten().float() for grad in grads]))
+    for p, grad, summed in zip(learnt, grads, total.split([grad.numel() for grad in grads])):
+        p.grad = summed.view_as(grad).to(grad.dtype)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -206,7 +206,7 @@ BUGS = [
         "reply_logp(body, rollout, runtime, temperature=temperature)",
         "reply_logp(body, rollout, runtime)",
         TEST_SCORING),
-    Bug("nothing said becomes a blank in DPO", "part_8/train_dpo.py",
+    Bug("nothing said becomes a blank in DPO", "part_8/rl/dpo_pairs.py",
         "(encode_answer(reply.text, tokenizer) if reply.text else [])",
         "encode_answer(reply.text, tokenizer)", "tests/part_8/test_dpo.py"),
     Bug("samples of different prompts are averaged", REPORT,

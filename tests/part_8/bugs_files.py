@@ -19,5 +19,5 @@ BUGS = [
     Bug("PPO is measured before it is written", REPORT,
         "    save(run, metrics)\n    with measuring", "    with measuring", TEST),
     Bug("DPO is measured before it is written", "part_8/train_dpo.py",
-        "    save(metrics)\n    with measuring", "    with measuring", TEST),
+        "        save(metrics)\n        with measuring", "        with measuring", TEST),
 ]
