@@ -11,8 +11,10 @@ sum_gradients adds up, for losses that are more than one call of the model.
 """
 
 import os
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -23,6 +25,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 KINDS = ("ddp", "fsdp")
+PATIENCE = timedelta(hours=6)  # while one process works alone and the others wait
+joined: dict = {}  # what this process shares with the others: "store", and the group "patient"
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,9 @@ class Processes:
         return float(both[0]), bool(both[1] > 0)
 
     def wait(self) -> None:
+        """Until all are here. One of them may have written a large file meanwhile: no hurry."""
         if self.world > 1:
-            dist.barrier()
+            dist.barrier(group=joined.get("patient"))
 
 
 def start_processes(device: str) -> tuple[Processes, str]:
@@ -72,8 +77,51 @@ def start_processes(device: str) -> tuple[Processes, str]:
         device = f"cuda:{local_rank}"
     elif os.environ.get("OMP_NUM_THREADS") == "1":  # torchrun's cautious default
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    store, rank, world = next(dist.rendezvous("env://"))
+    dist.init_process_group("nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=world,
+                            timeout=timedelta(seconds=longest_wait()))
+    joined.update(store=store, patient=dist.new_group(backend="gloo", timeout=PATIENCE))
     return Processes(rank, world, local_rank), device
+
+
+def longest_wait() -> float:
+    """Seconds that a process waits for the others in a step; PROCESS_WAIT=300 makes it longer."""
+    text = os.environ.get("PROCESS_WAIT", "45")
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"PROCESS_WAIT={text}: must be a whole number of seconds, at least 1")
+    return int(text)
+
+
+@contextmanager
+def others_watched(processes: Processes):
+    """In here the job ends where a process dies or hangs, with a message that names it."""
+    try:
+        yield
+    except RuntimeError as error:
+        lost = lost_processes(processes) if processes.world > 1 else []
+        if not lost:
+            raise
+        names = ", ".join(f"process {rank}" for rank in lost)
+        raise ConnectionError(
+            f"{names} of {processes.world} died or did not answer for {longest_wait()} seconds; its "
+            "own message, if it had one, stands above. Go on with --resume; PROCESS_WAIT=300 waits "
+            "longer") from error
+
+
+def lost_processes(processes: Processes) -> list[int]:
+    """The ranks that do not answer: all that still run say so in the store, at about the same time."""
+    store, last = joined["store"], time.monotonic() + 8  # seconds
+    try:
+        store.set(f"alive {processes.rank}", "yes")
+    except RuntimeError:
+        return [0]  # it keeps the store, where torchrun does not
+    lost = []
+    for rank in range(processes.world):
+        try:
+            store.wait([f"alive {rank}"], timedelta(seconds=max(0.1, last - time.monotonic())))
+        except RuntimeError:
+            lost.append(rank)
+    return lost
 
 
 def stop_processes() -> None:

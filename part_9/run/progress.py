@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from run.checkpoint import Checkpoints
-from run.distributed import Processes, start_processes, stop_processes
+from run.distributed import Processes, others_watched, start_processes, stop_processes
 from run.lock import only_run_in
 from run.optim import load_model_state, load_optimizer_state, model_state, optimizer_state
 from run.runtime import cores, out_folder
@@ -47,10 +47,11 @@ def training_in(script: str, args) -> Iterator[tuple[Path, Processes]]:
     try:
         out = out_folder(script, args.out)
         if processes.is_main:
-            with only_run_in(out):
+            with only_run_in(out), others_watched(processes):
                 yield out, processes
         else:
-            with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+            with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), \
+                    others_watched(processes):
                 yield out, processes
     finally:
         stop_processes()
