@@ -4,6 +4,7 @@
     python part_8/train_ppo.py --no-adaptive --beta 0       without the KL penalty
     python part_8/train_ppo.py --data chats.jsonl   prompts of your own (their answers are not read)
     python part_8/train_ppo.py --resume             go on after a stop
+    torchrun --nproc_per_node=2 part_8/train_ppo.py    in two processes
 
 Each step: replies are drawn, scored by the reward model, and learnt from (rl/ppo_loop.py). The judge
 is asked only at the end, on held-out prompts. Writes out/ppo.pt, ppo.json, ppo.png, log.jsonl.
@@ -112,7 +113,8 @@ class Run:
             self.prompts, self.held_out, self.about = file_prompts(args.data, self.tokenizer,
                                                                    context - s.max_new)
         self.ppo = PPO(body.to(self.runtime.device), self.source, s, end=self.tokenizer.end,
-                       pad=self.tokenizer.pad, runtime=self.runtime, seed=args.seed)
+                       pad=self.tokenizer.pad, runtime=self.runtime, seed=args.seed,
+                       processes=processes)
         self.progress = Progress(self.out / "checkpoints", args, settings=self.described(),
                                  tokenizer=self.tokenizer, processes=processes)
         step, log_bytes = self.progress.begin(self.ppo.policy, self.ppo.optimizer, self.ppo.scaler,
@@ -123,9 +125,11 @@ class Run:
         self.tokens, self.laps = more.get("tokens", 0), more.get("laps", {})
         self.kept: list[int] = more.get("kept") or self.choose()
         self.pool = [self.prompts[i] for i in self.kept]
-        self.logger = Logger(self.out, start_step=step, log_bytes=log_bytes,
-                             tensorboard=not args.no_tensorboard, settings=self.described())
-        self.progress.log_bytes = self.logger.bytes_written
+        self.logger = None
+        if processes.is_main:
+            self.logger = Logger(self.out, start_step=step, log_bytes=log_bytes,
+                                 tensorboard=not args.no_tensorboard, settings=self.described())
+            self.progress.log_bytes = self.logger.bytes_written
 
     @property
     def seconds(self) -> float:
@@ -170,8 +174,9 @@ def train(run: Run) -> None:
             laps = metrics.pop("seconds")
             run.tokens += round(metrics["length"] * s.rollout_rows)
             run.laps = {name: run.laps.get(name, 0.0) + x for name, x in laps.items()}
-            run.logger.log(ppo.steps_done, **metrics)
-            run.logger.log_timing(ppo.steps_done, **laps)
+            if run.logger:
+                run.logger.log(ppo.steps_done, **metrics)
+                run.logger.log_timing(ppo.steps_done, **laps)
             bar.update()
             bar.set_postfix_str(f"score {metrics['score']:.2f}, KL {metrics['kl']:.1f}")
             progress.more = {"ppo": ppo.state(), "tokens": run.tokens, "laps": run.laps,
@@ -211,11 +216,12 @@ def main(argv=None):
               "replies a step")
         try:
             train(run)
-            if run.progress.is_over():
+            if run.progress.is_over() and processes.is_main:
                 finish(run)
         finally:
-            run.logger.close()
+            if run.logger:
+                run.logger.close()
 
 
 if __name__ == "__main__":
-    run_main(main, trains=True)
+    run_main(main, trains=True, processes=True)

@@ -10,7 +10,8 @@ Each step: K replies to each prompt, a reward for each, advantages within the gr
 so that its skills are kept. Held-out problems are only looked at. With --data a tenth of the file's
 questions is held out, all reports are about those, and nothing else is read unless --keep-rows asks
 for it.
-Ctrl-C saves, and --resume goes on with the same bytes as if it had never stopped.
+Ctrl-C saves, --resume goes on with the same bytes as if it had never stopped, and
+torchrun --nproc_per_node=2 part_9/train_grpo.py works in two processes.
 Writes out/grpo.pt, grpo.json, grpo.png, log.jsonl; with --reward model the names begin grpo_model.
 """
 
@@ -101,7 +102,7 @@ class Run:
         self.tasks = self.make_tasks() if args.data is None else self.read_tasks()
         self.grpo = GRPO(model, self.make_score(), self.settings, end=self.tokenizer.end,
                          pad=self.tokenizer.pad, runtime=self.runtime, seed=args.seed,
-                         keep=self.make_keep())
+                         keep=self.make_keep(), processes=processes)
         self.progress = Progress(self.out / f"checkpoints_{self.name}", args,
                                  settings=self.described(), tokenizer=self.tokenizer,
                                  processes=processes)
@@ -109,9 +110,11 @@ class Run:
             model, self.grpo.optimizer, self.grpo.scaler, self.settings.steps, model.config).moved()
         self.tokens, self.laps = (self.progress.more.get(name, nothing)
                                   for name, nothing in (("tokens", 0), ("laps", {})))
-        self.logger = Logger(self.out, start_step=self.grpo.steps_done, log_bytes=log_bytes,
-                             tensorboard=not args.no_tensorboard, settings=self.described())
-        self.progress.log_bytes = self.logger.bytes_written
+        self.logger = None
+        if processes.is_main:
+            self.logger = Logger(self.out, start_step=self.grpo.steps_done, log_bytes=log_bytes,
+                                 tensorboard=not args.no_tensorboard, settings=self.described())
+            self.progress.log_bytes = self.logger.bytes_written
 
     @property
     def seconds(self) -> float:
@@ -214,14 +217,16 @@ def train(run: Run) -> None:
             seconds = time.perf_counter() - start
             run.tokens += round(metrics["length"] * s.prompts * s.group)
             run.laps = {name: run.laps.get(name, 0.0) + x for name, x in laps.items()}
-            run.logger.log(grpo.steps_done, **metrics)
-            run.logger.log_timing(grpo.steps_done, **laps)
+            if run.logger:
+                run.logger.log(grpo.steps_done, **metrics)
+                run.logger.log_timing(grpo.steps_done, **laps)
             bar.update()
             bar.set_postfix_str(f"reward {metrics['reward']:.2f}, KL {metrics['kl']:.3f}")
             if look and grpo.steps_done % run.args.look_every == 0:
                 shown = evaluate(grpo.model, run.tokenizer, look, run.runtime,
                                  longest=run.args.longest)
-                run.logger.log(grpo.steps_done, held_out=shown["accuracy"])
+                if run.logger:
+                    run.logger.log(grpo.steps_done, held_out=shown["accuracy"])
             progress.more = {"tokens": run.tokens, "laps": run.laps}
             if progress.step_done(seconds, stop.requested):
                 break
@@ -274,11 +279,12 @@ def main(argv=None):
               "step")
         try:
             train(run)
-            if run.progress.is_over():
+            if run.progress.is_over() and processes.is_main:
                 (finish_model if run.by_model else finish_checker)(run)
         finally:
-            run.logger.close()
+            if run.logger:
+                run.logger.close()
 
 
 if __name__ == "__main__":
-    run_main(main, trains=True)
+    run_main(main, trains=True, processes=True)

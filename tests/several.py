@@ -20,6 +20,7 @@ children = []
 for rank in range(1, int(os.environ["WORLD_SIZE"])):
     os.environ["RANK"] = os.environ["LOCAL_RANK"] = str(rank)
     if not (child := os.fork()):
+        children = []  # they are its parent's
         break
     children.append(child)
 else:
