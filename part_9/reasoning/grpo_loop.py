@@ -71,9 +71,9 @@ class GRPO:
         # on a CPU a generator reads the low 32 bits of its seed only, so no seed << 32 here
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.steps_done)
         clock = Clock(self.runtime)
-        own, chances = own_prompts(prompts, s.group, s.max_new, generator, self.processes)
+        own, uniform = own_prompts(prompts, s.group, s.max_new, generator, self.processes)
         rollout = roll_out(self.model, own, s.max_new, end=self.end, pad=self.pad, copies=s.group,
-                           temperature=s.temperature, chances=chances, runtime=self.runtime)
+                           temperature=s.temperature, uniform=uniform, runtime=self.runtime)
         clock.lap("rollout")
         rewards = self.score(rollout, part_of(tasks, self.processes)).float()
         rollout, rewards = gathered(rollout, rewards, s.group, self.end, self.pad, self.processes)

@@ -114,9 +114,9 @@ class PPO:
         """The replies to this process's prompts."""
         s = self.settings
         longest = self.length.length if s.length_control else s.max_new
-        own, chances = own_prompts(prompts, s.copies, longest, generator, self.processes)
+        own, uniform = own_prompts(prompts, s.copies, longest, generator, self.processes)
         return roll_out(self.policy.body, own, longest, end=self.end, pad=self.pad,
-                        copies=s.copies, temperature=s.temperature, chances=chances,
+                        copies=s.copies, temperature=s.temperature, uniform=uniform,
                         runtime=self.runtime)
 
     @torch.no_grad()

@@ -74,7 +74,7 @@ def grow_room(cache, room: int) -> None:
 @torch.inference_mode()
 def draw_batch(model, prompts: list[list[int]], max_new: int, *, end: int, copies: int = 1,
                temperature: float = 1.0, generator: torch.Generator | None = None,
-               look_every: int = 1, chances: torch.Tensor | None = None) -> tuple[list[list[int]], list[list[float]]]:
+               look_every: int = 1, uniform: torch.Tensor | None = None) -> tuple[list[list[int]], list[list[float]]]:
     """Replies and their log-probabilities, `copies` for each prompt, in the order of the prompts.
 
     `look_every`: steps between looks at which rows have ended. On a GPU each look makes the CPU
@@ -91,7 +91,7 @@ def draw_batch(model, prompts: list[list[int]], max_new: int, *, end: int, copie
     replies, logps = [[] for _ in rows], [[] for _ in rows]
     pending = []  # (tokens, logp) of the steps since the last look
     for step in range(1, max_new + 1):
-        own = None if chances is None else chances[rows, step - 1].unsqueeze(1)
+        own = None if uniform is None else uniform[rows, step - 1].unsqueeze(1)
         tokens, logp = draw(logits, temperature, generator, own)
         pending.append((tokens, logp))
         if step % look_every == 0 or step == max_new:
@@ -121,10 +121,10 @@ def draw_batch(model, prompts: list[list[int]], max_new: int, *, end: int, copie
 def roll_out(model, prompts: list[list[int]], max_new: int | list[int], *, end: int, pad: int,
              copies: int = 1, temperature: float = 1.0, size: int = 256,
              generator: torch.Generator | None = None, runtime=None,
-             look_every: int = 1, chances: torch.Tensor | None = None) -> Rollout:
+             look_every: int = 1, uniform: torch.Tensor | None = None) -> Rollout:
     """`copies` replies of at most `max_new` tokens (a number, or one for each prompt) to each
     prompt, in batches of at most `size` rows of like prompt length. The model is in eval mode
-    meanwhile: no dropout. `chances` (rows, max_new): a random number for every token of every row,
+    meanwhile: no dropout. `uniform` (rows, max_new): a random number for every token of every row,
     in place of the generator: then a reply does not depend on what is drawn beside it.
 
     Raises ValueError where a prompt with its reply does not fit into the context.
@@ -143,7 +143,7 @@ def roll_out(model, prompts: list[list[int]], max_new: int | list[int], *, end: 
         for begin in range(0, len(order), many):
             draw_rows(model, prompts, rooms, order[begin:begin + many], so_far, end=end,
                       copies=copies, temperature=temperature, generator=generator,
-                      look_every=look_every, chances=chances)
+                      look_every=look_every, uniform=uniform)
     model.train(was_training)
     replies, logps = zip(*so_far)
     return as_rollout([p for p in prompts for _ in range(copies)], replies, logps, end, pad,
@@ -151,7 +151,7 @@ def roll_out(model, prompts: list[list[int]], max_new: int | list[int], *, end: 
 
 
 def draw_rows(model, prompts, rooms, part: list[int], so_far: list[tuple[list, list]], *, end: int,
-              copies: int, chances: torch.Tensor | None, **settings) -> None:
+              copies: int, uniform: torch.Tensor | None, **settings) -> None:
     """The replies to the prompts `part`, each as if it were alone, are added to `so_far`.
 
     All are drawn for as long as each of them has room; the few that then have not ended, and have
@@ -162,8 +162,8 @@ def draw_rows(model, prompts, rooms, part: list[int], so_far: list[tuple[list, l
     while going:
         room = min(rooms[row // copies] - len(so_far[row][0]) for row in going)
         drawn = draw_batch(model, asked, room, end=end, copies=len(going) // len(asked), **settings,
-                           chances=None if chances is None else
-                           chances[going, len(so_far[going[0]][0]):])
+                           uniform=None if uniform is None else
+                           uniform[going, len(so_far[going[0]][0]):])
         for row, text, chances in zip(going, *drawn, strict=True):
             so_far[row][0].extend(text)
             so_far[row][1].extend(chances)

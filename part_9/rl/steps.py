@@ -55,9 +55,9 @@ def own_prompts(prompts: list, copies: int, longest: int, generator: torch.Gener
     They are drawn for all prompts: a reply does not depend on which process writes it."""
     if len(prompts) < processes.world:
         raise ValueError(f"--prompts {len(prompts)}: fewer than the {processes.world} processes")
-    chances = torch.rand(len(prompts), copies, longest, dtype=torch.float64, generator=generator)
+    uniform = torch.rand(len(prompts), copies, longest, dtype=torch.float64, generator=generator)
     own = part_of(range(len(prompts)), processes)
-    return prompts[own.start:own.stop], chances[own.start:own.stop].flatten(0, 1)
+    return prompts[own.start:own.stop], uniform[own.start:own.stop].flatten(0, 1)
 
 
 def gathered(rollout: Rollout, scores: torch.Tensor, copies: int, end: int, pad: int,
