@@ -20,7 +20,7 @@ def flags(tiny_base, tmp_path):
     pairs = [{"prompt": f"What is {n // 2} + 1?", "chosen": str(n), "rejected": f"{n}, I think"}
              for n in range(25)]
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
-    return ("--sft", tiny_base, "--data", tmp_path / "pairs.jsonl", "--rows", 12, "--amp", "float32",
+    return ("--sft", tiny_base, "--data", tmp_path / "pairs.jsonl", "--rows", 8, "--amp", "float32",
             "--no-tensorboard", "--muon", 0)
 
 
@@ -32,7 +32,7 @@ def test_two_processes_learn_what_one_learns(flags, tmp_path, run_script):
     assert not (tmp_path / "b" / "reward.pt").exists()
     train_reward.main([*map(str, (*flags, *out)), "--resume"])
     one, two = (log_of(tmp_path / name, "loss", "right") for name in "ab")
-    assert len(one) > 3 and two == [pytest.approx(line, abs=2e-5) for line in one]
+    assert len(one) >= 3 and two == [pytest.approx(line, abs=2e-5) for line in one]
 
 
 @pytest.mark.slow
