@@ -38,7 +38,7 @@ from run.optim import (
     model_state,
     optimizer_state,
 )
-from run.progress import check_same, same_threads, training_in
+from run.progress import same_settings, same_threads, training_in
 from sft.chat_format import chat_tokenizer, conversation_token, grow_vocabulary
 from sft.curriculum import ordered
 from sft.data import ExampleRows, replay_examples, world_examples
@@ -70,9 +70,8 @@ class Tuning:
         self.begin = conversation_token(self.tokenizer) if self.settings.packed else None
         self.runtime = choose_runtime(args.device, args.amp, width=self.base.config.n_embd)
         self.base.to(self.runtime.device)
-        if self.settings.rows % processes.world:
-            raise ValueError(f"--rows {self.settings.rows} must be a multiple of the "
-                             f"{processes.world} processes")
+        if (rows := self.settings.rows) % processes.world:
+            raise ValueError(f"--rows {rows} must be a multiple of the {processes.world} processes")
         self.checkpoints = Checkpoints(self.out / "checkpoints", 2)
         self.step, self.seconds, self.tokens = 0, 0.0, 0
         self.best, self.metrics, self.loss_before = (float("inf"), 0), {}, None
@@ -100,7 +99,7 @@ class Tuning:
                 self.checkpoints.clear()
             return None
         path, saved = newest
-        check_same(saved["settings"], self.described(), free=("micro_rows",))
+        same_settings(saved["settings"], self.described(), free=("micro_rows",))
         print(f"resume  {path}")
         return saved
 
@@ -223,8 +222,7 @@ def train(run: Tuning) -> bool:
             try:
                 report = train_step(run.model, run.optimizer, ids.to(device), targets.to(device),
                                     runtime=run.runtime, scaler=run.scaler, rate=rate, clip=s.clip,
-                                    micro_rows=s.micro_rows, processes=processes,
-                                    begin=run.begin)
+                                    micro_rows=s.micro_rows, processes=processes, begin=run.begin)
             except FloatingPointError as error:
                 raise ValueError(f"step {run.step + 1}: {error}; lower --peak (now {s.peak}) or "
                                  f"--clip (now {s.clip}), or use --amp float32") from None

@@ -157,8 +157,8 @@ def train(model: RewardModel, pairs: list, encoded: list, tokenizer, runtime, ar
 
 def learn_from(pairs: list, encoded: list, all_pairs: int, model, scaler, tokenizer, runtime,
                args) -> torch.Tensor:
-    """Add the gradient of some of a step's `all_pairs` -> their share of the loss and of the pairs in
-    order; and of the scores their sum, sum of squares and number."""
+    """Add the gradient of some of a step's `all_pairs` -> their share of the loss and of the pairs
+    in order; and of the scores their sum, sum of squares and number."""
     batch = pair_batch(encoded, tokenizer.pad, runtime.device)
     gaps = torch.tensor([abs(pair.gap) for pair in pairs], device=runtime.device)
     with runtime.autocast():

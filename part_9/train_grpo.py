@@ -198,7 +198,7 @@ class Run:
 
 
 def train(run: Run) -> None:
-    """Take steps until the run is done, or someone stops it: what was learnt until then is saved."""
+    """Take steps until the run is done, or someone stops it: what was learnt by then is saved."""
     s, grpo, progress = run.settings, run.grpo, run.progress
     look = [] if run.by_model or not run.args.look_every else (
         run.held_out[:96] if run.held_out else problems(96, "new_operands", run.args.seed + 7))

@@ -3,7 +3,7 @@
 Idea   What moves between two steps is kept: weights, the optimizer, the scaler, the log, and what a
        trainer adds (`more`). All else (rows, rates, random numbers) is a function of settings, seed
        and step. So a run that was stopped or killed ends with the same bytes as one that was not.
-Rule   A run goes on only with what it began with: settings, and sums of the data and weights it reads.
+Rule   A run goes on only with what it began with: settings, sums of the data and weights it reads.
 Used   the training scripts from part 7 on; train_sft.py takes the folder from here
 """
 
@@ -71,7 +71,7 @@ def sum_of_weights(model: nn.Module) -> str:
     return found.hexdigest()[:16]
 
 
-def check_same(saved: dict, now: dict, free: tuple[str, ...] = ()) -> None:
+def same_settings(saved: dict, now: dict, free: tuple[str, ...] = ()) -> None:
     """Raise ValueError where settings changed, but for those that only change the rounding."""
     changed = [f"{name}: was {saved.get(name)}, now {now.get(name)}" for name in sorted(saved | now)
                if name not in free and saved.get(name) != now.get(name)]
@@ -82,13 +82,13 @@ def check_same(saved: dict, now: dict, free: tuple[str, ...] = ()) -> None:
 
 
 def same_threads(training: dict) -> None:
-    """As many threads as the run began with, unless they were asked for: sums round the same way."""
+    """As many threads as the run began with, unless asked for: sums round the same way."""
     if not os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(min(training["threads"], cores()))
 
 
 class Progress:
-    """The steps of a training that were made, and its checkpoints. Without a folder nothing is kept.
+    """The steps of a training that are made, and its checkpoints. Without a folder none is kept.
 
     `settings`: what must be the same for a resume to be the same run. `log` is kept in the
     checkpoint; a trainer that writes its log as it goes gives `log_bytes`.
@@ -120,7 +120,7 @@ class Progress:
                 self.checkpoints.clear()
             return None
         path, saved = newest
-        check_same(saved["settings"], self.settings)
+        same_settings(saved["settings"], self.settings)
         print(f"resume  {path}")
         return saved
 

@@ -74,7 +74,8 @@ def grow_room(cache, room: int) -> None:
 @torch.inference_mode()
 def draw_batch(model, prompts: list[list[int]], max_new: int, *, end: int, copies: int = 1,
                temperature: float = 1.0, generator: torch.Generator | None = None,
-               look_every: int = 1, uniform: torch.Tensor | None = None) -> tuple[list[list[int]], list[list[float]]]:
+               look_every: int = 1, uniform: torch.Tensor | None = None
+               ) -> tuple[list[list[int]], list[list[float]]]:
     """Replies and their log-probabilities, `copies` for each prompt, in the order of the prompts.
 
     `look_every`: steps between looks at which rows have ended. On a GPU each look makes the CPU
