@@ -52,7 +52,7 @@ BUGS = [
     Bug("tuning does not exchange gradients", SFT,
         'self.model = wrap(model, "ddp", self.processes, self.runtime.device)', "self.model = model",
         TEST_6),
-    Bug("tuning divides by its own labels", SFT, "micro_rows=s.micro_rows, processes=processes, begin","
+    Bug("tuning divides by its own labels", SFT, "micro_rows=s.micro_rows, processes=processes, begin",
         "micro_rows=s.micro_rows, begin", TEST_6),
     Bug("the reward's loss is divided by the process's own pairs", REWARD,
         "share = len(pairs) / all_pairs", "share = 1.0", TEST_7),

@@ -12,7 +12,7 @@ from several import processes
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ("--examples", 24, "--steps", 4, "--rows", 4, "--amp", "float32")
 
-GRPO = ("--steps", 3, "--prompts", 3, "--group", 2, "--max-new", 8, "--keep-rows", 3, "--amp",
+GRPO = ("--steps", 4, "--prompts", 3, "--group", 2, "--max-new", 8, "--keep-rows", 3, "--amp",
         "float32", "--no-tensorboard", "--no-drop-equal", "--look-every", 0, "--eval-problems", 1,
         "--eval-exact", 0, "--longest", 2, "--micro-rows", 2, "--epochs", 2, "--minibatch", 4,
         "--peak", 0.003, "--soft-length", 8)
