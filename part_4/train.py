@@ -22,7 +22,7 @@ from base.measure import sample_text
 from base.report import finish
 from base.run import Run
 from base.settings import PRESETS, add_flags
-from run.distributed import start_processes, stop_processes, unwrapped
+from run.distributed import others_watched, start_processes, stop_processes, unwrapped
 from run.interrupt import StopOnSignal
 from run.lock import only_run_in
 from run.loop import train_step
@@ -144,7 +144,8 @@ def main(argv=None):
     try:
         out = out_folder(__file__, args.out)
         with only_run_in(out) if processes.is_main else nullcontext():
-            train_and_finish(Run(args, out, processes, device))
+            with others_watched(processes):
+                train_and_finish(Run(args, out, processes, device))
     finally:
         stop_processes()
 

@@ -7,12 +7,13 @@
     python part_6/train_sft.py --base FOLDER --data my_chats.jsonl    a released model, by LoRA
     python part_6/train_sft.py --from-scratch --steps 700   what did pretraining give?
     python part_6/train_sft.py --resume              go on after a stop
+    torchrun --nproc_per_node=2 part_6/train_sft.py    in two processes
 
 Loss only on the assistant's tokens and its end token (eq. 6.2), conversations packed into rows
 without attention between them. Writes out/sft.pt, sft.json, sft.png, log.jsonl, tensorboard/.
 """
 
-from run.runtime import choose_runtime, here, make_parser, out_folder, run_main, seed_everything
+from run.runtime import choose_runtime, here, make_parser, run_main, seed_everything
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
@@ -26,6 +27,7 @@ from files.records import fingerprint
 from gpt.model import GPT
 from pretrained.chat_forms import CHOICES
 from run.checkpoint import Checkpoints, load_checkpoint
+from run.distributed import Processes, unwrapped, wrap
 from run.interrupt import StopOnSignal
 from run.logger import Logger
 from run.loop import train_step
@@ -36,12 +38,13 @@ from run.optim import (
     model_state,
     optimizer_state,
 )
+from run.progress import same_settings, same_threads, training_in
 from sft.chat_format import chat_tokenizer, conversation_token, grow_vocabulary
 from sft.curriculum import ordered
 from sft.data import ExampleRows, replay_examples, world_examples
 from sft.lora import add_lora, trained_parameters
 from sft.report import finish_tuning
-from sft.settings import PRESETS, add_flags, chosen, context_of, differences, preset_for
+from sft.settings import PRESETS, add_flags, chosen, context_of, preset_for
 from text.rows import IGNORED, segments
 from tqdm import tqdm
 
@@ -52,10 +55,9 @@ BASE_WITH = "python part_4/train.py (about 5 minutes)"
 class Tuning:
     """Everything a run needs, put together once; `train` below only takes steps."""
 
-    def __init__(self, args):
-        self.args = args
+    def __init__(self, args, out: Path, processes: Processes):
+        self.args, self.out, self.processes = args, out, processes
         chosen(args.preset, args)  # refuses what is wrong before a large model is read
-        self.out = out_folder(__file__, args.out)
         self.base, base_tokenizer, _ = load_checkpoint(args.base, chat=args.chat,
                                                        make_with=BASE_WITH)
         self.settings = chosen(preset_for(args.preset, base_tokenizer), args)
@@ -68,6 +70,8 @@ class Tuning:
         self.begin = conversation_token(self.tokenizer) if self.settings.packed else None
         self.runtime = choose_runtime(args.device, args.amp, width=self.base.config.n_embd)
         self.base.to(self.runtime.device)
+        if (rows := self.settings.rows) % processes.world:
+            raise ValueError(f"--rows {rows} must be a multiple of the {processes.world} processes")
         self.checkpoints = Checkpoints(self.out / "checkpoints", 2)
         self.step, self.seconds, self.tokens = 0, 0.0, 0
         self.best, self.metrics, self.loss_before = (float("inf"), 0), {}, None
@@ -76,28 +80,26 @@ class Tuning:
         self.make_model(saved)
         self.logger = Logger(self.out, start_step=self.step,
                              log_bytes=saved["training"]["log_bytes"] if saved else 0,
-                             tensorboard=not args.no_tensorboard,
-                             settings=self.described())
+                             tensorboard=not args.no_tensorboard, settings=self.described()
+                             ) if processes.is_main else None
 
     def described(self) -> dict:
         """What must be the same for a resume to be the same run."""
         return {**asdict(self.settings), "seed": self.args.seed, "data": fingerprint(self.args.data),
-                "from_scratch": self.args.from_scratch,
+                "from_scratch": self.args.from_scratch, "amp": self.runtime.amp_name,
                 "tokenizer": self.tokenizer.fingerprint}
 
     def find_checkpoint(self) -> dict | None:
         newest = self.checkpoints.newest() if self.args.resume else None
+        self.processes.wait()  # until all have read what is there
         if newest is None:
             if self.args.resume:
                 print(f"resume  {self.checkpoints.folder} holds no checkpoint: starts at step 0")
-            self.checkpoints.clear()
+            if self.processes.is_main:
+                self.checkpoints.clear()
             return None
         path, saved = newest
-        changed = differences(saved["settings"], self.described())
-        if changed:
-            raise ValueError("these settings differ from the checkpoint's; give the old ones (data: "
-                             "the same records), or start again without --resume:\n  "
-                             + "\n  ".join(changed))
+        same_settings(saved["settings"], self.described(), free=("micro_rows",))
         print(f"resume  {path}")
         return saved
 
@@ -144,8 +146,9 @@ class Tuning:
             model = add_lora(model.to(getattr(torch, s.weights)), s.lora,
                              train_embedding=self.grown or self.args.data is None)
         model.recompute = s.recompute
-        self.model = model.to(self.runtime.device)
+        model.to(self.runtime.device)
         self.parameters, self.trained = model.count_parameters(), trained_parameters(model)
+        self.model = wrap(model, "ddp", self.processes, self.runtime.device)
         muon = 0.0 if s.lora else s.muon / s.peak
         self.optimizer = make_optimizer(self.model, weight_decay=s.weight_decay, betas=(0.9, 0.98),
                                         muon=muon,
@@ -158,11 +161,13 @@ class Tuning:
             self.scaler.load_state_dict(training["scaler"])
             self.step, self.seconds = saved["step"], training["seconds"]
             self.tokens, self.best = training["tokens"], tuple(training["best"])
+            self.metrics, self.loss_before = saved["metrics"], training["loss_before"]
+            same_threads(training)
 
     @torch.no_grad()
     def validation_loss(self) -> float:
         """Mean over the labels of all held-out conversations."""
-        self.model.eval()
+        model = unwrapped(self.model).eval()  # no gradients, so nothing to exchange
         nats, labels, size = 0.0, 0, 8
         for step in range(-(-len(self.held_out.rows) // size)):
             ids, targets = self.held_out.batch(step, size)  # the last batch may begin anew
@@ -171,52 +176,62 @@ class Tuning:
             with self.runtime.autocast():
                 parts = segments(ids, self.begin) if self.held_out.packed and \
                     self.begin is not None else None
-                _, loss = self.model(ids, targets, segments=parts, loss_only=True)
+                _, loss = model(ids, targets, segments=parts, loss_only=True)
             count = int((targets != IGNORED).sum())
             nats, labels = nats + float(loss) * count, labels + count
-        self.model.train()
+        model.train()
         return nats / max(labels, 1)
 
+    def log(self, **values) -> None:
+        """One process writes."""
+        if self.logger:
+            self.logger.log(self.step, **values)
+
     def save(self) -> None:
-        training = {"optimizer": optimizer_state(self.model, self.optimizer),
-                    "scaler": self.scaler.state_dict(), "seconds": self.seconds,
-                    "tokens": self.tokens, "best": list(self.best),
-                    "log_bytes": self.logger.bytes_written()}
-        self.checkpoints.save(self.step, self.best[1], weights=model_state(self.model),
-                              config=self.config, tokenizer=self.tokenizer,
-                              settings=self.described(), metrics=self.metrics, training=training)
+        """A checkpoint of this very step. The main process writes, the others wait."""
+        if self.processes.is_main:
+            training = {"optimizer": optimizer_state(self.model, self.optimizer),
+                        "scaler": self.scaler.state_dict(), "seconds": self.seconds,
+                        "tokens": self.tokens, "best": list(self.best),
+                        "loss_before": self.loss_before, "threads": torch.get_num_threads(),
+                        "log_bytes": self.logger.bytes_written()}
+            self.checkpoints.save(self.step, self.best[1], weights=model_state(self.model),
+                                  config=self.config, tokenizer=self.tokenizer,
+                                  settings=self.described(), metrics=self.metrics,
+                                  training=training)
+        self.processes.wait()
 
 
 def train(run: Tuning) -> bool:
     """Take steps until the run is done -> True, or until someone stops it -> False."""
-    s, device = run.settings, run.runtime.device
+    s, device, processes = run.settings, run.runtime.device, run.processes
     schedule = s.learning_rate()
     if run.held_out is not None and run.args.data is not None and run.step == 0:
         run.loss_before = run.validation_loss()
         print(f"before  {run.loss_before:.4f} nats per label of the held-out conversations")
     run.model.train()
     with StopOnSignal() as stop, tqdm(total=s.steps, initial=run.step, desc="tune",
-                                      mininterval=1.0) as bar:
+                                      mininterval=1.0, disable=not processes.is_main) as bar:
         while run.step < s.steps:
             start = time.perf_counter()
             # 1. the rate and 2. the rows: both functions of the step alone
             rate = schedule.rate((run.step + 1) / s.steps)
-            ids, targets = run.rows.batch(run.step, s.rows)
-            torch.manual_seed(run.args.seed * 1_000_003 + run.step)
+            ids, targets = run.rows.batch(run.step, s.rows, processes.rank, processes.world)
+            torch.manual_seed(run.args.seed * 1_000_003 + run.step * processes.world + processes.rank)
             # 3. forward, backward, clip, update: the mean over all labels of the step
             try:
                 report = train_step(run.model, run.optimizer, ids.to(device), targets.to(device),
                                     runtime=run.runtime, scaler=run.scaler, rate=rate, clip=s.clip,
-                                    micro_rows=s.micro_rows,
-                                    begin=run.begin)
+                                    micro_rows=s.micro_rows, processes=processes, begin=run.begin)
             except FloatingPointError as error:
                 raise ValueError(f"step {run.step + 1}: {error}; lower --peak (now {s.peak}) or "
                                  f"--clip (now {s.clip}), or use --amp float32") from None
             # 4. write down
-            run.step, run.seconds = run.step + 1, run.seconds + time.perf_counter() - start
-            run.tokens += ids.numel()
-            run.logger.log(run.step, loss=report.loss, gradient_norm=report.gradient_norm,
-                           rate=rate, labels=report.labels)
+            took, stopped = processes.share(time.perf_counter() - start, stop.requested, device)
+            run.step, run.seconds = run.step + 1, run.seconds + took
+            run.tokens += ids.numel() * processes.world
+            run.log(loss=report.loss, gradient_norm=report.gradient_norm, rate=rate,
+                    labels=report.labels)
             bar.update()
             bar.set_postfix_str(f"loss {report.loss:.3f}, {run.tokens / run.seconds:,.0f} tokens/s")
             # 5. look, save
@@ -224,10 +239,10 @@ def train(run: Tuning) -> bool:
                 if run.held_out is not None:
                     loss = run.validation_loss()
                     run.metrics = {"val_loss": loss}
-                    run.logger.log(run.step, val_loss=loss)
+                    run.log(val_loss=loss)
                     run.best = min(run.best, (loss, run.step))
                 run.save()
-            if (stop.requested or run.step == run.args.stop_at) and run.step < s.steps:
+            if (stopped or run.step == run.args.stop_at) and run.step < s.steps:
                 run.save()
                 return False
     return True
@@ -266,17 +281,20 @@ def main(argv=None):
     if args.eval_items < 0 or (args.longest is not None and args.longest < 1):
         raise ValueError(f"--eval-items {args.eval_items} must be at least 0, --longest "
                          f"{args.longest} at least 1")
-    run = Tuning(args)
-    print(f"model   {run.parameters:,} parameters, {run.trained:,} of them trained")
-    try:
-        done = train(run)
-        if done:
-            finish_tuning(run)
-        else:
-            print(f"stopped after step {run.step}; go on with --resume")
-    finally:
-        run.logger.close()
+    with training_in(__file__, args) as (out, processes):
+        run = Tuning(args, out, processes)
+        print(f"model   {run.parameters:,} parameters, {run.trained:,} of them trained")
+        try:
+            done = train(run)
+            run.model = unwrapped(run.model)
+            if not done:
+                print(f"stopped after step {run.step}; go on with --resume")
+            elif processes.is_main:
+                finish_tuning(run)
+        finally:
+            if run.logger:
+                run.logger.close()
 
 
 if __name__ == "__main__":
-    run_main(main, trains=True)
+    run_main(main, trains=True, processes=True)

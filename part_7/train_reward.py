@@ -5,6 +5,8 @@
     python part_7/train_reward.py --start scratch      random weights, or --start base
     python part_7/train_reward.py --loss ranking       margin ranking in place of Bradley–Terry
     python part_7/train_reward.py --data pairs.jsonl.gz    chosen/rejected records of your own
+    python part_7/train_reward.py --resume             go on after a stop
+    torchrun --nproc_per_node=2 part_7/train_reward.py    in two processes
 
 The pairs: replies drawn from the tuned model, in the manners of people, the gold answer, and replies
 with a fault that the model never makes, ordered by the judge, a tenth of the labels flipped. One
@@ -15,7 +17,6 @@ from run.runtime import (
     choose_runtime,
     here,
     make_parser,
-    out_folder,
     run_main,
     seed_everything,
 )
@@ -38,8 +39,11 @@ from reward.report import finish
 from reward.sources import DRAWN, shuffled_labels, world_data
 from run import plotting
 from run.checkpoint import load_checkpoint
+from run.distributed import part_of, sum_gradients
+from run.interrupt import StopOnSignal
 from run.logger import Logger
 from run.optim import make_optimizer
+from run.progress import Progress, add_progress_flags, sum_of, sum_of_weights, training_in
 from run.schedule import Schedule
 from sft.chat_format import chat_tokenizer, grow_vocabulary, reply_token
 from sft.evaluation import is_chat_model
@@ -103,44 +107,70 @@ def optimizer_of(model: RewardModel, runtime, args):
     return optimizer
 
 
-def train(model: RewardModel, pairs: list, encoded: list, tokenizer, runtime, args) -> list[dict]:
+def train(model: RewardModel, pairs: list, encoded: list, tokenizer, runtime, args,
+          progress: Progress | None = None) -> list[dict]:
     """One pass over the pairs -> the log: loss, share of pairs in the right order, rate; a step a
-    line."""
+    line. Of several processes each reads some of a step's pairs."""
     batches = batches_of(pairs, encoded, args.rows, args.seed)
-    optimizer = optimizer_of(model, runtime, args)
-    schedule, scaler, log = Schedule("linear", args.peak, 0.0, 0.05), runtime.grad_scaler(), []
+    optimizer, scaler = optimizer_of(model, runtime, args), runtime.grad_scaler()
+    schedule = Schedule("linear", args.peak, 0.0, 0.05)
+    progress = (progress or Progress()).begin(model, optimizer, scaler, len(batches), model.config)
+    log, processes = progress.log, progress.processes
     model.train()
-    with tqdm(total=len(batches), desc="compare", mininterval=1.0) as bar:
-        for step, part in enumerate(batches, 1):
-            # 1. the rate and 2. the replies, each once
+    with StopOnSignal() as stop, tqdm(total=len(batches), initial=progress.step, desc="compare",
+                                      mininterval=1.0, disable=progress.quiet) as bar:
+        for step, part in enumerate(batches[progress.step:], progress.step + 1):
+            start = time.perf_counter()
+            # 1. the rate, 2. the pairs of this process: functions of the step alone
             rate = schedule.rate(step / (len(batches) + 1))  # 0 after the last step, not in it
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
-            batch = pair_batch([encoded[i] for i in part], tokenizer.pad, runtime.device)
-            gaps = torch.tensor([abs(pairs[i].gap) for i in part], device=runtime.device)
-            # 3. scores of all replies, compared pair by pair
-            with runtime.autocast():
-                scores = model(batch.ids, batch.last, sharing(model, batch.rows, runtime.device))
-            chosen, rejected = scores[batch.chosen], scores[batch.rejected]
-            loss = loss_of(args.loss, chosen, rejected, gaps, args)
-            if not torch.isfinite(loss):
-                raise ValueError(f"step {step}: the loss is {float(loss)}; lower --peak (now "
+            progress.seed_step()
+            own = part_of(part, processes)
+            # 3. their scores, compared pair by pair, and the gradient of the mean over all pairs
+            told = torch.zeros(5, dtype=torch.float64, device=runtime.device)
+            if own:
+                told = learn_from([pairs[i] for i in own], [encoded[i] for i in own], len(part),
+                                  model, scaler, tokenizer, runtime, args)
+            loss, right, total, squares, count = processes.sum(told).tolist()
+            if not math.isfinite(loss):
+                raise ValueError(f"step {step}: the loss is {loss}; lower --peak (now "
                                  f"{args.peak}) or --muon (now {args.muon})")
-            # 4. backward, clip, update
-            scaler.scale(loss).backward()
+            # 4. add up, clip, update
+            sum_gradients(model, processes)
             scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad(set_to_none=True)
             # 5. write down
-            right = float((chosen > rejected).float().mean())
-            read = scores.detach().float()
-            log.append({"loss": float(loss.detach()), "right": right, "rate": rate,
-                        "mean": float(read.mean()), "std": float(read.std())})
+            mean = total / count
+            spread = max(squares - count * mean**2, 0.0) / max(count - 1, 1)
+            log.append({"loss": loss, "right": right, "rate": rate, "mean": mean,
+                        "std": spread**0.5})
             bar.update()
-            bar.set_postfix_str(f"loss {log[-1]['loss']:.3f}, right {right:.2f}")
+            bar.set_postfix_str(f"loss {loss:.3f}, right {right:.2f}")
+            if progress.step_done(time.perf_counter() - start, stop.requested):
+                break
     return log
+
+
+def learn_from(pairs: list, encoded: list, all_pairs: int, model, scaler, tokenizer, runtime,
+               args) -> torch.Tensor:
+    """Add the gradient of some of a step's `all_pairs` -> their share of the loss and of the pairs
+    in order; and of the scores their sum, sum of squares and number."""
+    batch = pair_batch(encoded, tokenizer.pad, runtime.device)
+    gaps = torch.tensor([abs(pair.gap) for pair in pairs], device=runtime.device)
+    with runtime.autocast():
+        scores = model(batch.ids, batch.last, sharing(model, batch.rows, runtime.device))
+    chosen, rejected = scores[batch.chosen], scores[batch.rejected]
+    share = len(pairs) / all_pairs
+    loss = loss_of(args.loss, chosen, rejected, gaps, args) * share
+    scaler.scale(loss).backward()
+    read = scores.detach().double()
+    right = (chosen > rejected).double().mean() * share
+    return torch.stack([loss.detach().double(), right, read.sum(), read.square().sum(),
+                        torch.tensor(float(len(read)), dtype=torch.float64, device=read.device)])
 
 
 def write_log(log: list[dict], out: Path, args) -> None:
@@ -211,12 +241,17 @@ def parse_args(argv=None):
                              "the flags about items and labels are the world's (default: the world)")
     parser.add_argument("--no-tensorboard", action="store_true",
                         help="write log.jsonl only (default: off)")
+    add_progress_flags(parser, save_every=100)
     return parser.parse_args(argv)
 
 
-def main(argv=None):
-    args = settled(parse_args(argv))
-    out = out_folder(__file__, args.out)
+# what may change between a stop and a resume: where things lie, and what is only looked at
+FREE = ("out", "device", "amp", "resume", "stop_at", "save_every", "no_tensorboard", "sft", "base",
+        "data", "held_out_items")
+
+
+def prepared(args, out: Path, processes):
+    """-> (model, data, pairs, encoded, tokenizer, runtime, progress): all that training needs."""
     sft, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
     if not is_chat_model(tokenizer):
         raise ValueError(f"{args.sft} knows no roles; make a tuned model with: {SFT_WITH}")
@@ -238,13 +273,25 @@ def main(argv=None):
           f"({time.perf_counter() - start:.0f} s)")
     torch.manual_seed(args.seed)
     model = make_model(args, sft, tokenizer).to(runtime.device)
-    start = time.perf_counter()
-    log = train(model, pairs, encoded, tokenizer, runtime, args)
-    seconds = time.perf_counter() - start
-    write_log(log, out, args)
-    finish(model, tokenizer, runtime, args, out, data=data, log=log, seconds=seconds,
-           tokens=sum(map(len, {row for p in encoded for row in (p.chosen, p.rejected)})))
+    settings = {name: str(value) for name, value in vars(args).items() if name not in FREE} | {
+        "amp": runtime.amp_name, "data": sum_of(encoded), "weights": sum_of_weights(model),
+        "tokenizer": tokenizer.fingerprint}
+    progress = Progress(out / "checkpoints", args, settings=settings, tokenizer=tokenizer,
+                        processes=processes)
+    return model, data, pairs, encoded, tokenizer, runtime, progress
+
+
+def main(argv=None):
+    args = settled(parse_args(argv))
+    with training_in(__file__, args) as (out, processes):
+        model, data, pairs, encoded, tokenizer, runtime, progress = prepared(args, out, processes)
+        log = train(model, pairs, encoded, tokenizer, runtime, args, progress)
+        if progress.is_over() and processes.is_main:
+            write_log(log, out, args)
+            finish(model, tokenizer, runtime, args, out, data=data, log=log,
+                   seconds=progress.seconds,
+                   tokens=sum(map(len, {row for p in encoded for row in (p.chosen, p.rejected)})))
 
 
 if __name__ == "__main__":
-    run_main(main, trains=True)
+    run_main(main, trains=True, processes=True)

@@ -2,6 +2,8 @@
 
     python part_8/train_dpo.py                     from part 6's sft.pt, on part 7's pairs
     python part_8/train_dpo.py --data pairs.jsonl.gz    chosen/rejected records of your own
+    python part_8/train_dpo.py --resume            go on after a stop
+    torchrun --nproc_per_node=2 part_8/train_dpo.py    in two processes
 
 The pairs are part 7's: replies drawn from the tuned model, the gold answer and replies with a fault,
 ordered by the judge, a tenth of the labels flipped. One pass. Part 7's reward model is read for the
@@ -12,7 +14,6 @@ from run.runtime import (
     choose_runtime,
     here,
     make_parser,
-    out_folder,
     print_table,
     run_main,
     save_results,
@@ -21,9 +22,9 @@ from run.runtime import (
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
-import random
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -31,20 +32,22 @@ from files.closing import measuring
 from reward.preferences import FLIPPED
 from reward.sources import DRAWN, training_pairs
 from rl.dpo import dpo_loss
+from rl.dpo_pairs import batches_of, pair_rows, pair_tokens
 from rl.own_files import file_pairs, measure_pairs
-from rl.policy import Rows, frozen_copy, response_logp
+from rl.policy import frozen_copy, response_logp
 from rl.ppo_report import check_report
 from rl.ppo_settings import add_flags, chosen, flag_of, setting
 from rl.quality_report import compare
-from rl.rollout import as_rollout
 from rl.scoring import load_source
+from rl.steps import take_step
 from run import plotting
 from run.checkpoint import load_checkpoint, save_checkpoint
+from run.distributed import part_of, sum_gradients
+from run.interrupt import StopOnSignal
 from run.optim import model_state
+from run.progress import Progress, add_progress_flags, sum_of, sum_of_weights, training_in
 from run.schedule import Schedule
-from sft.chat_format import encode_answer, encode_prompt
 from sft.evaluation import is_chat_model
-from torch import nn
 from tqdm import tqdm
 
 SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
@@ -90,81 +93,60 @@ def world_training_pairs(settings: DPOSettings, model, tokenizer, runtime, seed:
                           seed=seed)[:settings.pairs]
 
 
-@dataclass(frozen=True)
-class PairTokens:
-    """One pair as tokens: a prompt and its two replies."""
-
-    prompt: list[int]
-    chosen: list[int]
-    rejected: list[int]
-
-    @property
-    def longest(self) -> int:
-        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
-
-
-def pair_tokens(pairs: list, tokenizer, context: int) -> tuple[list[PairTokens], int]:
-    """-> (the pairs that fit and can be told apart, how many were left out)."""
-    kept = []
-    for pair in pairs:
-        replies = [(encode_answer(reply.text, tokenizer) if reply.text else [])
-                   + ([tokenizer.end] if reply.ended else [])
-                   for reply in (pair.chosen, pair.rejected)]
-        tokens = PairTokens(encode_prompt(list(pair.prompt), tokenizer), *replies)
-        if all(replies) and replies[0] != replies[1] and tokens.longest <= context:
-            kept.append(tokens)
-    return kept, len(pairs) - len(kept)
-
-
-def pair_rows(pairs: list[PairTokens], end: int, pad: int, device) -> Rows:
-    """P pairs -> 2P rows: chosen and rejected in turn, as they are read together."""
-    replies = [reply for pair in pairs for reply in (pair.chosen, pair.rejected)]
-    nothing = [[0.0] * len(reply) for reply in replies]
-    return as_rollout([pair.prompt for pair in pairs for _ in range(2)], replies, nothing, end, pad,
-                      device, copies=2).rows
-
-
-def batches_of(pairs: list[PairTokens], size: int, seed: int) -> list[list[PairTokens]]:
-    """One pass in batches of like length, the batches in random order."""
-    rng = random.Random(f"order {seed}")
-    order = sorted(rng.sample(pairs, len(pairs)), key=lambda pair: pair.longest)
-    batches = [order[i:i + size] for i in range(0, len(order), size)]
-    rng.shuffle(batches)
-    return batches
-
-
-def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, seed: int) -> list:
-    """One pass over the pairs -> the log, a dictionary a step."""
+def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, seed: int,
+          progress: Progress | None = None) -> list:
+    """One pass over the pairs -> the log, a dictionary a step. Of several processes each reads some
+    of a step's pairs."""
     batches = batches_of(pairs, settings.pairs_a_step, seed)
     schedule = Schedule("linear", settings.peak, 0.0, 0.1)
     optimizer = torch.optim.AdamW(body.parameters(), lr=settings.peak, betas=(0.9, 0.99), eps=1e-5,
                                   weight_decay=0.0, fused=True)
-    scaler, log = runtime.grad_scaler(), []
-    for step, batch in enumerate(tqdm(batches, desc="dpo", mininterval=1.0), 1):
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step / (len(batches) + 1))  # never 0
-        rows = pair_rows(batch, tokenizer.end, tokenizer.pad, runtime.device)
-        with runtime.autocast():
-            logp = response_logp(body, rows)
-            with torch.no_grad():
-                ref_logp = response_logp(reference, rows).sum(1)
-        one, other = logp.sum(1).view(-1, 2).unbind(1)
-        result = dpo_loss(one, other, *ref_logp.view(-1, 2).unbind(1), beta=settings.beta,
-                          smoothing=settings.smoothing)
-        labels = rows.is_response[::2].sum()
-        loss = result.loss - settings.gold_weight * one.sum() / labels  # eq. 8.18
-        if not torch.isfinite(loss):
-            raise ValueError(f"step {step}: the loss is {float(loss)}; lower --peak")
-        scaler.scale(loss).backward()
-        scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(body.parameters(), settings.max_norm)
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad(set_to_none=True)
-        log.append({"step": step, "loss": float(result.loss.detach()), "accuracy": result.accuracy,
-                    "chosen": result.chosen, "rejected": result.rejected,
-                    "chosen_change": float((one.detach() - ref_logp[::2]).mean())})
+    scaler = runtime.grad_scaler()
+    progress = (progress or Progress()).begin(body, optimizer, scaler, len(batches), body.config)
+    log, processes = progress.log, progress.processes
+    with StopOnSignal() as stop, tqdm(total=len(batches), initial=progress.step, desc="dpo",
+                                      mininterval=1.0, disable=progress.quiet) as bar:
+        for step, batch in enumerate(batches[progress.step:], progress.step + 1):
+            start = time.perf_counter()
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.rate(step / (len(batches) + 1))  # never 0
+            own = part_of(batch, processes)
+            told = torch.zeros(6, dtype=torch.float64, device=runtime.device)
+            if own:
+                told = learn_from(own, batch, body, reference, scaler, tokenizer, runtime, settings)
+            told = dict(zip(TOLD, processes.sum(told).tolist()))
+            if not math.isfinite(told.pop("whole")):
+                raise ValueError(f"step {step}: the loss is {told['loss']}; lower --peak")
+            sum_gradients(body, processes)
+            take_step(optimizer, scaler, body.parameters(), settings.max_norm)
+            log.append({"step": step, **told})
+            bar.update()
+            if progress.step_done(time.perf_counter() - start, stop.requested):
+                break
     return log
+
+
+TOLD = ("loss", "accuracy", "chosen", "rejected", "chosen_change", "whole")
+
+
+def learn_from(own: list, batch: list, body, reference, scaler, tokenizer, runtime,
+               settings: DPOSettings) -> torch.Tensor:
+    """Add the gradient of `own`, some pairs of a step's `batch` -> their share of TOLD."""
+    rows = pair_rows(own, tokenizer.end, tokenizer.pad, runtime.device)
+    with runtime.autocast():
+        logp = response_logp(body, rows)
+        with torch.no_grad():
+            ref_logp = response_logp(reference, rows).sum(1)
+    one, other = logp.sum(1).view(-1, 2).unbind(1)
+    result = dpo_loss(one, other, *ref_logp.view(-1, 2).unbind(1), beta=settings.beta,
+                      smoothing=settings.smoothing)
+    share, labels = len(own) / len(batch), sum(len(pair.chosen) for pair in batch)
+    loss = share * result.loss - settings.gold_weight * one.sum() / labels  # eq. 8.18
+    scaler.scale(loss).backward()
+    change = float((one.detach() - ref_logp[::2]).mean())
+    told = [share * x for x in (float(result.loss.detach()), result.accuracy, result.chosen,
+                                result.rejected, change)]
+    return torch.tensor([*told, float(loss.detach())], dtype=torch.float64, device=runtime.device)
 
 
 def draw(log: list[dict], metrics: dict, settings: DPOSettings, seed: int, path: Path) -> None:
@@ -212,6 +194,7 @@ def parse_args(argv=None):
                         help="replies to each of them (default: 4)")
     parser.add_argument("--eval-exact", type=int, default=420,
                         help="held-out questions for exact match, 0 for none (default: 420)")
+    add_progress_flags(parser, save_every=50)
     return parser.parse_args(argv)
 
 
@@ -232,16 +215,15 @@ def report(args, settings, log, metrics, body, reference, source, held_out, toke
     draw(log, metrics, settings, args.seed, out / "dpo.png")
 
 
-def main(argv=None):
-    args = parse_args(argv)
-    check_report(args)
-    settings, out = chosen(DPOSettings(), args), out_folder(__file__, args.out)
+def prepared(args, settings: DPOSettings, out: Path, processes):
+    """-> (body, tokenizer, runtime, reward model, pairs as tokens, held-out pairs, what to report of
+    them, progress)."""
     body, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
     if not is_chat_model(tokenizer):
         raise ValueError(f"{args.sft}: knows no roles; make a chat model with: {SFT_WITH}")
     runtime = choose_runtime(args.device, args.amp, width=body.config.n_embd)
     source = load_source(args.reward, tokenizer, runtime, REWARD_WITH) \
-        if args.eval_prompts and args.data is None else None
+        if args.eval_prompts and args.data is None and processes.is_main else None
     seed_everything(args.seed)
     body.to(runtime.device)
     start, context = time.perf_counter(), body.config.block_size
@@ -254,31 +236,47 @@ def main(argv=None):
     tokens, left_out = pair_tokens(pairs, tokenizer, context)
     if not tokens:
         raise ValueError(f"no pair fits into a context of {context} tokens")
-    making = time.perf_counter() - start
-    print(f"data    {len(tokens):,} pairs ({left_out} left out), made in {making:.0f} s")
-    reference = frozen_copy(body)
-    body.eval()  # dropout would make the two sides differ by chance
-    start = time.perf_counter()
-    log = train(body, reference, tokens, tokenizer, runtime, settings, args.seed)
-    seconds = time.perf_counter() - start
+    about["seconds_of_pairs"] = round(time.perf_counter() - start, 2)
+    print(f"data    {len(tokens):,} pairs ({left_out} left out), made in "
+          f"{about['seconds_of_pairs']:.0f} s")
+    described = {**asdict(settings), "seed": args.seed, "amp": runtime.amp_name,
+                 "data": sum_of(tokens), "weights": sum_of_weights(body),
+                 "tokenizer": tokenizer.fingerprint}
+    progress = Progress(out / "checkpoints_dpo", args, settings=described, tokenizer=tokenizer,
+                        processes=processes)
+    return (body, tokenizer, runtime, source, tokens,
+            pair_tokens(held_out, tokenizer, context)[0], about, progress)
 
-    def save(metrics: dict) -> None:
-        save_checkpoint(out / "dpo.pt", weights=model_state(body), config=body.config,
-                        tokenizer=tokenizer, step=len(log), metrics=metrics,
-                        settings={k: str(v) for k, v in vars(args).items()})
-        save_results(out / "dpo.json", name="dpo", preset="", seed=args.seed, runtime=runtime,
-                     seconds=seconds, tokens=sum(2 * len(p.prompt) + len(p.chosen)
-                                                 + len(p.rejected) for p in tokens),
-                     parameters=body.count_parameters(), metrics=metrics)
 
-    metrics = {"pairs": len(tokens), "seconds_of_pairs": round(making, 2),
-               "train_accuracy": log[-1]["accuracy"], "chosen_change": log[-1]["chosen_change"],
-               **about}
-    save(metrics)
-    with measuring(out / "dpo.pt", "python part_8/evaluate_ppo.py"):
-        report(args, settings, log, metrics, body, reference, source,
-               pair_tokens(held_out, tokenizer, context)[0], tokenizer, runtime, save, out)
+def main(argv=None):
+    args = parse_args(argv)
+    check_report(args)
+    settings = chosen(DPOSettings(), args)
+    with training_in(__file__, args) as (out, processes):
+        body, tokenizer, runtime, source, tokens, held_out, about, progress = prepared(
+            args, settings, out, processes)
+        reference = frozen_copy(body)
+        body.eval()  # dropout would make the two sides differ by chance
+        log = train(body, reference, tokens, tokenizer, runtime, settings, args.seed, progress)
+        if not progress.is_over() or not processes.is_main:
+            return
+
+        def save(metrics: dict) -> None:
+            save_checkpoint(out / "dpo.pt", weights=model_state(body), config=body.config,
+                            tokenizer=tokenizer, step=len(log), metrics=metrics,
+                            settings={k: str(v) for k, v in vars(args).items()})
+            save_results(out / "dpo.json", name="dpo", preset="", seed=args.seed, runtime=runtime,
+                         seconds=progress.seconds, metrics=metrics,
+                         tokens=sum(2 * len(p.prompt) + len(p.chosen) + len(p.rejected)
+                                    for p in tokens), parameters=body.count_parameters())
+
+        metrics = {"pairs": len(tokens), "train_accuracy": log[-1]["accuracy"],
+                   "chosen_change": log[-1]["chosen_change"], **about}
+        save(metrics)
+        with measuring(out / "dpo.pt", "python part_8/evaluate_ppo.py"):
+            report(args, settings, log, metrics, body, reference, source, held_out, tokenizer,
+                   runtime, save, out)
 
 
 if __name__ == "__main__":
-    run_main(main, trains=True)
+    run_main(main, trains=True, processes=True)

@@ -4,6 +4,7 @@
     python part_8/train_ppo.py --no-adaptive --beta 0       without the KL penalty
     python part_8/train_ppo.py --data chats.jsonl   prompts of your own (their answers are not read)
     python part_8/train_ppo.py --resume             go on after a stop
+    torchrun --nproc_per_node=2 part_8/train_ppo.py    in two processes
 
 Each step: replies are drawn, scored by the reward model, and learnt from (rl/ppo_loop.py). The judge
 is asked only at the end, on held-out prompts. Writes out/ppo.pt, ppo.json, ppo.png, log.jsonl.
@@ -26,18 +27,25 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from files.records import fingerprint
 from reward.preferences import asked_items
 from rl.own_files import file_prompts
 from rl.ppo_loop import PPO
 from rl.ppo_report import check_report, finish
-from rl.ppo_settings import PRESETS, PPOSettings, add_flags, chosen, differences
+from rl.ppo_settings import PRESETS, PPOSettings, add_flags, chosen
 from rl.rollout import roll_out
 from rl.scoring import load_source
-from run.checkpoint import Checkpoints, load_checkpoint
+from run.checkpoint import load_checkpoint
+from run.distributed import Processes
 from run.interrupt import StopOnSignal
 from run.logger import Logger
-from run.optim import load_model_state, load_optimizer_state, model_state, optimizer_state
+from run.progress import (
+    ALONE,
+    Progress,
+    add_progress_flags,
+    sum_of,
+    sum_of_weights,
+    training_in,
+)
 from sft.chat_format import encode_prompt, messages_of
 from sft.evaluation import is_chat_model
 from tqdm import tqdm
@@ -83,7 +91,7 @@ def prompts_of_step(pool: list, step: int, count: int, seed: int) -> list:
 class Run:
     """Everything a run needs, put together once; `train` below only takes steps."""
 
-    def __init__(self, args):
+    def __init__(self, args, processes: Processes = ALONE):
         self.args, self.settings = args, chosen(PRESETS[args.preset], args)
         self.out = out_folder(__file__, args.out)
         body, self.tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
@@ -105,15 +113,27 @@ class Run:
             self.prompts, self.held_out, self.about = file_prompts(args.data, self.tokenizer,
                                                                    context - s.max_new)
         self.ppo = PPO(body.to(self.runtime.device), self.source, s, end=self.tokenizer.end,
-                       pad=self.tokenizer.pad, runtime=self.runtime, seed=args.seed)
-        self.checkpoints = Checkpoints(self.out / "checkpoints", 2)
-        self.seconds, self.tokens, self.laps = 0.0, 0, {}
-        self.kept: list[int] = []
-        log_bytes = self.load()
-        self.kept = self.kept or self.choose()
+                       pad=self.tokenizer.pad, runtime=self.runtime, seed=args.seed,
+                       processes=processes)
+        self.progress = Progress(self.out / "checkpoints", args, settings=self.described(),
+                                 tokenizer=self.tokenizer, processes=processes)
+        step, log_bytes = self.progress.begin(self.ppo.policy, self.ppo.optimizer, self.ppo.scaler,
+                                              s.steps, body.config).moved()
+        more = self.progress.more
+        if "ppo" in more:
+            self.ppo.load_state(more["ppo"])
+        self.tokens, self.laps = more.get("tokens", 0), more.get("laps", {})
+        self.kept: list[int] = more.get("kept") or self.choose()
         self.pool = [self.prompts[i] for i in self.kept]
-        self.logger = Logger(self.out, start_step=self.ppo.steps_done, log_bytes=log_bytes,
-                             tensorboard=not args.no_tensorboard, settings=self.described())
+        self.logger = None
+        if processes.is_main:
+            self.logger = Logger(self.out, start_step=step, log_bytes=log_bytes,
+                                 tensorboard=not args.no_tensorboard, settings=self.described())
+            self.progress.log_bytes = self.logger.bytes_written
+
+    @property
+    def seconds(self) -> float:
+        return self.progress.seconds
 
     def choose(self) -> list[int]:
         """The numbers of the prompts to learn from: all are asked `copies` times first."""
@@ -124,57 +144,26 @@ class Run:
                          pad=self.tokenizer.pad, copies=s.copies, runtime=self.runtime,
                          generator=torch.Generator().manual_seed(self.args.seed))
         kept = worth_asking(self.source(tried).view(-1, s.copies), s.kept)
-        self.seconds += time.perf_counter() - start
+        self.progress.seconds += time.perf_counter() - start
         self.laps["choosing prompts"] = time.perf_counter() - start
         return kept
 
     def described(self) -> dict:
         """What must be the same for a resume to be the same run."""
-        return {**asdict(self.settings), "seed": self.args.seed, "data": fingerprint(self.args.data),
-                "sft": str(self.args.sft), "reward": str(self.args.reward),
+        return {**asdict(self.settings), "seed": self.args.seed, "data": sum_of(self.prompts),
+                "sft": sum_of_weights(self.ppo.reference), "amp": self.runtime.amp_name,
+                "reward": sum_of_weights(self.source.model),
                 "tokenizer": self.tokenizer.fingerprint}
 
-    def load(self) -> int:
-        """Go on from the newest checkpoint with --resume -> bytes of the log that are valid."""
-        newest = self.checkpoints.newest() if self.args.resume else None
-        if newest is None:
-            if self.args.resume:
-                print(f"resume  {self.checkpoints.folder} holds no checkpoint: starts at step 0")
-            self.checkpoints.clear()
-            return 0
-        path, saved = newest
-        changed = differences(saved["settings"], self.described())
-        if changed:
-            raise ValueError("these settings differ from the checkpoint's; give the old ones (data: "
-                             "the same records), or start again without --resume:\n  "
-                             + "\n  ".join(changed))
-        training = saved["training"]
-        load_model_state(self.ppo.policy, saved["weights"])
-        load_optimizer_state(self.ppo.policy, self.ppo.optimizer, training["optimizer"])
-        self.ppo.load_state(training["ppo"])
-        self.seconds, self.tokens = training["seconds"], training["tokens"]
-        self.laps, self.kept = training["laps"], training["kept"]
-        print(f"resume  {path}")
-        return training["log_bytes"]
 
-    def save(self) -> None:
-        policy = self.ppo.policy
-        training = {"optimizer": optimizer_state(policy, self.ppo.optimizer),
-                    "ppo": self.ppo.state(), "seconds": self.seconds, "tokens": self.tokens,
-                    "laps": self.laps, "kept": self.kept, "log_bytes": self.logger.bytes_written()}
-        self.checkpoints.save(self.ppo.steps_done, None, weights=model_state(policy),
-                              config=policy.config, tokenizer=self.tokenizer,
-                              settings=self.described(), metrics={}, training=training)
-
-
-def train(run: Run) -> bool:
-    """Take steps until the run is done -> True, or until someone stops it -> False.
+def train(run: Run) -> None:
+    """Take steps until the run is done, or until someone stops it.
 
     Raises ValueError, with the reason, where the policy collapses; checkpoints stay.
     """
-    s, ppo = run.settings, run.ppo
+    s, ppo, progress = run.settings, run.ppo, run.progress
     with StopOnSignal() as stop, tqdm(total=s.steps, initial=ppo.steps_done, desc="ppo",
-                                      mininterval=1.0) as bar:
+                                      mininterval=1.0, disable=progress.quiet) as bar:
         while ppo.steps_done < s.steps:
             start = time.perf_counter()
             prompts = prompts_of_step(run.pool, ppo.steps_done, s.prompts, run.args.seed)
@@ -182,20 +171,18 @@ def train(run: Run) -> bool:
                 metrics = ppo.step(prompts)
             except FloatingPointError as error:
                 raise ValueError(f"the run collapsed and was stopped: {error}") from None
-            seconds = metrics.pop("seconds")
-            run.seconds += time.perf_counter() - start
+            laps = metrics.pop("seconds")
             run.tokens += round(metrics["length"] * s.rollout_rows)
-            run.laps = {name: run.laps.get(name, 0.0) + x for name, x in seconds.items()}
-            run.logger.log(ppo.steps_done, **metrics)
-            run.logger.log_timing(ppo.steps_done, **seconds)
+            run.laps = {name: run.laps.get(name, 0.0) + x for name, x in laps.items()}
+            if run.logger:
+                run.logger.log(ppo.steps_done, **metrics)
+                run.logger.log_timing(ppo.steps_done, **laps)
             bar.update()
             bar.set_postfix_str(f"score {metrics['score']:.2f}, KL {metrics['kl']:.1f}")
-            stopped = stop.requested or ppo.steps_done == run.args.stop_at
-            if stopped or ppo.steps_done % s.save_every == 0:
-                run.save()
-            if stopped and ppo.steps_done < s.steps:
-                return False
-    return True
+            progress.more = {"ppo": ppo.state(), "tokens": run.tokens, "laps": run.laps,
+                             "kept": run.kept}
+            if progress.step_done(time.perf_counter() - start, stop.requested):
+                break
 
 
 def parse_args(argv=None):
@@ -214,29 +201,27 @@ def parse_args(argv=None):
                         help="replies to each of them (default: 4)")
     parser.add_argument("--eval-exact", type=int, default=420,
                         help="held-out questions for exact match, 0 for none (default: 420)")
-    parser.add_argument("--resume", action="store_true",
-                        help="go on from the newest checkpoint in --out (default: off)")
-    parser.add_argument("--stop-at", type=int, default=None,
-                        help="stop and save after this step, as Ctrl-C would (default: never)")
     parser.add_argument("--no-tensorboard", action="store_true",
                         help="write log.jsonl only (default: off)")
+    add_progress_flags(parser, save_every=10)
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = parse_args(argv)
     check_report(args)
-    run = Run(args)
-    print(f"prompts {len(run.pool):,} of {len(run.prompts):,}; {run.settings.rollout_rows} replies "
-          "a step")
-    try:
-        if train(run):
-            finish(run)
-        else:
-            print(f"stopped after step {run.ppo.steps_done}; go on with --resume")
-    finally:
-        run.logger.close()
+    with training_in(__file__, args) as (_, processes):
+        run = Run(args, processes)
+        print(f"prompts {len(run.pool):,} of {len(run.prompts):,}; {run.settings.rollout_rows} "
+              "replies a step")
+        try:
+            train(run)
+            if run.progress.is_over() and processes.is_main:
+                finish(run)
+        finally:
+            if run.logger:
+                run.logger.close()
 
 
 if __name__ == "__main__":
-    run_main(main, trains=True)
+    run_main(main, trains=True, processes=True)

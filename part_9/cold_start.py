@@ -2,6 +2,8 @@
 
     python part_9/cold_start.py                      from part_6/out/sft.pt, minutes
     python part_9/cold_start.py --steps 1200         more of it: what is left for RL?
+    python part_9/cold_start.py --resume             go on after a stop
+    torchrun --nproc_per_node=2 part_9/cold_start.py    in two processes
 
 The tuned model has never seen a sum of three numbers: it is right in 1% of these tasks, and where
 nothing is ever right, RL has nothing to strengthen. So it reads examples first, of both ways in which
@@ -14,7 +16,6 @@ from run.runtime import (
     choose_runtime,
     here,
     make_parser,
-    out_folder,
     print_table,
     run_main,
     save_results,
@@ -29,8 +30,11 @@ from pathlib import Path
 
 from reasoning.tasks import direct, problems
 from run.checkpoint import load_checkpoint, save_checkpoint
+from run.distributed import wrap
+from run.interrupt import StopOnSignal
 from run.loop import train_step
 from run.optim import make_optimizer, model_state
+from run.progress import Progress, add_progress_flags, sum_of, sum_of_weights, training_in
 from run.schedule import Schedule
 from sft.chat_format import Message
 from sft.data import Example, ExampleRows, encode_example, replay_examples, world_examples
@@ -70,19 +74,31 @@ def old_examples(n: int, seed: int, tokenizer: Tokenizer, context: int) -> list[
 
 
 def learn(model: nn.Module, examples: list[Example], steps: int, *, rows: int, peak: float,
-          tokenizer: Tokenizer, runtime, seed: int = 0) -> list[float]:
+          tokenizer: Tokenizer, runtime, seed: int = 0,
+          progress: Progress | None = None) -> list[float]:
     """Tune on the examples, pass after pass, each pass in another order -> the losses. A step reads
     `rows` rows as long as the context, each packed with several examples."""
     packed = ExampleRows(examples, model.config.block_size, pad=tokenizer.pad, seed=seed)
     optimizer = make_optimizer(model, weight_decay=0.0, betas=(0.9, 0.98), rate=peak)
-    schedule, scaler, losses = Schedule("linear", peak, 0.0, 0.1), runtime.grad_scaler(), []
+    schedule, scaler = Schedule("linear", peak, 0.0, 0.1), runtime.grad_scaler()
+    progress = (progress or Progress()).begin(model, optimizer, scaler, steps, model.config)
+    processes, losses = progress.processes, progress.log
     model.train()
-    for step in tqdm(range(steps), desc="cold start", mininterval=1.0):
-        ids, targets = packed.batch(step, rows)
-        report = train_step(model, optimizer, ids.to(runtime.device), targets.to(runtime.device),
-                            runtime=runtime, scaler=scaler, begin=tokenizer.begin,
-                            rate=schedule.rate((step + 1) / (steps + 1)))  # 0 after the last
-        losses.append(report.loss)
+    fast = wrap(model, "ddp", processes, runtime.device)
+    with StopOnSignal() as stop, tqdm(total=steps, initial=progress.step, desc="cold start",
+                                      mininterval=1.0, disable=progress.quiet) as bar:
+        while progress.step < steps:
+            start = time.perf_counter()
+            progress.seed_step()
+            ids, targets = packed.batch(progress.step, rows, processes.rank, processes.world)
+            report = train_step(fast, optimizer, ids.to(runtime.device), targets.to(runtime.device),
+                                runtime=runtime, scaler=scaler, begin=tokenizer.begin,
+                                processes=processes,
+                                rate=schedule.rate((progress.step + 1) / (steps + 1)))  # never 0
+            losses.append(report.loss)
+            bar.update()
+            if progress.step_done(time.perf_counter() - start, stop.requested):
+                break
     model.eval()
     return losses
 
@@ -98,7 +114,19 @@ def parse_args(argv=None):
                         help="packed rows in a step, some fifty examples (default: 8)")
     parser.add_argument("--peak", type=float, default=5e-4,
                         help="highest learning rate; a higher one costs old skills (default: 5e-4)")
+    add_progress_flags(parser, save_every=100)
     return parser.parse_args(argv)
+
+
+def progress_of(folder: Path, args, model: nn.Module, tokenizer: Tokenizer, examples: list, runtime,
+                processes) -> Progress:
+    """The checkpoints of tuning `model` on `examples`; refuses what was begun with others."""
+    settings = {"seed": args.seed, "steps": args.steps, "rows": args.rows, "peak": args.peak,
+                "amp": runtime.amp_name, "data": sum_of(examples), "weights": sum_of_weights(model),
+                "tokenizer": tokenizer.fingerprint}
+    if args.rows % processes.world:
+        raise ValueError(f"--rows {args.rows} must be a multiple of the {processes.world} processes")
+    return Progress(folder, args, settings=settings, tokenizer=tokenizer, processes=processes)
 
 
 def main(argv=None):
@@ -106,19 +134,26 @@ def main(argv=None):
     for name in ("examples", "steps", "rows"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} {getattr(args, name)}: must be at least 1")
-    seed_everything(args.seed)
-    model, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
-    if not is_chat_model(tokenizer):
-        raise ValueError(f"{args.sft} knows no roles; make a chat model with: {SFT_WITH}")
-    runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
-    out = out_folder(__file__, args.out)
-    model.to(runtime.device)
-    examples = cold_examples(args.examples, args.seed, tokenizer, model.config.block_size)
-    start = time.perf_counter()
-    losses = learn(model, examples, args.steps, rows=args.rows, peak=args.peak,
-                   tokenizer=tokenizer, runtime=runtime, seed=args.seed)
-    seconds = time.perf_counter() - start
-    metrics = {"loss": sum(losses[-10:]) / len(losses[-10:]), "examples": len(examples)}
+    with training_in(__file__, args) as (out, processes):
+        seed_everything(args.seed)
+        model, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
+        if not is_chat_model(tokenizer):
+            raise ValueError(f"{args.sft} knows no roles; make a chat model with: {SFT_WITH}")
+        runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
+        model.to(runtime.device)
+        examples = cold_examples(args.examples, args.seed, tokenizer, model.config.block_size)
+        progress = progress_of(out / "checkpoints_cold", args, model, tokenizer, examples, runtime,
+                               processes)
+        losses = learn(model, examples, args.steps, rows=args.rows, peak=args.peak,
+                       tokenizer=tokenizer, runtime=runtime, seed=args.seed, progress=progress)
+        if progress.is_over() and processes.is_main:
+            write(out, args, model, tokenizer, runtime, losses, len(examples), progress.seconds)
+
+
+def write(out: Path, args, model, tokenizer, runtime, losses: list[float], many: int,
+          seconds: float) -> None:
+    """cold.pt, cold.json and a table."""
+    metrics = {"loss": sum(losses[-10:]) / len(losses[-10:]), "examples": many}
     settings = {"seed": args.seed, "examples": args.examples, "steps": args.steps,
                 "rows": args.rows, "peak": args.peak}
     save_checkpoint(out / "cold.pt", weights=model_state(model), config=model.config,
@@ -128,8 +163,8 @@ def main(argv=None):
                  seconds=seconds, tokens=tokens, parameters=model.count_parameters(),
                  metrics=metrics)
     print_table(["examples", "steps", "loss at the end", "seconds"],
-                [[len(examples), args.steps, metrics["loss"], seconds]], str(out / "cold.pt"))
+                [[many, args.steps, metrics["loss"], seconds]], str(out / "cold.pt"))
 
 
 if __name__ == "__main__":
-    run_main(main, trains=True)
+    run_main(main, trains=True, processes=True)

@@ -10,6 +10,8 @@ Each step: K replies to each prompt, a reward for each, advantages within the gr
 so that its skills are kept. Held-out problems are only looked at. With --data a tenth of the file's
 questions is held out, all reports are about those, and nothing else is read unless --keep-rows asks
 for it.
+Ctrl-C saves, --resume goes on with the same bytes as if it had never stopped, and
+torchrun --nproc_per_node=2 part_9/train_grpo.py works in two processes.
 Writes out/grpo.pt, grpo.json, grpo.png, log.jsonl; with --reward model the names begin grpo_model.
 """
 
@@ -42,8 +44,17 @@ from reward.preferences import asked_items
 from rl.ppo_settings import add_flags, chosen
 from rl.scoring import load_source
 from run.checkpoint import load_checkpoint
+from run.distributed import Processes
 from run.interrupt import StopOnSignal
 from run.logger import Logger
+from run.progress import (
+    ALONE,
+    Progress,
+    add_progress_flags,
+    sum_of,
+    sum_of_weights,
+    training_in,
+)
 from sft.chat_format import encode_prompt, messages_of
 from sft.data import ExampleRows
 from sft.evaluation import is_chat_model
@@ -66,7 +77,7 @@ MODEL_SETTINGS = {"prompts": 32, "group": 8, "max_new": 72, "beta": 0.05, "peak"
 class Run:
     """Everything a run needs, put together once; `train` below only takes steps."""
 
-    def __init__(self, args):
+    def __init__(self, args, processes: Processes = ALONE):
         self.args, self.by_model = args, args.reward == "model"
         preset = PRESETS[args.preset]
         if self.by_model and args.preset == "tiny":
@@ -91,15 +102,32 @@ class Run:
         self.tasks = self.make_tasks() if args.data is None else self.read_tasks()
         self.grpo = GRPO(model, self.make_score(), self.settings, end=self.tokenizer.end,
                          pad=self.tokenizer.pad, runtime=self.runtime, seed=args.seed,
-                         keep=self.make_keep())
-        self.seconds, self.tokens, self.laps = 0.0, 0, {}
-        (self.out / "log.jsonl").unlink(missing_ok=True)  # of another run: nothing is resumed
-        self.logger = Logger(self.out, tensorboard=not args.no_tensorboard,
-                             settings=self.described())
+                         keep=self.make_keep(), processes=processes)
+        self.progress = Progress(self.out / f"checkpoints_{self.name}", args,
+                                 settings=self.described(), tokenizer=self.tokenizer,
+                                 processes=processes)
+        self.grpo.steps_done, log_bytes = self.progress.begin(
+            model, self.grpo.optimizer, self.grpo.scaler, self.settings.steps, model.config).moved()
+        self.tokens, self.laps = (self.progress.more.get(name, nothing)
+                                  for name, nothing in (("tokens", 0), ("laps", {})))
+        self.logger = None
+        if processes.is_main:
+            self.logger = Logger(self.out, start_step=self.grpo.steps_done, log_bytes=log_bytes,
+                                 tensorboard=not args.no_tensorboard, settings=self.described())
+            self.progress.log_bytes = self.logger.bytes_written
+
+    @property
+    def seconds(self) -> float:
+        return self.progress.seconds
 
     def described(self) -> dict:
+        """What must be the same for a resume to be the same run."""
         return {**asdict(self.settings), "seed": self.args.seed, "reward": self.args.reward,
-                "data": str(self.args.data), "tokenizer": self.tokenizer.fingerprint}
+                "form_weight": self.args.form_weight, "look_every": self.args.look_every,
+                "amp": self.runtime.amp_name, "data": sum_of(self.tasks),
+                "weights": sum_of_weights(self.grpo.reference),
+                "judge": sum_of_weights(self.source.model) if self.by_model else "checker",
+                "tokenizer": self.tokenizer.fingerprint}
 
     def make_tasks(self) -> list:
         """What is asked: each once, then again in another order."""
@@ -170,12 +198,13 @@ class Run:
 
 
 def train(run: Run) -> None:
-    """Take steps until the run is done or someone stops it; what was learnt until then is kept."""
-    s, grpo = run.settings, run.grpo
+    """Take steps until the run is done, or someone stops it: what was learnt by then is saved."""
+    s, grpo, progress = run.settings, run.grpo, run.progress
     look = [] if run.by_model or not run.args.look_every else (
         run.held_out[:96] if run.held_out else problems(96, "new_operands", run.args.seed + 7))
-    with StopOnSignal() as stop, tqdm(total=s.steps, desc="grpo", mininterval=1.0) as bar:
-        while grpo.steps_done < s.steps and not stop.requested:
+    with StopOnSignal() as stop, tqdm(total=s.steps, initial=grpo.steps_done, desc="grpo",
+                                      mininterval=1.0, disable=progress.quiet) as bar:
+        while grpo.steps_done < s.steps:
             start = time.perf_counter()
             tasks = run.tasks_of_step(grpo.steps_done)
             prompts = [encode_prompt(messages_of(t) if run.by_model else t.messages, run.tokenizer)
@@ -185,17 +214,22 @@ def train(run: Run) -> None:
             except FloatingPointError as error:
                 raise ValueError(str(error)) from None
             laps = metrics.pop("seconds")
-            run.seconds += time.perf_counter() - start
+            seconds = time.perf_counter() - start
             run.tokens += round(metrics["length"] * s.prompts * s.group)
             run.laps = {name: run.laps.get(name, 0.0) + x for name, x in laps.items()}
-            run.logger.log(grpo.steps_done, **metrics)
-            run.logger.log_timing(grpo.steps_done, **laps)
+            if run.logger:
+                run.logger.log(grpo.steps_done, **metrics)
+                run.logger.log_timing(grpo.steps_done, **laps)
             bar.update()
             bar.set_postfix_str(f"reward {metrics['reward']:.2f}, KL {metrics['kl']:.3f}")
             if look and grpo.steps_done % run.args.look_every == 0:
                 shown = evaluate(grpo.model, run.tokenizer, look, run.runtime,
                                  longest=run.args.longest)
-                run.logger.log(grpo.steps_done, held_out=shown["accuracy"])
+                if run.logger:
+                    run.logger.log(grpo.steps_done, held_out=shown["accuracy"])
+            progress.more = {"tokens": run.tokens, "laps": run.laps}
+            if progress.step_done(seconds, stop.requested):
+                break
 
 
 def parse_args(argv=None):
@@ -227,6 +261,7 @@ def parse_args(argv=None):
                              f"training (default: {LONGEST})")
     parser.add_argument("--no-tensorboard", action="store_true",
                         help="write log.jsonl only (default: off)")
+    add_progress_flags(parser, save_every=10)
     return parser.parse_args(argv)
 
 
@@ -238,14 +273,18 @@ def main(argv=None):
         raise ValueError(f"--eval-problems {args.eval_problems} and --longest {args.longest} must "
                          f"be at least 1, --eval-exact {args.eval_exact} and --look-every "
                          f"{args.look_every} at least 0")
-    run = Run(args)
-    print(f"tasks   {len(run.tasks):,}, {run.settings.prompts * run.settings.group} replies a step")
-    try:
-        train(run)
-        (finish_model if run.by_model else finish_checker)(run)
-    finally:
-        run.logger.close()
+    with training_in(__file__, args) as (_, processes):
+        run = Run(args, processes)
+        print(f"tasks   {len(run.tasks):,}, {run.settings.prompts * run.settings.group} replies a "
+              "step")
+        try:
+            train(run)
+            if run.progress.is_over() and processes.is_main:
+                (finish_model if run.by_model else finish_checker)(run)
+        finally:
+            if run.logger:
+                run.logger.close()
 
 
 if __name__ == "__main__":
-    run_main(main, trains=True)
+    run_main(main, trains=True, processes=True)

@@ -1,6 +1,7 @@
 """The model learns to call its tools, from worked examples of calls.
 
     python part_9/train_tools.py                     from out/grpo.pt, under a minute
+    python part_9/train_tools.py --resume            go on after a stop; torchrun works too
 
 Half of the examples are calls: sums of up to 7 numbers for the calculator, and names to look up. The
 others are the problems and skills it can do already, so that it calls only when asked. Sums are
@@ -11,7 +12,6 @@ from run.runtime import (
     choose_runtime,
     here,
     make_parser,
-    out_folder,
     print_table,
     run_main,
     save_results,
@@ -21,10 +21,9 @@ from run.runtime import (
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
 import random
-import time
 from pathlib import Path
 
-from cold_start import learn, old_examples
+from cold_start import learn, old_examples, progress_of
 from files.closing import measuring
 from reasoning.answers import is_same
 from reasoning.tasks import problems
@@ -38,6 +37,7 @@ from reasoning.tool_use import (
 )
 from run.checkpoint import load_checkpoint, save_checkpoint
 from run.optim import model_state
+from run.progress import add_progress_flags, training_in
 from sft.chat_format import Message, encode_prompt, grow_vocabulary
 from sft.data import Example, encode_example
 from sft.evaluation import is_chat_model
@@ -85,28 +85,13 @@ def parse_args(argv=None):
                         help="packed rows in a step, some fifty examples (default: 8)")
     parser.add_argument("--peak", type=float, default=1e-3,
                         help="highest learning rate (default: 1e-3)")
+    add_progress_flags(parser, save_every=100)
     return parser.parse_args(argv)
 
 
-def main(argv=None):
-    args = parse_args(argv)
-    for name in ("examples", "steps", "rows"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"--{name} {getattr(args, name)}: must be at least 1")
-    seed_everything(args.seed)
-    model, tokenizer, _ = load_checkpoint(args.model, make_with=GRPO_WITH)
-    if not is_chat_model(tokenizer):
-        raise ValueError(f"{args.model} knows no roles; make it with: {GRPO_WITH}")
-    runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
-    out = out_folder(__file__, args.out)
-    tokenizer = tool_tokenizer(tokenizer)
-    model = grow_vocabulary(model, tokenizer.vocab_size, args.seed).to(runtime.device)
-    examples = tool_examples(args.examples, args.seed, tokenizer, model.config.block_size)
-    start = time.perf_counter()
-    losses = learn(model, examples, args.steps, rows=args.rows, peak=args.peak,
-                   tokenizer=tokenizer, runtime=runtime, seed=args.seed)
-    seconds = time.perf_counter() - start
-
+def finish(out: Path, args, model, tokenizer, runtime, losses: list[float], many: int,
+           seconds: float) -> None:
+    """Write what was learnt, measure it, and write that too."""
     def save(metrics: dict) -> None:
         save_checkpoint(out / "tools.pt", weights=model_state(model), config=model.config,
                         tokenizer=tokenizer, step=args.steps, metrics=metrics,
@@ -115,7 +100,7 @@ def main(argv=None):
                      seconds=seconds, tokens=args.steps * args.rows * model.config.block_size,
                      parameters=model.count_parameters(), metrics=metrics)
 
-    metrics = {"loss": sum(losses[-10:]) / len(losses[-10:]), "examples": len(examples)}
+    metrics = {"loss": sum(losses[-10:]) / len(losses[-10:]), "examples": many}
     save(metrics)
     with measuring(out / "tools.pt", "python part_9/demo_tool_use.py"):
         rng = random.Random(f"held-out calls {args.seed}")
@@ -128,5 +113,27 @@ def main(argv=None):
                     f"{out / 'tools.pt'}: {args.steps} steps in {seconds:.0f} s")
 
 
+def main(argv=None):
+    args = parse_args(argv)
+    for name in ("examples", "steps", "rows"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name} {getattr(args, name)}: must be at least 1")
+    with training_in(__file__, args) as (out, processes):
+        seed_everything(args.seed)
+        model, tokenizer, _ = load_checkpoint(args.model, make_with=GRPO_WITH)
+        if not is_chat_model(tokenizer):
+            raise ValueError(f"{args.model} knows no roles; make it with: {GRPO_WITH}")
+        runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
+        tokenizer = tool_tokenizer(tokenizer)
+        model = grow_vocabulary(model, tokenizer.vocab_size, args.seed).to(runtime.device)
+        examples = tool_examples(args.examples, args.seed, tokenizer, model.config.block_size)
+        progress = progress_of(out / "checkpoints_tools", args, model, tokenizer, examples, runtime,
+                               processes)
+        losses = learn(model, examples, args.steps, rows=args.rows, peak=args.peak,
+                       tokenizer=tokenizer, runtime=runtime, seed=args.seed, progress=progress)
+        if progress.is_over() and processes.is_main:
+            finish(out, args, model, tokenizer, runtime, losses, len(examples), progress.seconds)
+
+
 if __name__ == "__main__":
-    run_main(main, trains=True)
+    run_main(main, trains=True, processes=True)

@@ -7,11 +7,14 @@ DDP    every process holds the whole model; gradients are averaged while backwar
 FSDP   every process holds a slice of each weight and of the optimizer's state; the whole weight of
        a block is gathered just before it is needed and dropped after it.
 Both average over processes. The loop wants sums over all labels, hence its factor `world`.
+sum_gradients adds up, for losses that are more than one call of the model.
 """
 
 import os
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -22,6 +25,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 KINDS = ("ddp", "fsdp")
+PATIENCE = timedelta(hours=6)  # while one process works alone and the others wait
+joined: dict = {}  # what this process shares with the others: "store", and the group "patient"
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,9 @@ class Processes:
         return float(both[0]), bool(both[1] > 0)
 
     def wait(self) -> None:
+        """Until all are here. One of them may have written a large file meanwhile: no hurry."""
         if self.world > 1:
-            dist.barrier()
+            dist.barrier(group=joined.get("patient"))
 
 
 def start_processes(device: str) -> tuple[Processes, str]:
@@ -71,8 +77,51 @@ def start_processes(device: str) -> tuple[Processes, str]:
         device = f"cuda:{local_rank}"
     elif os.environ.get("OMP_NUM_THREADS") == "1":  # torchrun's cautious default
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    store, rank, world = next(dist.rendezvous("env://"))
+    dist.init_process_group("nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=world,
+                            timeout=timedelta(seconds=longest_wait()))
+    joined.update(store=store, patient=dist.new_group(backend="gloo", timeout=PATIENCE))
     return Processes(rank, world, local_rank), device
+
+
+def longest_wait() -> float:
+    """Seconds that a process waits for the others in a step; PROCESS_WAIT=300 makes it longer."""
+    text = os.environ.get("PROCESS_WAIT", "45")
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"PROCESS_WAIT={text}: must be a whole number of seconds, at least 1")
+    return int(text)
+
+
+@contextmanager
+def others_watched(processes: Processes):
+    """In here the job ends where a process dies or hangs, with a message that names it."""
+    try:
+        yield
+    except RuntimeError as error:
+        lost = lost_processes(processes) if processes.world > 1 else []
+        if not lost:
+            raise
+        names = ", ".join(f"process {rank}" for rank in lost)
+        raise ConnectionError(
+            f"{names} of {processes.world} died or did not answer for {longest_wait()} seconds; its "
+            "own message, if it had one, stands above. Go on with --resume; PROCESS_WAIT=300 waits "
+            "longer") from error
+
+
+def lost_processes(processes: Processes) -> list[int]:
+    """The ranks that do not answer: all that still run say so in the store, at about the same time."""
+    store, last = joined["store"], time.monotonic() + 8  # seconds
+    try:
+        store.set(f"alive {processes.rank}", "yes")
+    except RuntimeError:
+        return [0]  # it keeps the store, where torchrun does not
+    lost = []
+    for rank in range(processes.world):
+        try:
+            store.wait([f"alive {rank}"], timedelta(seconds=max(0.1, last - time.monotonic())))
+        except RuntimeError:
+            lost.append(rank)
+    return lost
 
 
 def stop_processes() -> None:
@@ -93,6 +142,27 @@ def wrap(model: nn.Module, kind: str, processes: Processes, device: torch.device
     for block in model.blocks:
         fully_shard(block, mesh=mesh)
     return fully_shard(model, mesh=mesh)
+
+
+def part_of(items: list, processes: Processes) -> list:
+    """The share of this process in what a step reads; together they are all of it, in its order."""
+    rank, world = processes.rank, processes.world
+    return items[len(items) * rank // world:len(items) * (rank + 1) // world]
+
+
+def sum_gradients(model: nn.Module, processes: Processes) -> None:
+    """Add up the gradients of all processes, for losses that were divided by what the whole step
+    holds. A process that had nothing to read adds zeros."""
+    if processes.world == 1:
+        return
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    has = processes.sum(torch.tensor([float(p.grad is not None) for p in learnt],
+                                     device=learnt[0].device)).tolist()
+    learnt = [p for p, many in zip(learnt, has) if many]  # what nobody has, stays without
+    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in learnt]
+    total = processes.sum(torch.cat([grad.flatten().float() for grad in grads]))
+    for p, grad, summed in zip(learnt, grads, total.split([grad.numel() for grad in grads])):
+        p.grad = summed.view_as(grad).to(grad.dtype)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -110,10 +110,3 @@ def chosen(preset: str, args) -> SFTSettings:
     given = {one.name: getattr(args, one.name) for one in fields(SFTSettings)
              if getattr(args, one.name) is not None}
     return SFTSettings(**{**asdict(PRESETS[preset]), **given})
-
-
-# CHANGED in part 6: one harmless setting
-def differences(saved: dict, now: dict) -> list[str]:
-    """What changed between two sets of settings, but for what only changes the rounding."""
-    return [f"{name}: was {saved.get(name)}, now {now.get(name)}" for name in sorted(saved | now)
-            if name != "micro_rows" and saved.get(name) != now.get(name)]

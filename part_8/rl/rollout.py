@@ -34,15 +34,18 @@ class Rollout:
         return [row[start:] for row, start in zip(self.token_rows(), self.rows.first.tolist())]
 
 
-def draw(logits: torch.Tensor, temperature: float, generator: torch.Generator | None):
-    """(B, V) scores -> tokens (B,) and their log-probabilities (B,).
+def draw(logits: torch.Tensor, temperature: float, generator: torch.Generator | None,
+         chance: torch.Tensor | None = None):
+    """(B, V) scores -> tokens (B,) and their log-probabilities (B,). `chance`: (B, 1) numbers that
+    were drawn before.
 
     A uniform number is looked up in the cumulated probabilities: one random number a row, where
     torch.multinomial draws one for every token of the vocabulary.
     """
     logp = (logits.float() / temperature).log_softmax(-1)
     cumulated = logp.exp().cumsum(-1, dtype=torch.float64)
-    chance = torch.rand(len(logits), 1, dtype=torch.float64, generator=generator)
+    if chance is None:
+        chance = torch.rand(len(logits), 1, dtype=torch.float64, generator=generator)
     target = chance.to(logits.device) * cumulated[:, -1:]
     tokens = torch.searchsorted(cumulated, target, right=True).clamp(max=logits.size(-1) - 1)
     return tokens.squeeze(1), logp.gather(1, tokens).squeeze(1)
@@ -71,7 +74,8 @@ def grow_room(cache, room: int) -> None:
 @torch.inference_mode()
 def draw_batch(model, prompts: list[list[int]], max_new: int, *, end: int, copies: int = 1,
                temperature: float = 1.0, generator: torch.Generator | None = None,
-               look_every: int = 1) -> tuple[list[list[int]], list[list[float]]]:
+               look_every: int = 1, uniform: torch.Tensor | None = None
+               ) -> tuple[list[list[int]], list[list[float]]]:
     """Replies and their log-probabilities, `copies` for each prompt, in the order of the prompts.
 
     `look_every`: steps between looks at which rows have ended. On a GPU each look makes the CPU
@@ -88,7 +92,8 @@ def draw_batch(model, prompts: list[list[int]], max_new: int, *, end: int, copie
     replies, logps = [[] for _ in rows], [[] for _ in rows]
     pending = []  # (tokens, logp) of the steps since the last look
     for step in range(1, max_new + 1):
-        tokens, logp = draw(logits, temperature, generator)
+        own = None if uniform is None else uniform[rows, step - 1].unsqueeze(1)
+        tokens, logp = draw(logits, temperature, generator, own)
         pending.append((tokens, logp))
         if step % look_every == 0 or step == max_new:
             table = torch.stack([t for t, _ in pending]).tolist()
@@ -117,10 +122,11 @@ def draw_batch(model, prompts: list[list[int]], max_new: int, *, end: int, copie
 def roll_out(model, prompts: list[list[int]], max_new: int | list[int], *, end: int, pad: int,
              copies: int = 1, temperature: float = 1.0, size: int = 256,
              generator: torch.Generator | None = None, runtime=None,
-             look_every: int = 1) -> Rollout:
+             look_every: int = 1, uniform: torch.Tensor | None = None) -> Rollout:
     """`copies` replies of at most `max_new` tokens (a number, or one for each prompt) to each
     prompt, in batches of at most `size` rows of like prompt length. The model is in eval mode
-    meanwhile: no dropout.
+    meanwhile: no dropout. `uniform` (rows, max_new): a random number for every token of every row,
+    in place of the generator: then a reply does not depend on what is drawn beside it.
 
     Raises ValueError where a prompt with its reply does not fit into the context.
     """
@@ -138,7 +144,7 @@ def roll_out(model, prompts: list[list[int]], max_new: int | list[int], *, end: 
         for begin in range(0, len(order), many):
             draw_rows(model, prompts, rooms, order[begin:begin + many], so_far, end=end,
                       copies=copies, temperature=temperature, generator=generator,
-                      look_every=look_every)
+                      look_every=look_every, uniform=uniform)
     model.train(was_training)
     replies, logps = zip(*so_far)
     return as_rollout([p for p in prompts for _ in range(copies)], replies, logps, end, pad,
@@ -146,7 +152,7 @@ def roll_out(model, prompts: list[list[int]], max_new: int | list[int], *, end: 
 
 
 def draw_rows(model, prompts, rooms, part: list[int], so_far: list[tuple[list, list]], *, end: int,
-              copies: int, **settings) -> None:
+              copies: int, uniform: torch.Tensor | None, **settings) -> None:
     """The replies to the prompts `part`, each as if it were alone, are added to `so_far`.
 
     All are drawn for as long as each of them has room; the few that then have not ended, and have
@@ -156,7 +162,9 @@ def draw_rows(model, prompts, rooms, part: list[int], so_far: list[tuple[list, l
     asked = [prompts[i] for i in part]
     while going:
         room = min(rooms[row // copies] - len(so_far[row][0]) for row in going)
-        drawn = draw_batch(model, asked, room, end=end, copies=len(going) // len(asked), **settings)
+        drawn = draw_batch(model, asked, room, end=end, copies=len(going) // len(asked), **settings,
+                           uniform=None if uniform is None else
+                           uniform[going, len(so_far[going[0]][0]):])
         for row, text, chances in zip(going, *drawn, strict=True):
             so_far[row][0].extend(text)
             so_far[row][1].extend(chances)

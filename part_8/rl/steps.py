@@ -2,6 +2,9 @@
 
 Idea   A rollout is learnt from in minibatches, and a minibatch in pieces of rows of like length, whose
        gradients add up: less padding, and less memory.
+       Of several processes each draws and scores the replies to some of the prompts; then all know
+       all of them, so that baselines, whitening and decisions are the same everywhere. Each adds the
+       gradient of some of the pieces.
 Used   rl/ppo_loop.py, and the loop of the part after this one
 """
 
@@ -10,10 +13,13 @@ import time
 from collections.abc import Iterable
 
 import torch
+import torch.distributed as dist
+from run.distributed import Processes, part_of
 from run.runtime import Runtime, synchronize
 from torch import nn
 
 from rl.policy import Rows
+from rl.rollout import Rollout, as_rollout
 
 
 def minibatches(rows: int, size: int, generator: torch.Generator,
@@ -35,6 +41,45 @@ def pieces(part: torch.Tensor, rows: Rows, size: int) -> list[torch.Tensor]:
         longest.scatter_reduce_(0, prompt, lengths, "amax")
         lengths = longest[prompt] * len(longest) + prompt  # by prompt among those of like length
     return list(part[lengths.argsort(stable=True)].split(size))
+
+
+def own_pieces(part: torch.Tensor, rows: Rows, size: int,
+               processes: Processes) -> list[torch.Tensor]:
+    """Those of a minibatch's pieces that this process reads."""
+    return pieces(part, rows, size)[processes.rank::processes.world]
+
+
+def own_prompts(prompts: list, copies: int, longest: int, generator: torch.Generator,
+                processes: Processes) -> tuple[list, torch.Tensor]:
+    """-> (the prompts that this process answers; random numbers for their replies, a row a reply).
+    They are drawn for all prompts: a reply does not depend on which process writes it."""
+    if len(prompts) < processes.world:
+        raise ValueError(f"--prompts {len(prompts)}: fewer than the {processes.world} processes")
+    uniform = torch.rand(len(prompts), copies, longest, dtype=torch.float64, generator=generator)
+    own = part_of(range(len(prompts)), processes)
+    return prompts[own.start:own.stop], uniform[own.start:own.stop].flatten(0, 1)
+
+
+def gathered(rollout: Rollout, scores: torch.Tensor, copies: int, end: int, pad: int,
+             processes: Processes) -> tuple[Rollout, torch.Tensor]:
+    """The replies and scores of all processes, in the order of the prompts."""
+    if processes.world == 1:
+        return rollout, scores
+    rows = rollout.token_rows()
+    first, lengths = rollout.rows.first.tolist(), rollout.rows.is_response.sum(1).tolist()
+    own = [(row[:start], row[start:], logp[:n].tolist(), score) for row, start, logp, n, score
+           in zip(rows, first, rollout.logp, lengths, scores.tolist(), strict=True)]
+    parts: list = [None] * processes.world
+    dist.all_gather_object(parts, own)
+    prompts, replies, logps, marks = zip(*[one for part in parts for one in part])
+    return (as_rollout(prompts, replies, logps, end, pad, rollout.rows.ids.device, copies=copies),
+            torch.tensor(marks, dtype=scores.dtype, device=scores.device))
+
+
+def summed(metrics: dict[str, float], processes: Processes, device) -> dict[str, float]:
+    """Shares of the metrics of a step -> the metrics."""
+    total = processes.sum(torch.tensor(list(metrics.values()), dtype=torch.float64, device=device))
+    return dict(zip(metrics, total.tolist()))
 
 
 def take_step(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler,

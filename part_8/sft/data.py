@@ -199,10 +199,12 @@ class ExampleRows:
             self._order = (epoch, order)
         return self._order[1]
 
-    def batch(self, step: int, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(ids, targets) of a step, (rows, T); unpacked rows are as wide as the longest."""
-        chosen = []
-        for number in range(step * rows, (step + 1) * rows):
+    def batch(self, step: int, rows: int, rank: int = 0,
+              world: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+        """(ids, targets) of a step, (rows, T); unpacked rows are as wide as the longest. Of `world`
+        processes each gets rows / world of them, the one of that rank its own."""
+        chosen, first = [], step * rows + rank * (rows // world)
+        for number in range(first, first + rows // world):
             epoch, place = divmod(number, len(self.rows))
             chosen.append(self.rows[self.order(epoch)[place]])
         return to_tensors(chosen, self.pad, self.context if self.packed else None)

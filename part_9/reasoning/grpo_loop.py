@@ -17,11 +17,15 @@ import torch
 from gpt.model import GPT
 from rl.policy import Rows, frozen_copy, response_logp
 from rl.rollout import Rollout, roll_out
-from rl.steps import Clock, pieces, take_step
+from rl.steps import Clock, gathered, own_pieces, own_prompts, summed, take_step
+from run.distributed import Processes, part_of, sum_gradients
 from run.runtime import Runtime
+from text.rows import IGNORED
 
 from reasoning.grpo import group_advantages, grpo_loss, has_signal, length_penalty
 from reasoning.grpo_settings import GRPOSettings
+
+ALONE = Processes()  # one process
 
 
 @dataclass
@@ -43,7 +47,7 @@ class GRPO:
 
     def __init__(self, model: GPT, score: Callable[[Rollout, list], torch.Tensor],
                  settings: GRPOSettings, *, end: int, pad: int, runtime: Runtime, seed: int = 0,
-                 keep: Callable[[int, int], tuple] | None = None):
+                 keep: Callable[[int, int], tuple] | None = None, processes: Processes = ALONE):
         if settings.keep_rows and keep is None:
             raise ValueError(f"keep_rows={settings.keep_rows}: there is nothing to be kept; give "
                              "`keep`, or set keep_rows=0")
@@ -51,7 +55,7 @@ class GRPO:
         self.model = model.to(runtime.device).eval()  # eval: dropout would spoil the ratio
         self.reference = frozen_copy(model)
         self.score, self.settings, self.runtime, self.seed = score, settings, runtime, seed
-        self.end, self.pad = end, pad
+        self.end, self.pad, self.processes = end, pad, processes
         # eps: rows of the embedding that no reply uses have gradients near 0; without it Adam would
         # blow those up to full steps, and every step would be mostly noise
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=settings.peak, betas=(0.9, 0.98),
@@ -67,11 +71,12 @@ class GRPO:
         # on a CPU a generator reads the low 32 bits of its seed only, so no seed << 32 here
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.steps_done)
         clock = Clock(self.runtime)
-        rollout = roll_out(self.model, prompts, s.max_new, end=self.end, pad=self.pad,
-                           copies=s.group, temperature=s.temperature, generator=generator,
-                           runtime=self.runtime)
+        own, uniform = own_prompts(prompts, s.group, s.max_new, generator, self.processes)
+        rollout = roll_out(self.model, own, s.max_new, end=self.end, pad=self.pad, copies=s.group,
+                           temperature=s.temperature, uniform=uniform, runtime=self.runtime)
         clock.lap("rollout")
-        rewards = self.score(rollout, tasks).float()
+        rewards = self.score(rollout, part_of(tasks, self.processes)).float()
+        rollout, rewards = gathered(rollout, rewards, s.group, self.end, self.pad, self.processes)
         clock.lap("scoring")
         advantages, kept = self.advantage(rollout, rewards)
         batch = order = None
@@ -117,7 +122,7 @@ class GRPO:
         logps = [None if model is None else torch.zeros(
             rows.is_response.shape, device=rows.ids.device) for model in models]
         for part in order[0]:
-            for piece in pieces(part, rows, s.micro_rows):
+            for piece in own_pieces(part, rows, s.micro_rows, self.processes):
                 few = rows.pick(piece)
                 width = few.is_response.size(1)
                 for model, logp in zip(models, logps):
@@ -125,6 +130,9 @@ class GRPO:
                         with self.runtime.autocast():
                             logp[piece, :width] = response_logp(model, few,
                                                                 temperature=s.temperature)
+        for logp in logps:  # zero where another process measured
+            if logp is not None:
+                self.processes.sum(logp)
         return Batch(rows, advantages.to(rows.ids.device), *logps)
 
     def update(self, batch: Batch, orders) -> dict:
@@ -140,6 +148,7 @@ class GRPO:
                 if self.keep is not None:
                     metrics["keep_loss"] = self.remember()
                     metrics["loss"] += self.settings.keep_weight * metrics["keep_loss"]
+                metrics = summed(metrics, self.processes, batch.rows.ids.device)
                 if not math.isfinite(metrics["loss"]):
                     raise FloatingPointError(f"step {self.steps_done + 1}: the loss is "
                                              f"{metrics['loss']}; lower --peak")
@@ -149,11 +158,12 @@ class GRPO:
         return means | {"first_ratio": seen[0]["ratio"], "rate": rate}
 
     def gradient(self, batch: Batch, part: torch.Tensor) -> dict:
-        """Add up the gradient of one minibatch, in pieces of rows of like length."""
+        """Add up the gradient of one minibatch, in pieces of rows of like length -> the share of
+        this process in its metrics."""
         s, all_rows = self.settings, batch.rows
         tokens = int(all_rows.is_response[part].sum())
         metrics = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0, "ratio": 0.0}
-        for piece in pieces(part, all_rows, s.micro_rows):
+        for piece in own_pieces(part, all_rows, s.micro_rows, self.processes):
             few = all_rows.pick(piece)
             width = few.is_response.size(1)
             with self.runtime.autocast():
@@ -174,17 +184,24 @@ class GRPO:
         return metrics
 
     def remember(self) -> float:
-        """Add the gradient of some earlier examples -> their loss, a mean over labels (eq. 9.6).
+        """Add the gradient of some earlier examples -> their loss, a mean over labels (eq. 9.6), or
+        the share of this process in it.
 
         RL sees a few kinds of questions; without this, what it does to all others nobody looks at.
         """
         ids, targets, parts = self.keep(self.steps_done, self.settings.keep_rows)
+        own = part_of(list(range(len(ids))), self.processes)
+        if not own:
+            return 0.0
+        share = int((targets[own] != IGNORED).sum()) / int((targets != IGNORED).sum())
+        ids, targets, parts = ids[own], targets[own], parts[own]
         with self.runtime.autocast():
             _, loss = self.model(ids, targets, segments=parts, loss_only=True)
-        self.scaler.scale(self.settings.keep_weight * loss).backward()
-        return float(loss.detach())
+        self.scaler.scale(self.settings.keep_weight * share * loss).backward()
+        return share * float(loss.detach())
 
     def move(self) -> float:
         """Clip, step, forget the gradient -> its norm before clipping."""
+        sum_gradients(self.model, self.processes)
         return take_step(self.optimizer, self.scaler, self.model.parameters(),
                          self.settings.max_norm)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 from gpt.model import GPT
+from run.distributed import Processes, sum_gradients
 from run.runtime import Runtime
 
 from rl.policy import Policy, Rows, frozen_copy, response_logp
@@ -33,8 +34,17 @@ from rl.ppo import (
 )
 from rl.ppo_settings import PPOSettings
 from rl.rollout import Rollout, roll_out
-from rl.steps import Clock, minibatches, pieces, take_step
+from rl.steps import (
+    Clock,
+    gathered,
+    minibatches,
+    own_pieces,
+    own_prompts,
+    summed,
+    take_step,
+)
 
+ALONE = Processes()  # one process
 SURE_STEPS = 3  # one rollout may happen to hold easy prompts only
 
 
@@ -60,11 +70,11 @@ class PPO:
 
     def __init__(self, body: GPT, score: Callable[[Rollout], torch.Tensor], settings: PPOSettings,
                  *, end: int, pad: int, runtime: Runtime, seed: int = 0,
-                 reference: GPT | None = None):
+                 reference: GPT | None = None, processes: Processes = ALONE):
         self.policy = Policy(body).to(runtime.device).eval()  # eval: dropout would spoil the ratio
         self.reference = frozen_copy(body if reference is None else reference)
         self.score, self.settings, self.runtime, self.seed = score, settings, runtime, seed
-        self.end, self.pad = end, pad
+        self.end, self.pad, self.processes = end, pad, processes
         self.kl = AdaptiveKL(settings.beta, settings.target_kl, settings.horizon) \
             if settings.adaptive else FixedKL(settings.beta)
         self.length = LengthControl(settings.max_new, settings.target_kl,
@@ -89,6 +99,8 @@ class PPO:
         rollout = self.sample(prompts, generator)
         clock.lap("rollout")
         scores = self.score(rollout).float()
+        rollout, scores = gathered(rollout, scores, self.settings.copies, self.end, self.pad,
+                                   self.processes)
         clock.lap("scoring")
         order = self.pass_over(rollout.rows, generator)
         experience = self.advantage(rollout, scores, order)
@@ -99,11 +111,13 @@ class PPO:
         return self.report(experience, learnt) | {"seconds": clock.seconds}
 
     def sample(self, prompts: list[list[int]], generator: torch.Generator) -> Rollout:
+        """The replies to this process's prompts."""
         s = self.settings
-        return roll_out(self.policy.body, prompts,
-                        self.length.length if s.length_control else s.max_new, end=self.end,
-                        pad=self.pad, copies=s.copies, temperature=s.temperature,
-                        generator=generator, runtime=self.runtime)
+        longest = self.length.length if s.length_control else s.max_new
+        own, uniform = own_prompts(prompts, s.copies, longest, generator, self.processes)
+        return roll_out(self.policy.body, own, longest, end=self.end, pad=self.pad,
+                        copies=s.copies, temperature=s.temperature, uniform=uniform,
+                        runtime=self.runtime)
 
     @torch.no_grad()
     def advantage(self, rollout: Rollout, scores: torch.Tensor, order) -> Experience:
@@ -112,7 +126,7 @@ class PPO:
         zeros = torch.zeros(rows.is_response.shape, device=rows.ids.device)
         logp, values, ref_logp = zeros.clone(), zeros.clone(), zeros.clone()
         for part in order:
-            for piece in pieces(part, rows, s.micro_rows):
+            for piece in own_pieces(part, rows, s.micro_rows, self.processes):
                 few = rows.pick(piece)
                 width = few.is_response.size(1)
                 with self.runtime.autocast():
@@ -120,6 +134,8 @@ class PPO:
                     ref_logp[piece, :width] = response_logp(self.reference, few,
                                                             temperature=s.temperature)
                 logp[piece, :width], values[piece, :width] = output[0], output[2]
+        for measured in (logp, values, ref_logp):  # zero where another process measured
+            self.processes.sum(measured)
         compared = leave_one_out(scores, s.copies) if s.group_baseline else scores
         rewards = token_rewards(compared.to(logp.device), logp, ref_logp, rows.is_response,
                                 self.kl.beta)
@@ -155,7 +171,7 @@ class PPO:
         tokens = int(rows.is_response[part].sum())
         metrics = {"policy_loss": 0.0, "value_loss": 0.0, "entropy": 0.0, "clip_fraction": 0.0,
                    "approx_kl": 0.0, "ratio": 0.0}
-        for piece in pieces(part, rows, s.micro_rows):
+        for piece in own_pieces(part, rows, s.micro_rows, self.processes):
             few = rows.pick(piece)
             is_response, width = few.is_response, few.is_response.size(1)
             share = int(is_response.sum()) / tokens  # so that long pieces weigh what they hold
@@ -174,10 +190,11 @@ class PPO:
                             ("entropy", spread_out), ("clip_fraction", policy.clip_fraction),
                             ("approx_kl", policy.approx_kl), ("ratio", policy.ratio)):
                 metrics[name] += share * float(torch.as_tensor(x).detach())
-        return metrics
+        return summed(metrics, self.processes, rows.ids.device)
 
     def move(self) -> float:
         """Clip, step, forget the gradient -> its norm before clipping."""
+        sum_gradients(self.policy, self.processes)
         return take_step(self.optimizer, self.scaler, self.policy.parameters(),
                          self.settings.max_norm)
 

@@ -51,11 +51,10 @@ class PPOSettings:
     max_norm: float = setting(1.0, "largest norm of the gradient; 0: no limit")
     stop_kl: float = setting(0.1, "an update ends at this KL to the rollout's policy; 0: never")
     no_end_penalty: float = setting(1.0, "taken off where a reply was not ended")
-    save_every: int = setting(10, "steps between checkpoints")
 
     def __post_init__(self):
         for name in ("steps", "pool", "prompts", "copies", "max_new", "epochs", "minibatch",
-                     "micro_rows", "horizon", "save_every"):
+                     "micro_rows", "horizon"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must be at least 1")
         for name in ("temperature", "value_rate", "eps", "target_kl"):
@@ -100,7 +99,7 @@ def flag_of(name: str) -> str:
 PRESETS = {
     "tiny": PPOSettings(),
     "gpu": PPOSettings(steps=400, pool=20_000, prompts=128, copies=4, minibatch=128, micro_rows=128,
-                       peak=3e-5, save_every=50),
+                       peak=3e-5),
 }
 
 
@@ -122,10 +121,3 @@ def chosen(preset, args):
     given = {one.name: getattr(args, one.name) for one in fields(preset)
              if getattr(args, one.name) is not None}
     return type(preset)(**{**asdict(preset), **given})
-
-
-# CHANGED in part 8: no harmless settings
-def differences(saved: dict, now: dict) -> list[str]:
-    """What changed between two sets of settings."""
-    return [f"{name}: was {saved.get(name)}, now {now.get(name)}" for name in sorted(saved | now)
-            if saved.get(name) != now.get(name)]

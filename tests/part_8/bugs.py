@@ -4,6 +4,7 @@ from planted import Bug
 
 PPO, LOOP, POLICY = "part_8/rl/ppo.py", "part_8/rl/ppo_loop.py", "part_8/rl/policy.py"
 ROLLOUT, DPO, SCORING = "part_8/rl/rollout.py", "part_8/rl/dpo.py", "part_8/rl/scoring.py"
+DPO_PAIRS = "part_8/rl/dpo_pairs.py"
 TRAIN_PPO, TRAIN_DPO, REPORT = ("part_8/train_ppo.py", "part_8/train_dpo.py",
                                 "part_8/rl/quality_report.py")
 TEST_PPO, TEST_LOOP = "tests/part_8/test_ppo.py", "tests/part_8/test_ppo_loop.py"
@@ -103,7 +104,7 @@ BUGS = [
         "shared.places(row, before)", "shared.places(row, before + 1)", TEST_POLICY),
     Bug("picked rows forget whom they answer", POLICY, "else self.prompt[rows])", "else self.prompt)",
         TEST_POLICY),
-    Bug("DPO: chosen and rejected change places", TRAIN_DPO,
+    Bug("DPO: chosen and rejected change places", DPO_PAIRS,
         "for reply in (pair.chosen, pair.rejected)]\n    nothing",
         "for reply in (pair.rejected, pair.chosen)]\n    nothing", TEST_DPO),
     Bug("picked rows lose their last token", POLICY,
@@ -176,7 +177,7 @@ BUGS = [
     Bug("smoothing on the wrong side", DPO,
         "(1 - smoothing) * F.logsigmoid(d) + smoothing * F.logsigmoid(-d)",
         "smoothing * F.logsigmoid(d) + (1 - smoothing) * F.logsigmoid(-d)", TEST_DPO),
-    Bug("DPO: end tokens are left out", TRAIN_DPO,
+    Bug("DPO: end tokens are left out", DPO_PAIRS,
         "([tokenizer.end] if reply.ended else [])", "[]", TEST_DPO),
     Bug("DPO: the mean over tokens in place of the sum", TRAIN_DPO,
         "one, other = logp.sum(1).view(-1, 2).unbind(1)",
@@ -206,7 +207,7 @@ BUGS = [
         "reply_logp(body, rollout, runtime, temperature=temperature)",
         "reply_logp(body, rollout, runtime)",
         TEST_SCORING),
-    Bug("nothing said becomes a blank in DPO", "part_8/train_dpo.py",
+    Bug("nothing said becomes a blank in DPO", DPO_PAIRS,
         "(encode_answer(reply.text, tokenizer) if reply.text else [])",
         "encode_answer(reply.text, tokenizer)", "tests/part_8/test_dpo.py"),
     Bug("samples of different prompts are averaged", REPORT,

@@ -15,9 +15,9 @@ BUGS = [
     Bug("PPO's last rollout is for nothing", "part_8/rl/ppo_loop.py",
         "(self.steps_done + 1) / (s.steps + 1)", "(self.steps_done + 1) / s.steps", TEST),
     Bug("PPO goes on with another file", "part_8/train_ppo.py",
-        "\"data\": fingerprint(self.args.data)", "\"data\": str(self.args.data)", TEST),
+        "\"data\": sum_of(self.prompts)", "\"data\": str(self.args.data)", TEST),
     Bug("PPO is measured before it is written", REPORT,
         "    save(run, metrics)\n    with measuring", "    with measuring", TEST),
     Bug("DPO is measured before it is written", "part_8/train_dpo.py",
-        "    save(metrics)\n    with measuring", "    with measuring", TEST),
+        "        save(metrics)\n        with measuring", "        with measuring", TEST),
 ]

@@ -7,15 +7,9 @@ import torch
 from reward.faults import Reply
 from reward.preferences import Pair
 from rl.dpo import dpo_loss, implicit_reward
+from rl.dpo_pairs import PairTokens, batches_of, pair_rows, pair_tokens
 from rl.policy import frozen_copy, response_logp
-from train_dpo import (
-    DPOSettings,
-    PairTokens,
-    batches_of,
-    pair_rows,
-    pair_tokens,
-    train,
-)
+from train_dpo import DPOSettings, train
 
 LOGP = [torch.tensor(x) for x in ([-1.0, -4.0], [-3.0, -2.0], [-2.0, -3.0], [-2.5, -3.0])]
 

@@ -14,7 +14,7 @@ from run.runtime import Runtime
 
 CPU = Runtime(torch.device("cpu"), None, "", "")
 SMALL = PPOSettings(steps=4, prompts=4, copies=2, max_new=6, epochs=2, minibatch=4, micro_rows=2,
-                    peak=1e-2, stop_kl=0.0, save_every=2)
+                    peak=1e-2, stop_kl=0.0)
 ASKED = [[1, 2, 3], [4], [5, 6, 7], [8]]
 
 

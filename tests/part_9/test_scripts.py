@@ -145,8 +145,8 @@ def test_all_reports_of_a_run_on_a_file_are_about_its_held_out_part(chain, tmp_p
             return real(model, tokenizer, asked, *rest, **options)
         monkeypatch.setattr(module, name, watched)
     built = []
-    monkeypatch.setattr(train_grpo, "Run", lambda args, real=train_grpo.Run: built.append(
-        real(args)) or built[0])
+    monkeypatch.setattr(train_grpo, "Run", lambda *args, real=train_grpo.Run: built.append(
+        real(*args)) or built[0])
     train_grpo.main([*map(str, STEP[:-1]), "--eval-problems", "99", "--longest", "5",
                      "--no-tensorboard", "--model", str(chain / "cold.pt"), "--data",
                      str(tmp_path / "p.jsonl"), "--out", str(tmp_path)])
