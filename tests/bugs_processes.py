@@ -43,7 +43,7 @@ BUGS = [
     Bug("GRPO goes on with other tasks", TRAIN_GRPO, '"data": sum_of(self.tasks)', '"data": ""',
         STOP_9),
     Bug("a cold start reads its first rows again", COLD, "packed.batch(progress.step, rows, ",
-        "packed.batch(len(losses) - len(losses), rows, ", STOP_9),
+        "packed.batch(bar.n - bar.initial, rows, ", STOP_9),
     Bug("LoRA's best and figures are forgotten", SFT,
         '            self.metrics, self.loss_before = saved["metrics"], training["loss_before"]\n', "",
         TEST_6),

@@ -59,3 +59,23 @@ def test_more_processes_than_prompts_are_refused(loaded, runtime):
     from run.distributed import Processes
     with pytest.raises(ValueError, match="--prompts 2: fewer than the 3 processes"):
         own_prompts([[1], [2]], 2, 4, torch.Generator(), Processes(0, 3))
+
+
+def test_a_process_judges_the_tasks_of_its_own_prompts(loaded, runtime):
+    from reasoning.grpo_loop import GRPO as Loop
+    from reasoning.grpo_settings import GRPOSettings
+    from run.distributed import Processes
+
+    class Judged(Exception):
+        """Ends the step: what comes after it needs the other process."""
+
+    def score(rollout, tasks):
+        raise Judged([(rollout.token_rows()[2 * i][:2], task) for i, task in enumerate(tasks)])
+
+    model, tokenizer = loaded
+    settings = GRPOSettings(prompts=4, group=2, max_new=3, keep_rows=0)
+    loop = Loop(model, score, settings, end=tokenizer.end, pad=tokenizer.pad, runtime=runtime,
+                processes=Processes(1, 2))
+    with pytest.raises(Judged) as judged:
+        loop.step([[5, 6], [6, 7], [7, 8], [8, 9]], ["5 6", "6 7", "7 8", "8 9"])
+    assert judged.value.args[0] == [([7, 8], "7 8"), ([8, 9], "8 9")]
