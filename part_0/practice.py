@@ -10,6 +10,10 @@
 Attempts lie in practice/ beside the parts (ignored by git), or where --to says (lesson 0.3).
 """
 
+from before_torch import run_main
+
+# before_torch comes first: Ctrl-C while the rest is being imported ends quietly
+# isort: split
 import argparse
 import os
 import subprocess
@@ -151,8 +155,4 @@ def main(argv=None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (KeyboardInterrupt, BrokenPipeError):
-        sys.stderr.close()
-        sys.exit(130)
+    run_main(lambda: sys.exit(main()))

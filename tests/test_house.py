@@ -212,6 +212,10 @@ def test_no_two_equations_of_a_lesson_have_one_number(part):
     assert len(numbers) == len(set(numbers)), sorted(n for n in numbers if numbers.count(n) > 1)
 
 
+CHECKING = {"assert_close", "assert_allclose", "raises", "fail", "run_script",
+            "goes_on_to_the_same_bytes", "is_refused", "survives_many_kills"}  # tests/stop_and_go.py
+
+
 def functions_that_check(tree: ast.Module) -> set[str]:
     """Names of a test file's functions that can fail by themselves, or call one that can."""
     bodies = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
@@ -219,7 +223,7 @@ def functions_that_check(tree: ast.Module) -> set[str]:
                      if isinstance(call, ast.Call)} for name, node in bodies.items()}
     found = {name for name, node in bodies.items()
              if any(isinstance(inner, ast.Assert) for inner in ast.walk(node))
-             or called[name] & {"assert_close", "assert_allclose", "raises", "fail", "run_script"}}
+             or called[name] & CHECKING}
     while more := {name for name in bodies if name not in found and called[name] & found}:
         found |= more
     return found

@@ -1,4 +1,4 @@
-"""The suite on two cores: two processes share the test files, each takes the next one that is free.
+"""The suite on two cores: two processes share the tests, each takes the next file that is free.
 
 Why     Most of a test's time is Python and starting scripts, which a second thread does not help.
 How     After collection the process forks. Who makes the file CLAIMS/7 first runs the tests of
@@ -18,6 +18,7 @@ import pytest
 import torch
 
 FEWEST = 8  # test files, from which a second process is worth its start
+MOST = 50  # tests that are taken at once: a long file is shared too
 
 
 def is_wanted(session) -> bool:
@@ -34,7 +35,8 @@ class Claims:
 
     def __init__(self, folder: Path, items: list):
         self.folder = folder
-        self.groups = [list(group) for _, group in groupby(items, key=lambda item: item.path)]
+        files = [list(group) for _, group in groupby(items, key=lambda item: item.path)]
+        self.groups = [file[i:i + MOST] for file in files for i in range(0, len(file), MOST)]
         self.next = 0
 
     def take(self) -> list:

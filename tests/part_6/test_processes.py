@@ -73,3 +73,15 @@ def test_figures_of_before_the_stop_are_in_the_end_s_report(tiny_base, tmp_path)
     train_sft.main(arguments(tiny_base, tmp_path / "b", *more, "--resume"))
     metrics = json.loads((tmp_path / "b" / "sft.json").read_text())["metrics"]
     assert metrics["val_loss_before"] > 0 and metrics["val_loss"] > 0, "the last step was made before"
+
+
+def test_the_flags_of_a_training_that_can_stop_and_go_on():
+    """For the trainings of later parts (run/progress.py)."""
+    from argparse import ArgumentParser
+
+    from run.progress import add_progress_flags
+    parser = ArgumentParser()
+    add_progress_flags(parser, save_every=7)
+    assert vars(parser.parse_args([])) == {"resume": False, "stop_at": None, "save_every": 7}
+    assert vars(parser.parse_args(["--save-every", "3", "--stop-at", "2", "--resume"])) == {
+        "resume": True, "stop_at": 2, "save_every": 3}

@@ -17,7 +17,7 @@ def flags(tiny_base, tmp_path):
              for n in range(14)]
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
     return ("--sft", tiny_base, "--data", tmp_path / "pairs.jsonl", "--rows", 4, "--amp", "float32",
-            "--no-tensorboard")
+            "--no-tensorboard", "--save-every", 2)
 
 
 def test_a_killed_training_goes_on_to_the_same_bytes(flags, tmp_path):

@@ -9,7 +9,7 @@ import train_tools
 from stop_and_go import goes_on_to_the_same_bytes, is_refused, survives_many_kills
 
 ROOT = Path(__file__).resolve().parents[2]
-TUNING = ("--examples", 16, "--steps", 4, "--rows", 2, "--amp", "float32")
+TUNING = ("--examples", 16, "--steps", 4, "--rows", 2, "--amp", "float32", "--save-every", 2)
 GRPO = ("--steps", 4, "--prompts", 2, "--group", 2, "--max-new", 6, "--keep-rows", 1, "--amp",
         "float32", "--no-tensorboard", "--no-drop-equal", "--look-every", 0, "--eval-problems", 1,
         "--eval-exact", 0, "--longest", 4)
