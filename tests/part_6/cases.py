@@ -308,6 +308,11 @@ def as_given(load):
     return [rows.order(3), rows.batch(1, 2)]
 
 
+@case("6.3", "two rows of step 1, for the second of two processes")
+def rows_of_the_second_process(load):
+    return rows_of(load, shuffled=False).batch(1, 2, 1, 2)
+
+
 @case("6.3", "packed rows are as wide as the context")
 def packed_width(load):
     data, made = examples(load, ONE, TWO, THREE)
