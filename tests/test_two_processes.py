@@ -63,6 +63,12 @@ def test_a_failure_in_either_process_is_reported_and_is_the_exit_status(suite):
     assert len(ran) == 30
 
 
+def test_what_is_skipped_in_either_process_is_counted_with_its_reason(suite):
+    status, output, ran = suite("pytest.skip(f'no {case}')", "-ra")
+    assert status == 0 and "30 skipped" in output and len(ran) == 30, output
+    assert output.count("no 2") == 10, output  # one line for each file
+
+
 @pytest.mark.skipif(not TWO, reason="two processes need Linux and two cores")
 def test_a_process_that_dies_does_not_pass_for_a_run(suite):
     status, output, _ = suite("os._exit(0) if os.getpid() != COLLECTED_BY else None")

@@ -94,6 +94,8 @@ class Reader:
             self.at += len(line) + 1
             report = self.config.hook.pytest_report_from_serializable(config=self.config,
                                                                       data=json.loads(line))
+            if isinstance(report.longrepr, list):  # where and why it was skipped: JSON has no tuples
+                report.longrepr = tuple(report.longrepr)
             self.config.hook.pytest_runtest_logreport(report=report)
 
 
