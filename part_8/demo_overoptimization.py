@@ -51,8 +51,14 @@ def learn_score(model, seed: int):
     """Least squares of the quality on counts, over replies of the tuned model -> score(rollout)."""
     seen = roll_out(model, prompts(LABELLED, seed + 99), MOST, end=END, pad=PAD,
                     generator=torch.Generator().manual_seed(seed))
-    weights = torch.linalg.lstsq(counts(seen), qualities(seen)[:, None]).solution
-    return lambda rollout: (counts(rollout) @ weights).squeeze(1)
+    weights = fitted(counts(seen), qualities(seen))
+    return lambda rollout: (counts(rollout).double() @ weights).float()
+
+
+def fitted(table: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
+    """(N, F) and (N,) -> (F,) weights of least squares. In float64: float32's solver rounds one way
+    or another by where the tensors lie in memory, and thirty steps of PPO make that visible."""
+    return torch.linalg.lstsq(table.double(), quality.double()[:, None]).solution.squeeze(1)
 
 
 def parse_args(argv=None):

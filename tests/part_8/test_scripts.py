@@ -165,3 +165,22 @@ def test_with_lambda_0_an_advantage_is_its_own_step_alone(run_script, tmp_path):
 
     assert all(delta == advantage for delta, advantage in columns("--lam", 0))
     assert any(delta != advantage for delta, advantage in columns("--lam", 0.5))
+
+
+def test_a_learnt_score_does_not_show_in_which_order_it_was_added_up():
+    """Rounded to float32, as PPO gets it: else the same seed ends in other runs."""
+    import demo_overoptimization as demo
+    from rl.rollout import roll_out
+    from rl.toy_task import END, MOST, PAD, prompts, qualities, tuned_model
+    model = tuned_model(0)
+    seen = roll_out(model, prompts(256, 99), MOST, end=END, pad=PAD,
+                    generator=torch.Generator().manual_seed(0))
+    table, quality = demo.counts(seen), qualities(seen)
+    scores = []
+    for seed in range(4):
+        order = torch.randperm(len(table), generator=torch.Generator().manual_seed(seed))
+        weights = demo.fitted(table[order], quality[order])
+        scores.append((table.double() @ weights.double()).float())
+    assert all(torch.equal(one, scores[0]) for one in scores[1:])
+    ours = demo.learn_score(model, 0)(seen)
+    assert ours.dtype == torch.float32 and torch.corrcoef(torch.stack([ours, quality]))[0, 1] > 0.7
