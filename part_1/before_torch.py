@@ -1,4 +1,4 @@
-"""Before torch is loaded: how threads wait, what Ctrl-C does, what flags may hold.
+"""Before torch is loaded: how threads wait, what is kept, what Ctrl-C does, what flags may hold.
 
 Used    runtime.py, which every script imports first (lesson 0.2)
 See it  python part_0/demo_environment.py
@@ -23,6 +23,7 @@ from pathlib import Path
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  # a user who has set one has chosen
 SPINS_QUIET, SPINS_BUSY = "20000", "1000"  # rounds of looking for work: under a ms; some 10 us
 AMP_NAMES = ("auto", "float32", "bfloat16", "float16")
+KEPT_PRODUCTS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"  # how many oneDNN keeps; else 1,024
 LARGEST_WHOLE = 10**15  # of a flag: far above all that can be meant, far below what overflows
 
 
@@ -66,6 +67,13 @@ def forget_waiting(environment=os.environ) -> None:
     for itself."""
     if waiting.startswith("waiting"):
         environment.pop("GOMP_SPINCOUNT", None)
+
+
+def keep_fewer_products(environment=os.environ) -> None:
+    """oneDNN makes code for a product of each new shape, and keeps it with its work space. A training
+    has some fifty shapes, but replies of which one row after another ends have hundreds, which are
+    not seen again: hundreds of MB. Unless the user has said how many, the newest 128 are kept."""
+    environment.setdefault(KEPT_PRODUCTS, "128")
 
 
 # ---------------------------------------------------------------- Ctrl-C while modules are loaded
@@ -252,3 +260,5 @@ def run_main(main, *, trains: bool = False, processes: bool = False) -> None:
 
 leave_quietly_until_main()
 waiting = choose_waiting() if is_script_here() else "as asked"
+if is_script_here():
+    keep_fewer_products()

@@ -269,11 +269,13 @@ def mask_begin(targets: torch.Tensor, begin: int) -> torch.Tensor:
 
 
 # NEW in part 4
-def pad_documents(documents: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Whole documents, one a row, filled up on the right -> (ids, targets), (B, longest - 1).
+def pad_documents(documents: list[list[int]], pad: int,
+                  width: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Whole documents, one a row, filled up on the right -> (ids, targets), (B, width or the
+    longest - 1).
 
     Padding on the right needs no mask: causal attention never looks that way, targets ignore it.
     """
-    rows = pad_rows(documents, pad)
+    rows = pad_rows(documents, pad, width and width + 1)
     is_pad = torch.arange(1, rows.size(1)) >= torch.tensor([[len(d)] for d in documents])
     return rows[:, :-1], rows[:, 1:].masked_fill(is_pad, IGNORED)

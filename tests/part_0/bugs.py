@@ -146,4 +146,7 @@ BUGS = [
         f"{TEST_CHAIN}::test_names_are_different_and_inputs_are_made_by_earlier_stages"),
     Bug("a flag that the script does not have", LIST, '"--steps", "400"', '"--step-count", "400"',
         f"{TEST_CHAIN}::test_every_preset_of_a_stage_gives_its_script_flags_that_it_has"),
+    Bug("how many products the user keeps is overwritten", "part_0/before_torch.py",
+        'environment.setdefault(KEPT_PRODUCTS, "128")', 'environment[KEPT_PRODUCTS] = "128"',
+        "tests/part_0/test_before_torch.py"),
 ]

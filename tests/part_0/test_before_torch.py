@@ -11,9 +11,11 @@ import pytest
 import runtime
 import torch
 from before_torch import (
+    KEPT_PRODUCTS,
     StaysOpen,
     choose_waiting,
     in_words,
+    keep_fewer_products,
     make_parser,
     others_running,
     prepare_output,
@@ -94,6 +96,13 @@ def test_the_choice_of_threads_is_told_with_its_reason(threads, capsys):
     choose_runtime("cpu", "float32")
     assert "threads 1         a layer of width 512 took 1000.0 ms with 1" in capsys.readouterr().out
     assert "threads" not in Runtime(torch.device("cuda"), None, "", "").describe()
+
+
+@pytest.mark.parametrize("before, after", [({}, "128"), ({KEPT_PRODUCTS: "7"}, "7")])
+def test_fewer_products_are_kept_unless_the_user_has_said_how_many(before, after):
+    environment = dict(before)
+    keep_fewer_products(environment)
+    assert environment == {KEPT_PRODUCTS: after}
 
 
 # ---------------------------------------------------------------- flags

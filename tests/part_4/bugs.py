@@ -141,4 +141,10 @@ BUGS = [
         new="targets[row, :0] = IGNORED", test=MEASURE),
     Bug("padding counts in the loss of documents", "part_4/text/data.py",
         old="rows[:, 1:].masked_fill(is_pad, IGNORED)", new="rows[:, 1:]", test=DATA),
+    Bug("scores of the whole vocabulary for every token of a question", "part_4/base/measure.py",
+        old="model.head(model.features(ids.to(runtime.device))[is_answer.to(runtime.device)])",
+        new="model.head(model.features(ids.to(runtime.device)))[is_answer.to(runtime.device)]",
+        test=MEASURE),
+    Bug("texts are padded beyond the context", "part_4/base/measure.py",
+        old="min(-(-longest // 32) * 32, context)", new="-(-longest // 32) * 32", test=MEASURE),
 ]

@@ -9,6 +9,7 @@ from base.measure import (
     cloze_accuracy,
     documents_loss,
     floor_bits_per_byte,
+    padded,
     sample_text,
     world_documents,
 )
@@ -58,6 +59,23 @@ def test_an_answers_score_is_the_log_probability_of_its_tokens_alone(model, toke
     logs = model(torch.tensor([ids[:-1]]))[0].log_softmax(-1)[0].detach()
     wanted = sum(float(logs[place - 1, ids[place]]) for place in range(len(ids) - 3, len(ids)))
     assert score == pytest.approx(wanted, rel=1e-4)
+
+
+def test_only_an_answers_tokens_get_scores_for_the_whole_vocabulary(model, tokenizer):
+    """Those of whole texts were most of the memory of a run."""
+    seen = []
+    hook = model.head.register_forward_hook(
+        lambda _, inputs, output: seen.append(output.shape[:-1].numel()))
+    ids = tokenizer.encode("the bell the box")
+    answer_scores(model, [(ids, 3), (ids[:4], 1)], tokenizer, FLOAT32)
+    hook.remove()
+    assert seen == [4]
+
+
+@pytest.mark.parametrize("length, width", [(5, 32), (33, 32), (34, 64), (64, 64), (101, 100)])
+def test_texts_are_padded_to_a_multiple_of_32_but_not_beyond_the_context(length, width):
+    ids, targets = padded([[1] * length], 0, 100)
+    assert ids.shape == targets.shape == (1, width) and int(ids.sum()) == min(length, width)
 
 
 class Story:
