@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MUST_HAVE = ("part_0", "part_1", "part_2", "part_3", "part_4", "part_5", "part_8")
+MUST_HAVE = ("part_0", "part_1", "part_2", "part_3", "part_4", "part_5", "part_6", "part_7",
+             "part_8")
 
 
 def load(name: str):
