@@ -80,6 +80,18 @@ def test_the_labels_are_the_answers_and_their_end_tokens_and_nothing_else(loads,
     assert not is_label[begin - 1] and is_label[begin]
 
 
+def test_a_reply_ends_where_the_template_says_whatever_the_folder_calls_its_end(tmp_path):
+    """As in the folder of a base model, whose eos_token ends texts, not turns."""
+    folder = make_released(tmp_path, "qwen2.5")
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"eos_token": "<|endoftext|>"}))
+    tokenizer = load_checkpoint(folder)[1]
+    ids, is_label = encode_conversation(messages(ANSWERED[0]), tokenizer)
+    assert tokenizer.ids["end"] == tokenizer.special["<|endoftext|>"] != tokenizer.end
+    assert [i for i, counts in zip(ids, is_label) if counts][-1] == tokenizer.end
+    assert decode_reply([*encode_answer("4", tokenizer), tokenizer.end, 5], tokenizer) == "4"
+
+
 @pytest.mark.parametrize("name", ["smollm2", "llama3", "mistral", "qwen3"])
 def test_an_answer_that_is_only_read_is_no_label_and_has_the_same_tokens(loads, name):
     tokenizer = loads(name)[1]
