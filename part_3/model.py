@@ -23,10 +23,6 @@ from rope import RotaryTable, rope_frequencies
 from swiglu import SwiGLU, hidden_width
 from torch import nn
 
-# NEW in part 3
-CHOICES = {"norm": ("rms", "layer"), "positions": ("rope", "learned"), "mlp": ("swiglu", "gelu"),
-           "gelu": ("exact", "tanh"), "attention": ("gqa", "mla")}
-
 
 # CHANGED in part 3: fields for everything new; widths that are None are filled in
 @dataclass(frozen=True)
@@ -73,48 +69,12 @@ class GPTConfig:
                 "n_hidden": 4 * self.n_embd if self.mlp == "gelu" else hidden_width(self.n_embd)}
         self.fill_in(fill)
         self.fill_in({"kv_rank": 2 * self.head_dim, "rope_dim": self.head_dim // 4 * 2})
-        self.check()
+        check_config(self)
 
     def fill_in(self, values: dict) -> None:
         for name, value in values.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-
-    def check(self) -> None:
-        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd", "n_kv_head",
-                     "head_dim", "n_hidden", "kv_rank"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r}: choose {' or '.join(allowed)}")
-        if self.n_head % self.n_kv_head:
-            raise ValueError(f"n_head={self.n_head} must be a multiple of "
-                             f"n_kv_head={self.n_kv_head}: each serves equally many query heads")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout={self.dropout} must be at least 0 and below 1")
-        for name in ("norm_eps", "embedding_std", "rope_theta", "rope_factor", "rope_trained"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
-        self.check_window()
-        if self.positions == "rope":
-            rope_frequencies(self.turned_width, self.rope_theta, self.rope_scaling)
-        elif self.attention == "mla":
-            raise ValueError('attention="mla" needs positions="rope"')
-        if self.attention == "mla" and not 0 < self.rope_dim < self.head_dim:
-            raise ValueError(f"rope_dim={self.rope_dim} must be from 2 to below "
-                             f"head_dim={self.head_dim}")
-
-    def check_window(self) -> None:
-        if self.window is not None and self.window < 1:
-            raise ValueError(f"window={self.window} must be at least 1: a token sees itself; "
-                             "use None for full attention")
-        if self.sink < 0 or (self.sink and self.window is None):
-            raise ValueError(f"sink={self.sink} with window={self.window}: sinks are for models "
-                             "with a window; set window, or sink=0")
-        if self.window is not None and self.window + self.sink > self.block_size:
-            raise ValueError(f"window={self.window} + sink={self.sink} must be at most "
-                             f"block_size={self.block_size}; use window=None for full attention")
 
     @property
     def turned_width(self) -> int:
@@ -125,25 +85,6 @@ class GPTConfig:
     def endless(self) -> bool:
         """May the model read on beyond block_size? With RoPE and a window no distance is new."""
         return self.positions == "rope" and self.window is not None
-
-
-def check_ids(ids: torch.Tensor, vocab_size: int, name: str = "ids") -> None:
-    """Raise ValueError unless `ids` is (B, T), of integers from 0 to vocab_size - 1."""
-    if ids.dim() != 2 or ids.numel() == 0 or ids.dtype != torch.int64:
-        raise ValueError(f"{name} must be (B, T) of type int64 and not empty, "
-                         f"not {tuple(ids.shape)} of {ids.dtype}")
-    low, high = int(ids.min()), int(ids.max())
-    if low < 0 or high >= vocab_size:
-        bad = low if low < 0 else high
-        raise ValueError(f"{name} holds the token {bad}; the vocabulary has tokens "
-                         f"0 … {vocab_size - 1} (vocab_size={vocab_size})")
-
-
-def check_length(length: int, block_size: int) -> None:
-    """Raise ValueError when there are more tokens than positions."""
-    if length > block_size:
-        raise ValueError(f"{length} tokens do not fit in block_size={block_size}; "
-                         "shorten the input or make the model with a larger block_size")
 
 
 # CHANGED in part 3: the width inside is a setting
@@ -297,3 +238,71 @@ class GPT(nn.Module):
 
     def count_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+# ---- what is refused: read it when an error brings you here
+
+# NEW in part 3
+CHOICES = {"norm": ("rms", "layer"), "positions": ("rope", "learned"), "mlp": ("swiglu", "gelu"),
+           "gelu": ("exact", "tanh"), "attention": ("gqa", "mla")}
+
+
+# NEW in part 3
+def check_config(config) -> None:
+    """Raise ValueError for settings of which no model can be made."""
+    for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd", "n_kv_head",
+                 "head_dim", "n_hidden", "kv_rank"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}={getattr(config, name)} must be at least 1")
+    for name, allowed in CHOICES.items():
+        if getattr(config, name) not in allowed:
+            raise ValueError(f"{name}={getattr(config, name)!r}: choose {' or '.join(allowed)}")
+    if config.n_head % config.n_kv_head:
+        raise ValueError(f"n_head={config.n_head} must be a multiple of "
+                         f"n_kv_head={config.n_kv_head}: each serves equally many query heads")
+    if not 0 <= config.dropout < 1:
+        raise ValueError(f"dropout={config.dropout} must be at least 0 and below 1")
+    for name in ("norm_eps", "embedding_std", "rope_theta", "rope_factor", "rope_trained"):
+        if not getattr(config, name) > 0:
+            raise ValueError(f"{name}={getattr(config, name)} must be above 0")
+    check_window(config)
+    if config.positions == "rope":
+        rope_frequencies(config.turned_width, config.rope_theta, config.rope_scaling)
+    elif config.attention == "mla":
+        raise ValueError('attention="mla" needs positions="rope"')
+    if config.attention == "mla" and not 0 < config.rope_dim < config.head_dim:
+        raise ValueError(f"rope_dim={config.rope_dim} must be from 2 to below "
+                         f"head_dim={config.head_dim}")
+
+
+# NEW in part 3
+def check_window(config) -> None:
+    """Raise ValueError for a window or sinks that cannot be."""
+    if config.window is not None and config.window < 1:
+        raise ValueError(f"window={config.window} must be at least 1: a token sees itself; "
+                         "use None for full attention")
+    if config.sink < 0 or (config.sink and config.window is None):
+        raise ValueError(f"sink={config.sink} with window={config.window}: sinks are for models "
+                         "with a window; set window, or sink=0")
+    if config.window is not None and config.window + config.sink > config.block_size:
+        raise ValueError(f"window={config.window} + sink={config.sink} must be at most "
+                         f"block_size={config.block_size}; use window=None for full attention")
+
+
+def check_ids(ids: torch.Tensor, vocab_size: int, name: str = "ids") -> None:
+    """Raise ValueError unless `ids` is (B, T), of integers from 0 to vocab_size - 1."""
+    if ids.dim() != 2 or ids.numel() == 0 or ids.dtype != torch.int64:
+        raise ValueError(f"{name} must be (B, T) of type int64 and not empty, "
+                         f"not {tuple(ids.shape)} of {ids.dtype}")
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or high >= vocab_size:
+        bad = low if low < 0 else high
+        raise ValueError(f"{name} holds the token {bad}; the vocabulary has tokens "
+                         f"0 … {vocab_size - 1} (vocab_size={vocab_size})")
+
+
+def check_length(length: int, block_size: int) -> None:
+    """Raise ValueError when there are more tokens than positions."""
+    if length > block_size:
+        raise ValueError(f"{length} tokens do not fit in block_size={block_size}; "
+                         "shorten the input or make the model with a larger block_size")

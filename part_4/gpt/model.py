@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from gpt.config_checks import check_config, check_ids, check_length
 from gpt.head_loss import head_loss
 from gpt.kv_cache import KVCache, check_start
 from gpt.layers import (
@@ -68,35 +69,7 @@ class GPTConfig:
         for name, value in fill.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-        self.check()
-
-    def check(self) -> None:
-        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd", "n_kv_head",
-                     "head_dim", "n_hidden"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.n_head % self.n_kv_head:
-            raise ValueError(f"n_head={self.n_head} must be a multiple of "
-                             f"n_kv_head={self.n_kv_head}: each serves equally many query heads")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout={self.dropout} must be at least 0 and below 1")
-        for name in ("norm_eps", "rope_theta", "rope_factor", "rope_trained", "rope_gain",
-                     "embedding_std"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
-        self.frequencies()  # refuses an odd head_dim
-        self.check_window()
-
-    def check_window(self) -> None:
-        if self.window is not None and self.window < 1:
-            raise ValueError(f"window={self.window} must be at least 1: a token sees itself; "
-                             "use None for full attention")
-        if self.sink < 0 or (self.sink and self.window is None):
-            raise ValueError(f"sink={self.sink} with window={self.window}: sinks are for models "
-                             "with a window; set window, or sink=0")
-        if self.window is not None and self.window + self.sink > self.block_size:
-            raise ValueError(f"window={self.window} + sink={self.sink} must be at most "
-                             f"block_size={self.block_size}; use window=None for full attention")
+        check_config(self)
 
     def frequencies(self) -> torch.Tensor:
         return rope_frequencies(self.head_dim, self.rope_theta, self.rope_scaling,
@@ -107,25 +80,6 @@ class GPTConfig:
     def endless(self) -> bool:
         """May the model read on beyond block_size? With a window no distance is new."""
         return self.window is not None
-
-
-def check_ids(ids: torch.Tensor, vocab_size: int, name: str = "ids") -> None:
-    """Raise ValueError unless `ids` is (B, T), of integers from 0 to vocab_size - 1."""
-    if ids.dim() != 2 or ids.numel() == 0 or ids.dtype != torch.int64:
-        raise ValueError(f"{name} must be (B, T) of type int64 and not empty, "
-                         f"not {tuple(ids.shape)} of {ids.dtype}")
-    low, high = int(ids.min()), int(ids.max())
-    if low < 0 or high >= vocab_size:
-        bad = low if low < 0 else high
-        raise ValueError(f"{name} holds the token {bad}; the vocabulary has tokens "
-                         f"0 … {vocab_size - 1} (vocab_size={vocab_size})")
-
-
-def check_length(length: int, block_size: int) -> None:
-    """Raise ValueError when there are more tokens than positions."""
-    if length > block_size:
-        raise ValueError(f"{length} tokens do not fit in block_size={block_size}; "
-                         "shorten the input or make the model with a larger block_size")
 
 
 # CHANGED in part 4: the finished parts, no choices
