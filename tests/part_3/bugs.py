@@ -35,7 +35,8 @@ BUGS = [
         "(1 - kept + kept / factor)", ROPE),
     Bug("permutation for the wrong layout", "part_3/rope.py", ".view(-1, 2).T.flatten()",
         ".view(2, -1).T.flatten()", ROPE),
-    Bug("base of the config never used", MODEL, "config.turned_width, config.rope_theta, config.rope_scaling, config.rope_factor,",
+    Bug("base of the config never used", MODEL,
+        "config.turned_width, config.rope_theta, config.rope_scaling, config.rope_factor,",
         "config.turned_width, 10000.0, config.rope_scaling, config.rope_factor,", TRUTH),
     # 3.4
     Bug("queries not rotated, keys are", ATTENTION, "for part in qk.split([H, K], dim=2))",
