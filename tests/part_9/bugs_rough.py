@@ -1,0 +1,35 @@
+"""Planted bugs of rough use, parts 6 to 9: flags that mean nothing, flags beside --quick, closed streams."""
+
+from planted import Bug
+
+SIX, NINE = "tests/part_6/test_scripts.py", "tests/part_9/test_scripts.py"
+NUMBERS = "test_a_number_without_a_meaning_is_refused_at_once"
+NOTHING = "test_a_demo_of_nothing_is_refused"
+BEFORE = "tests/part_0/test_before_torch.py"
+QUICK = "tests/part_2/test_rough_use.py::test_a_flag_that_was_given_counts_with_quick_too"
+
+BUGS = [
+    Bug("a negative number of examples to pack", "part_6/demo_packing.py", "    if n < 1:",
+        "    if n is None:", f"{SIX}::{NOTHING}"),
+    Bug("a tuning of no steps", "part_6/demo_label_mask.py", "    if steps < 1:",
+        "    if steps is None:", f"{SIX}::{NOTHING}"),
+    Bug("a negative rank of LoRA", "part_6/demo_curriculum.py", "    if args.lora < 0:",
+        "    if args.lora is None:", f"{SIX}::{NOTHING}"),
+    Bug("a share of 0 begins below 0", "part_6/sft/evaluation.py", "return max(low, 0.0), min(high, 1.0)",
+        "return low, high", "tests/part_6/test_evaluate_lora.py"),
+    Bug("all but the last wrong replies are shown", "part_9/evaluate_reasoning.py",
+        "    if args.show < 0:", "    if args.show is None:", f"{NINE}::{NUMBERS}"),
+    Bug("the right form costs", "part_9/train_grpo.py", "    if args.form_weight < 0:",
+        "    if args.form_weight is None:", f"{NINE}::{NUMBERS}"),
+    Bug("an empty host is the whole network", "part_9/page.py",
+        "if not args.host.strip() or not 0", "if not 0", f"{NINE}::{NUMBERS}"),
+    Bug("any number is a port", "part_9/page.py", "or not 0 <= args.port < 2**16:", "or False:",
+        f"{NINE}::{NUMBERS}"),
+    Bug("--quick overrides the steps that were given", "part_8/demo_ppo.py",
+        "    steps = (10 if args.quick else SETTINGS.steps) if args.steps is None else args.steps\n",
+        "    steps = 10 if args.quick else args.steps or SETTINGS.steps\n", QUICK),
+    Bug("a closed output ends a script", "part_0/before_torch.py",
+        "        if getattr(sys, name) is None:\n", "        if False:\n", BEFORE),
+    Bug("a temporary file's name is told", "part_0/before_torch.py",
+        "r\"(^|/)\\.([^/]+)\\.\\d+\\.tmp$\"", "r\"^$\"", BEFORE),
+]
