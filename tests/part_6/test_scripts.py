@@ -85,7 +85,7 @@ def test_mistakes_end_in_one_line(run_script, tiny_base, flags, message):
 @pytest.mark.parametrize("demo, flags", [
     ("demo_label_mask", ("--steps", "-1")), ("demo_label_mask", ("--steps", "0")),
     ("demo_packing", ("--examples", "0")), ("demo_packing", ("--examples", "-1")),
-    ("demo_curriculum", ("--lora", "-1"))])
+    ("demo_curriculum", ("--lora", "-1")), ("evaluate", ("--show", "-1"))])
 def test_a_demo_of_nothing_is_refused(demo, flags):
     with pytest.raises(ValueError, match=" ".join(flags)):
         __import__(demo).main(list(flags))
