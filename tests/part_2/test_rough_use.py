@@ -29,7 +29,7 @@ sys.path.insert(0, {part!r})
 from lock import only_run_in
 with only_run_in({folder!r}):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
