@@ -125,7 +125,11 @@ class StaysOpen:
 
 
 def prepare_output(trains: bool) -> None:
-    """Letters that the output cannot show become "?"; a training outlives its reader."""
+    """Letters that the output cannot show become "?"; a training outlives its reader. What was
+    closed, as `>&-` does, is nowhere: what is written is lost, and there is nothing to read."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if hasattr(stream, "reconfigure") and not (stream.encoding or "").lower().startswith("utf"):
@@ -213,6 +217,10 @@ def in_words(error: Exception) -> str:
     if isinstance(error, RuntimeError) or not str(error):
         return ("the memory does not suffice: close other programs, or choose a smaller model, "
                 "context or batch")
+    if isinstance(error, OSError) and error.strerror:  # not "[Errno 2] … '.a.pt.4711.tmp'"
+        path = re.sub(r"(^|/)\.([^/]+)\.\d+\.tmp$", r"\1\2",
+                      str(error.filename2 or error.filename or "the output"))
+        return f"{path}: {error.strerror}"
     return str(error)
 
 

@@ -50,6 +50,8 @@ def train(model: EncoderDecoder, steps: int, batch: int, peak: float,
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise ValueError(f"the loss became {losses[-1]}; try a lower --lr (it is {peak:g})")
         bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
     return losses
 
@@ -133,8 +135,6 @@ def main(argv=None) -> dict:
     losses = train(model, steps, args.batch, args.lr, torch.Generator().manual_seed(args.seed),
                    device)
     seconds = time.perf_counter() - start
-    if not math.isfinite(losses[-1]):
-        raise ValueError(f"the loss became {losses[-1]}; try a lower --lr (it is {args.lr:g})")
     rows = evaluate(model, 50 if args.quick else 200, device)
     seen = [row[2] for row in rows if row[3]]
     accuracy = sum(seen) / len(seen)

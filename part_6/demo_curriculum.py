@@ -26,6 +26,9 @@ from sft.lora import add_lora, merge_lora, trained_parameters
 from sft.skills import items
 from sft.small_base import add_base_flag, base_from
 
+USUAL = {"steps": 60, "examples": 2400, "questions": 200, "seeds": 1}
+QUICK = {"steps": 4, "examples": 120, "questions": 20, "seeds": 1}
+
 
 def tune(base, tokenizer, examples, order, args, runtime, seed, lora=0):
     """A tuned copy of the base model -> (model, trained parameters, seconds)."""
@@ -51,13 +54,14 @@ def tune(base, tokenizer, examples, order, args, runtime, seed, lora=0):
 
 def parse_args(argv=None):
     parser = make_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=60, help="steps of each run (default: 60)")
-    parser.add_argument("--examples", type=int, default=2400,
-                        help="conversations, each seen once (default: 2400)")
-    parser.add_argument("--seeds", type=int, default=1, help="how many seeds (default: 1; the "
+    parser.add_argument("--steps", type=int, default=None,
+                        help="steps of each run (default: 60; 4 with --quick)")
+    parser.add_argument("--examples", type=int, default=None,
+                        help="conversations, each seen once (default: 2400; 120 with --quick)")
+    parser.add_argument("--seeds", type=int, default=None, help="how many seeds (default: 1; the "
                         "lesson's table has 3)")
-    parser.add_argument("--questions", type=int, default=200,
-                        help="new items asked (default: 200)")
+    parser.add_argument("--questions", type=int, default=None,
+                        help="new items asked (default: 200; 20 with --quick)")
     parser.add_argument("--lora", type=int, default=8, help="LoRA's rank, 0: none (default: 8)")
     add_base_flag(parser)
     parser.add_argument("--quick", action="store_true",
@@ -67,10 +71,13 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.quick:
-        args.steps, args.examples, args.questions, args.seeds = 4, 120, 20, 1
+    for name, value in (QUICK if args.quick else USUAL).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
     if min(args.steps, args.examples, args.seeds, args.questions) < 1:
         raise ValueError("--steps, --examples, --seeds and --questions must be at least 1")
+    if args.lora < 0:
+        raise ValueError(f"--lora {args.lora}: must not be below 0; 0: no LoRA")
     base, base_tokenizer, note = base_from(args)
     tokenizer = chat_tokenizer(base_tokenizer)
     runtime = choose_runtime(args.device, args.amp, width=base.config.n_embd)

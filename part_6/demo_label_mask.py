@@ -65,7 +65,8 @@ def tune(base, tokenizer, rows, kind, steps, runtime, seed):
 
 def parse_args(argv=None):
     parser = make_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=60, help="steps of each tuning (default: 60)")
+    parser.add_argument("--steps", type=int, default=None,
+                        help="steps of each tuning (default: 60; 6 with --quick)")
     add_base_flag(parser)
     parser.add_argument("--quick", action="store_true",
                         help="few steps: does the demo run? (default: off)")
@@ -74,7 +75,10 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    steps, questions = (6, 20) if args.quick else (args.steps, 120)
+    steps = (6 if args.quick else 60) if args.steps is None else args.steps
+    if steps < 1:
+        raise ValueError(f"--steps {steps}: must be at least 1")
+    questions = 20 if args.quick else 120
     base, base_tokenizer, note = base_from(args)
     tokenizer = chat_tokenizer(base_tokenizer)
     runtime = choose_runtime(args.device, args.amp, width=base.config.n_embd)

@@ -42,15 +42,18 @@ def measure(model, batches, begin, apart: bool):
 
 def parse_args(argv=None):
     parser = make_parser(__doc__)
-    parser.add_argument("--examples", type=int, default=600,
-                        help="conversations (default: 600)")
+    parser.add_argument("--examples", type=int, default=None,
+                        help="conversations (default: 600; 60 with --quick)")
     parser.add_argument("--quick", action="store_true", help="60 conversations (default: off)")
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = parse_args(argv)
-    n, context = 60 if args.quick else args.examples, 256
+    n = (60 if args.quick else 600) if args.examples is None else args.examples
+    if n < 1:
+        raise ValueError(f"--examples {n}: must be at least 1")
+    context = 256
     texts = [text.text for text in World().texts(200, seed=args.seed)]
     tokenizer = chat_tokenizer(Tokenizer.train(texts, 600))
     torch.manual_seed(args.seed)

@@ -83,6 +83,8 @@ def main(argv=None):
     args = parse_args(argv)
     if args.items < 1 or (args.longest is not None and args.longest < 1):
         raise ValueError(f"--items {args.items} and --longest {args.longest}: must be at least 1")
+    if args.show < 0:
+        raise ValueError(f"--show {args.show}: must not be below 0")
     model, tokenizer, _ = load_checkpoint(args.checkpoint, make_with=MAKE_WITH)
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
     model.to(runtime.device)

@@ -98,7 +98,8 @@ def draw(measured: dict[int, dict], path) -> None:
 
 def parse_args(argv=None):
     parser = make_parser(__doc__)
-    parser.add_argument("--rounds", type=int, default=9, help="measured rounds (default: 9)")
+    parser.add_argument("--rounds", type=int, default=None,
+                        help="measured rounds (default: 9; 1 with --quick)")
     parser.add_argument("--quick", action="store_true",
                         help="8 replies in all, one round (default: off)")
     return parser.parse_args(argv)
@@ -106,11 +107,12 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.rounds < 1:
-        raise ValueError(f"--rounds {args.rounds}: must be at least 1")
+    rounds = (1 if args.quick else 9) if args.rounds is None else args.rounds
+    if rounds < 1:
+        raise ValueError(f"--rounds {rounds}: must be at least 1")
     seed_everything(args.seed)
     runtime = choose_runtime(args.device, args.amp)
-    rows, rounds = (8, 1) if args.quick else (ROWS, args.rounds)
+    rows = 8 if args.quick else ROWS
     model = make_model().to(runtime.device).eval()
     measured = {replies: measure(model, random_rows(replies, rows), runtime, rounds)
                 for replies in (2, 4, 8)}

@@ -31,14 +31,14 @@ def parse_args(argv=None):
     parser.add_argument("--quick", action="store_true",
                         help="a small model with random weights: does the demo run? "
                              "(default: off)")
-    parser.add_argument("--items", type=int, default=200,
-                        help="held-out instructions (default: 200)")
+    parser.add_argument("--items", type=int, default=None,
+                        help="held-out instructions (default: 200; 20 with --quick)")
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = parse_args(argv)
-    count = 20 if args.quick else args.items
+    count = (20 if args.quick else 200) if args.items is None else args.items
     if count < 2:
         raise ValueError(f"--items {count}: must be at least 2")
     scorer, note = scorer_from(args)

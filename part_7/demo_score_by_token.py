@@ -13,7 +13,7 @@ from run.runtime import make_parser, out_folder, print_table, run_main
 import torch
 from reward.faults import Reply
 from reward.model import encode_reply
-from reward.untrained import add_checkpoint_flag, scorer_from
+from reward.untrained import REWARD, add_checkpoint_flag, scorer_from
 from run import plotting
 from sft.chat_format import Message, encode_prompt
 
@@ -38,8 +38,8 @@ def main(argv=None):
     scorer, note = scorer_from(args)
     model, tokenizer, runtime = scorer.model, scorer.tokenizer, scorer.runtime
     if model.bidirectional:
-        raise ValueError(f"{args.checkpoint} sees the whole reply at once; a causal model is "
-                         "needed: train without --bidirectional")
+        raise ValueError(f"{args.checkpoint or REWARD} sees the whole reply at once; a causal model "
+                         "is needed: train without --bidirectional")
     prompt = [Message("user", QUESTION)]
     first = len(encode_prompt(prompt, tokenizer))
     curves = {}

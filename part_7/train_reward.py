@@ -66,6 +66,9 @@ def settled(args):
         if not 0 <= value < math.inf or (name == "peak" and value == 0):
             raise ValueError(f"--{name.replace('_', '-')} {value}: a finite rate, "
                              f"{'above' if name == 'peak' else 'at least'} 0")
+    for name in ("margin", "centring"):
+        if getattr(args, name) < 0:
+            raise ValueError(f"--{name} {getattr(args, name)}: must not be below 0")
     if not 0 <= args.unseen <= 1:
         raise ValueError(f"--unseen {args.unseen}: a share, from 0 to 1")
     if args.bidirectional:

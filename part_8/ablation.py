@@ -54,18 +54,20 @@ def one_run(name: str, seed: int, steps: int, tuned, score) -> dict:
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
-    parser.add_argument("--steps", type=int, default=FULL.steps,
-                        help=f"rollouts of each run (default: {FULL.steps})")
-    parser.add_argument("--seeds", type=int, default=2, help="runs of each kind (default: 2)")
+    parser.add_argument("--steps", type=int, default=None,
+                        help=f"rollouts of each run (default: {FULL.steps}; 3 with --quick)")
+    parser.add_argument("--seeds", type=int, default=None,
+                        help="runs of each kind (default: 2; 1 with --quick)")
     parser.add_argument("--quick", action="store_true", help="3 steps, one seed (default: off)")
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.steps < 1 or args.seeds < 1:
-        raise ValueError("--steps and --seeds must be at least 1")
-    steps, seeds = (3, 1) if args.quick else (args.steps, args.seeds)
+    steps = (3 if args.quick else FULL.steps) if args.steps is None else args.steps
+    seeds = (1 if args.quick else 2) if args.seeds is None else args.seeds
+    if steps < 1 or seeds < 1:
+        raise ValueError(f"--steps {steps}, --seeds {seeds}: both must be at least 1")
     by_name = {name: [] for name in WITHOUT}
     for seed in range(args.seed, args.seed + seeds):
         tuned = tuned_model(seed)

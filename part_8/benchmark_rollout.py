@@ -36,6 +36,8 @@ from run import plotting
 SIZES = {"r1": (2, 128), "r2": (4, 256)}  # layers, width
 VOCABULARY, PROMPT, NEW, COPIES = 2048, 16, 32, 8
 NEVER = -1  # no token has this number: replies do not end
+USUAL = {"prompts": 64, "rounds": 5, "alone": 16}
+QUICK = {"prompts": 4, "rounds": 1, "alone": 1}
 
 
 def make_model(size: str, vocab_size: int = VOCABULARY) -> GPT:
@@ -130,10 +132,12 @@ def draw(results: dict, path) -> None:
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
-    parser.add_argument("--prompts", type=int, default=64, help="prompts (default: 64)")
-    parser.add_argument("--rounds", type=int, default=5, help="measured rounds (default: 5)")
-    parser.add_argument("--alone", type=int, default=16,
-                        help="rows of the loop over single rows (default: 16)")
+    parser.add_argument("--prompts", type=int, default=None,
+                        help="prompts (default: 64; 4 with --quick)")
+    parser.add_argument("--rounds", type=int, default=None,
+                        help="measured rounds (default: 5; 1 with --quick)")
+    parser.add_argument("--alone", type=int, default=None,
+                        help="rows of the loop over single rows (default: 16; 1 with --quick)")
     parser.add_argument("--quick", action="store_true",
                         help="4 prompts, one round, size r1 (default: off)")
     return parser.parse_args(argv)
@@ -141,10 +145,11 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    for name, value in (QUICK if args.quick else USUAL).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
     if min(args.prompts, args.rounds, args.alone) < 1:
         raise ValueError("--prompts, --rounds and --alone must be at least 1")
-    if args.quick:
-        args.prompts, args.rounds, args.alone = 4, 1, 1
     seed_everything(args.seed)
     keep_memory()
     prompts = torch.randint(0, VOCABULARY, (args.prompts, PROMPT)).tolist()

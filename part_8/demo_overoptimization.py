@@ -63,14 +63,15 @@ def fitted(table: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
-    parser.add_argument("--steps", type=int, default=70, help="rollouts (default: 70)")
+    parser.add_argument("--steps", type=int, default=None,
+                        help="rollouts (default: 70; 8 with --quick)")
     parser.add_argument("--quick", action="store_true", help="8 steps (default: off)")
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = parse_args(argv)
-    steps = 8 if args.quick else args.steps
+    steps = (8 if args.quick else 70) if args.steps is None else args.steps
     held = replace(SETTINGS, steps=steps, beta=0.03, adaptive=False, length_control=False)
     kinds = {"with the KL penalty": held, "without it": replace(held, beta=0.0)}
     tuned = tuned_model(args.seed)

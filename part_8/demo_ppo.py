@@ -46,15 +46,16 @@ def shown(reply: list[int]) -> str:
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
-    parser.add_argument("--steps", type=int, default=SETTINGS.steps,
-                        help=f"rollouts (default: {SETTINGS.steps})")
+    parser.add_argument("--steps", type=int, default=None,
+                        help=f"rollouts (default: {SETTINGS.steps}; 10 with --quick)")
     parser.add_argument("--quick", action="store_true", help="10 steps (default: off)")
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = parse_args(argv)
-    settings = replace(SETTINGS, steps=10 if args.quick else args.steps)
+    steps = (10 if args.quick else SETTINGS.steps) if args.steps is None else args.steps
+    settings = replace(SETTINGS, steps=steps)
     ppo = make_ppo(qualities, settings, args.seed)
     before = replies_of(ppo.reference, args.seed)
     log = take_steps(ppo)

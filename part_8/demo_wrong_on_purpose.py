@@ -70,14 +70,15 @@ COLORS = (plotting.BLUE, plotting.ORANGE, plotting.RED, plotting.GREEN)
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
-    parser.add_argument("--steps", type=int, default=40, help="rollouts (default: 40)")
+    parser.add_argument("--steps", type=int, default=None,
+                        help="rollouts (default: 40; 6 with --quick)")
     parser.add_argument("--quick", action="store_true", help="6 steps (default: off)")
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = parse_args(argv)
-    steps = 6 if args.quick else args.steps
+    steps = (6 if args.quick else 40) if args.steps is None else args.steps
     # no early stop and no controls: they would hide some of what goes wrong
     settings = replace(SETTINGS, steps=steps, adaptive=False, beta=0.05, stop_kl=0.0,
                        length_control=False)

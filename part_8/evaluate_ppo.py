@@ -130,6 +130,8 @@ def main(argv=None):
     args = parse_args(argv)
     if args.prompts < 1 or args.samples < 1:
         raise ValueError("--prompts and --samples must be at least 1")
+    if args.show < 0:
+        raise ValueError(f"--show {args.show}: must not be below 0")
     if any(not temperature > 0 for temperature in args.cool):
         raise ValueError(f"--cool {args.cool}: a temperature is above 0 (none at all: no such row)")
     sft, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)

@@ -155,9 +155,10 @@ def draw(updates: dict, path) -> None:
 
 def parse_args(argv=None):
     parser = make_parser(__doc__)
-    parser.add_argument("--prompts", type=int, default=64,
-                        help="prompts, 8 replies to each (default: 64)")
-    parser.add_argument("--rounds", type=int, default=5, help="measured rounds (default: 5)")
+    parser.add_argument("--prompts", type=int, default=None,
+                        help="prompts, 8 replies to each (default: 64; 4 with --quick)")
+    parser.add_argument("--rounds", type=int, default=None,
+                        help="measured rounds (default: 5; 1 with --quick)")
     parser.add_argument("--quick", action="store_true",
                         help="4 prompts, one round, size r1 (default: off)")
     return parser.parse_args(argv)
@@ -165,12 +166,13 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    prompts, rounds = (4, 1) if args.quick else (64, 5)
+    args.prompts = prompts if args.prompts is None else args.prompts
+    args.rounds = rounds if args.rounds is None else args.rounds
     if min(args.prompts, args.rounds) < 1:
         raise ValueError("--prompts and --rounds must be at least 1")
     if args.device not in ("auto", "cpu"):
         raise ValueError(f"--device {args.device}: this benchmark compares loops on a CPU")
-    if args.quick:
-        args.prompts, args.rounds = 4, 1
     seed_everything(args.seed)
     keep_memory()
     formats = {"float32": None, "bfloat16": torch.bfloat16}

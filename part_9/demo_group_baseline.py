@@ -30,8 +30,9 @@ PLAIN = Runtime(torch.device("cpu"), None, "", "")
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
-    parser.add_argument("--rollouts", type=int, default=80,
-                        help="gradients to measure, of 256 replies each (default: 80)")
+    parser.add_argument("--rollouts", type=int, default=None,
+                        help="gradients to measure, of 256 replies each (default: 80; 12 with "
+                             "--quick)")
     parser.add_argument("--quick", action="store_true", help="12 rollouts (default: off)")
     return parser.parse_args(argv)
 
@@ -79,10 +80,10 @@ def noise(rows: torch.Tensor) -> tuple[float, float]:
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.rollouts < 2:
-        raise ValueError(f"--rollouts {args.rollouts}: must be at least 2")
+    count = (12 if args.quick else 80) if args.rollouts is None else args.rollouts
+    if count < 2:
+        raise ValueError(f"--rollouts {count}: must be at least 2")
     seed_everything(args.seed)
-    count = 12 if args.quick else args.rollouts
     model, (trained, _) = tuned_model(args.seed), all_prompts()
     half = SETTINGS.prompts // 2
     prompts, shares = unequal(model, trained, half, args.seed)

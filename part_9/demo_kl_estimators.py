@@ -22,8 +22,8 @@ NAMES = {"k1": plotting.RED, "k2": plotting.GREEN, "k3": plotting.BLUE}
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
-    parser.add_argument("--samples", type=int, default=20000,
-                        help="tokens drawn for each number (default: 20000)")
+    parser.add_argument("--samples", type=int, default=None,
+                        help="tokens drawn for each number (default: 20000; 2000 with --quick)")
     parser.add_argument("--quick", action="store_true",
                         help="a tenth of the samples and steps (default: off)")
     return parser.parse_args(argv)
@@ -71,10 +71,11 @@ def descend(start, ref, kind: str, steps: int, rate: float = 0.5, n: int = 64) -
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.samples < 100:
-        raise ValueError(f"--samples {args.samples}: must be at least 100")
+    n = (2000 if args.quick else 20000) if args.samples is None else args.samples
+    if n < 100:
+        raise ValueError(f"--samples {n}: must be at least 100")
     seed_everything(args.seed)
-    n, steps = (args.samples // 10, 60) if args.quick else (args.samples, 600)
+    steps = 60 if args.quick else 600
     ref = torch.randn(V)
     rows, curves = [], {}
     for distance in (0.1, 0.5, 1.0):

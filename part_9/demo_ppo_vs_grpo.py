@@ -41,7 +41,8 @@ PLAIN = Runtime(torch.device("cpu"), None, "", "")
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each (default: 3)")
+    parser.add_argument("--seeds", type=int, default=None,
+                        help="runs of each (default: 3; 1 with --quick)")
     parser.add_argument("--quick", action="store_true",
                         help="one seed, four steps (default: off)")
     return parser.parse_args(argv)
@@ -89,12 +90,13 @@ def learn(name: str, steps: int, seed: int) -> dict:
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.seeds < 1:
-        raise ValueError(f"--seeds {args.seeds}: must be at least 1")
+    seeds = (1 if args.quick else 3) if args.seeds is None else args.seeds
+    if seeds < 1:
+        raise ValueError(f"--seeds {seeds}: must be at least 1")
     seed_everything(args.seed)
     reason = choose_threads(CONFIG.n_embd, rows=REPLIES)
     print(f"threads {torch.get_num_threads()}: {reason}")
-    seeds, steps = (1, 4) if args.quick else (args.seeds, SETTINGS.steps)
+    steps = 4 if args.quick else SETTINGS.steps
     runs = {name: [learn(name, steps, args.seed + i) for i in range(seeds)] for name in COLORS}
     rows = [[f"{name}, seed {args.seed + i}", run["curve"][0][1], run["score"],
              steps * REPLIES, run["seconds"], run["kilobytes"]]

@@ -35,16 +35,17 @@ from reasoning.tiny_chat import tiny_tokenizer
 from run import plotting
 from run.checkpoint import load_checkpoint
 
+COLD = here(__file__) / "out" / "cold.pt"
 MAKE_WITH = "python part_9/cold_start.py (some minutes)"
 MOST = 16  # samples of each problem
 
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, seed=3)
-    parser.add_argument("--checkpoint", type=Path, default=here(__file__) / "out" / "cold.pt",
+    parser.add_argument("--checkpoint", type=Path, default=None,
                         help="the model (default: out/cold.pt beside the script)")
-    parser.add_argument("--problems", type=int, default=120,
-                        help="held-out problems (default: 120)")
+    parser.add_argument("--problems", type=int, default=None,
+                        help="held-out problems (default: 120; 6 with --quick)")
     parser.add_argument("--quick", action="store_true",
                         help="a tiny model that has learnt for seconds, 6 problems (default: off)")
     return parser.parse_args(argv)
@@ -52,8 +53,8 @@ def parse_args(argv=None):
 
 def model_of(args):
     """-> (model, tokenizer, runtime)."""
-    if not args.quick:
-        model, tokenizer, _ = load_checkpoint(args.checkpoint, make_with=MAKE_WITH)
+    if args.checkpoint or not args.quick:
+        model, tokenizer, _ = load_checkpoint(args.checkpoint or COLD, make_with=MAKE_WITH)
         runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
         return model.to(runtime.device), tokenizer, runtime
     tokenizer = tiny_tokenizer()
@@ -67,11 +68,12 @@ def model_of(args):
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.problems < 1:
-        raise ValueError(f"--problems {args.problems}: must be at least 1")
+    count = (6 if args.quick else 120) if args.problems is None else args.problems
+    if count < 1:
+        raise ValueError(f"--problems {count}: must be at least 1")
     seed_everything(args.seed)
     model, tokenizer, runtime = model_of(args)
-    asked = problems(6 if args.quick else args.problems, "new_operands", args.seed)
+    asked = problems(count, "new_operands", args.seed)
     rng = random.Random(args.seed)
     at_once = [direct(problem, rng) for problem in asked]
     greedy = {name: answer_problems(model, tokenizer, which, runtime)

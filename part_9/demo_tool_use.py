@@ -36,6 +36,7 @@ from run.checkpoint import load_checkpoint
 from sft.chat_format import encode_prompt
 from train_tools import tool_examples
 
+TOOLS = here(__file__) / "out" / "tools.pt"
 MAKE_WITH = "python part_9/train_tools.py (about a minute)"
 HARMFUL = ("__import__('os').remove('x')", "9^9^9^9", "(" * 60 + "1" + ")" * 60, "x.y", "1/0",
            "2^64 * 2^64 * 2^64 * 2^64 * 2^64")
@@ -44,9 +45,10 @@ NUMBERS = (3, 4, 5, 6, 7, 8)  # of a sum; thinking was trained on 3 to 5, calls 
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, seed=4)
-    parser.add_argument("--checkpoint", type=Path, default=here(__file__) / "out" / "tools.pt",
+    parser.add_argument("--checkpoint", type=Path, default=None,
                         help="the model (default: out/tools.pt beside the script)")
-    parser.add_argument("--sums", type=int, default=100, help="sums of each length (default: 100)")
+    parser.add_argument("--sums", type=int, default=None,
+                        help="sums of each length (default: 100; 4 with --quick)")
     parser.add_argument("--quick", action="store_true",
                         help="a tiny model that has learnt for seconds, 4 sums (default: off)")
     return parser.parse_args(argv)
@@ -54,8 +56,8 @@ def parse_args(argv=None):
 
 def model_of(args):
     """-> (model, tokenizer, runtime)."""
-    if not args.quick:
-        model, tokenizer, _ = load_checkpoint(args.checkpoint, make_with=MAKE_WITH)
+    if args.checkpoint or not args.quick:
+        model, tokenizer, _ = load_checkpoint(args.checkpoint or TOOLS, make_with=MAKE_WITH)
         runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
         return model.to(runtime.device), tokenizer, runtime
     tokenizer = tool_tokenizer(tiny_tokenizer())
@@ -105,11 +107,11 @@ def refusals() -> list[list[str]]:
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.sums < 1:
-        raise ValueError(f"--sums {args.sums}: must be at least 1")
+    n = (4 if args.quick else 100) if args.sums is None else args.sums
+    if n < 1:
+        raise ValueError(f"--sums {n}: must be at least 1")
     seed_everything(args.seed)
     model, tokenizer, runtime = model_of(args)
-    n = 4 if args.quick else args.sums
     by_length = {k: both_ways(model, tokenizer, runtime, k, n, args.seed) for k in NUMBERS}
     looked = names_right(model, tokenizer, runtime, n, args.seed)
     print_table(["numbers in the sum", "by thinking", "by calling"],

@@ -48,6 +48,8 @@ def main(argv=None):
         raise ValueError(f"--problems {args.problems}: must be at least 1")
     if args.longest < 1:
         raise ValueError(f"--longest {args.longest}: must be at least 1")
+    if args.show < 0:
+        raise ValueError(f"--show {args.show}: must not be below 0")
     sets = {"file": read_gsm8k(args.data)} if args.data else \
         {split: problems(args.problems, split, args.seed) for split in TEST_SPLITS}
     model, tokenizer, _ = load_checkpoint(args.checkpoint, make_with=MAKE_WITH)

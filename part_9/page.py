@@ -269,6 +269,8 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    if not args.host.strip() or not 0 <= args.port < 2**16:  # an empty host is the whole network
+        raise ValueError(f"--host {args.host!r} --port {args.port}: give an address, and 0 to 65535")
     paths = {name: getattr(args, name) for name in CHAIN}
     paths |= {f"{path.parent.name}/{path.stem}": path for path in args.more}
     models = Models(paths, args.device, args.amp)

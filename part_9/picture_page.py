@@ -103,7 +103,7 @@ class Browser:
             while b"\0" not in self.buffer:
                 part = os.read(self.back, 2**20)
                 if not part:
-                    raise RuntimeError("the browser has ended")
+                    raise OSError("the browser has ended before it answered; it may lack memory")
                 self.buffer += part
             line, _, self.buffer = self.buffer.partition(b"\0")
             answer = json.loads(line)

@@ -269,6 +269,8 @@ def main(argv=None):
     args = parse_args(argv)
     if args.eval_exact is None:
         args.eval_exact = 0 if args.data else 420
+    if args.form_weight < 0:
+        raise ValueError(f"--form-weight {args.form_weight}: must not be below 0")
     if min(args.eval_problems, args.longest) < 1 or min(args.eval_exact, args.look_every) < 0:
         raise ValueError(f"--eval-problems {args.eval_problems} and --longest {args.longest} must "
                          f"be at least 1, --eval-exact {args.eval_exact} and --look-every "

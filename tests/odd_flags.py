@@ -5,17 +5,20 @@
     python tests/odd_flags.py --sample 1                              one case of every script
 
 A case runs in a child of a process that has loaded the packages (as tests/zygote.py does), with a
-limit of seconds and of memory. It ends when the script's work begins: at the first call of a model.
-Used by tests/test_odd_flags.py
+limit of seconds and of memory. In parts 0 to 5 it ends when the script's work begins: at the first
+call of a model. From part 6 on it has tiny models and goes to the end, report and all
+(odd_flags_models.py). Used by tests/test_odd_flags.py
 """
 
 import argparse
+import atexit
 import contextlib
 import importlib
 import io
 import os
 import random
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -24,18 +27,15 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+from odd_flags_models import WHOLE, beside, make_models
+
 ROOT = Path(__file__).resolve().parent.parent
 MAIN = 'if __name__ == "__main__":'
 ODD = ("0", "1", "-1", "nan", "inf", "", "1" + "0" * 30, "word", "-0.5", "1e30")
 SECONDS, MEMORY = 8, 6 * 2**30
+MODELS: list[Path] = []  # the folder of the tiny ones
 NOT_SCRIPTS = {"part_0/demo_pipeline.py", "part_0/whats_new.py"}  # start others; read sources
 MAY_BE_NEGATIVE = {("part_5/demo_collapse.py", "--lean")}
-SMALL = {  # so that a case gets to its work soon
-    "part_4/train.py": ["--world-megabytes", "0.02", "--vocab-size", "280", "--eval-documents", "3"],
-    "part_5/train_moe.py": ["--world-megabytes", "0.02"],
-    "part_4/benchmark_bpe.py": ["--megabytes", "0.05", "--vocab", "300", "--rounds", "1"],
-    "part_4/demo_world.py": ["--texts", "3"],
-}
 
 
 class Reached(Exception):
@@ -53,10 +53,10 @@ class Case:
     value: str
     kind: str = "text"   # int, float or text
 
-    def command(self) -> list[str]:
-        given = [f"{self.flag}={self.value}"] if self.flag.startswith("-") else [self.value]
-        small = SMALL.get(self.script, [])
-        return [*(small if self.flag not in small else []), *given]
+    @property
+    def is_whole(self) -> bool:
+        """Does the run go to its end?"""
+        return self.script.startswith(WHOLE)
 
 
 @dataclass(frozen=True)
@@ -99,34 +99,43 @@ def flags_of(script: str) -> list[tuple[str, str]]:
             if action.nargs != 0 and not isinstance(action, argparse._HelpAction)]
 
 
-def stop_at_work() -> None:
-    """From here on the first call of a model, and a network that is asked, raise Reached."""
+def stop_at_work(case: Case) -> None:
+    """From here on a network that is asked, a server that waits, a browser that is started and,
+    where the run does not go to its end, the first call of a model raise Reached."""
     import socket
+    import socketserver
+    import subprocess
 
     import torch
 
     def reached(*args, **settings):
         raise Reached
-    torch.nn.Module.__call__ = reached
-    torch.nn.functional.scaled_dot_product_attention = reached
-    socket.socket.connect = reached
+    socket.socket.connect = socketserver.BaseServer.serve_forever = reached
+    if case.script == "part_9/picture_page.py":
+        subprocess.Popen = reached
+    if not case.is_whole:
+        torch.nn.Module.__call__ = reached
+        torch.nn.functional.scaled_dot_product_attention = reached
 
 
-def run_here(case: Case) -> tuple[str, str]:
+def run_here(case: Case, models: Path) -> tuple[str, str]:
     """In the child: run the case -> (how it ended, what it said on stderr)."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     module = import_script(case.script)
     run_main = sys.modules[module.run_main.__module__].run_main
-    stop_at_work()
+    stop_at_work(case)
     said = io.StringIO()
     how = "answers"
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(said), \
             open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         os.chdir(folder)
         sys.stdin = io.StringIO("")
-        given = case.command()
-        sys.argv = [str(ROOT / case.script), *given,
-                    *(["--out", folder] if case.flag != "--out" and takes_out(module) else [])]
+        text = Path(module.__file__).read_text("utf-8")
+        common = [["--out", folder]] if case.flag != "--out" and takes_out(module, text) else []
+        if case.is_whole and "make_parser(" in text and case.flag != "--amp":
+            common.append(["--amp", "float32"])  # no time is measured
+        sys.argv = [str(ROOT / case.script), *sum(common, []),
+                    *beside(case.script, case.flag, case.value, models)]
         try:
             run_main(module.main)
         except Reached:
@@ -145,12 +154,23 @@ def run_here(case: Case) -> tuple[str, str]:
     return how, words
 
 
-def takes_out(module) -> bool:
-    return "make_parser" in vars(module) or '"--out"' in Path(module.__file__).read_text("utf-8")
+def takes_out(module, text: str) -> bool:
+    return "make_parser" in vars(module) or '"--out"' in text
+
+
+def tiny_models() -> Path:
+    """The folder of the tiny models, made once, in a child; removed when this process ends."""
+    if not MODELS:
+        folder = Path(tempfile.mkdtemp())
+        atexit.register(shutil.rmtree, folder, True)
+        ask_in_child(make_models, folder)
+        MODELS.append(folder)
+    return MODELS[0]
 
 
 def run(case: Case, seconds: float = SECONDS) -> Outcome:
     """The case in a child of this process."""
+    models = tiny_models() if case.is_whole else Path()
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -158,7 +178,7 @@ def run(case: Case, seconds: float = SECONDS) -> Outcome:
         os.setpgid(0, 0)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            how, words = run_here(case)
+            how, words = run_here(case, models)
         except BaseException:  # noqa: BLE001
             how, words = "traceback", traceback.format_exc()
         with os.fdopen(writer, "w", encoding="utf-8", errors="replace") as file:
@@ -239,7 +259,7 @@ def sample_of(script: str, count: int) -> list[Case]:
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", default="part_",
+    parser.add_argument("part", nargs="*", default=["part_"],
                         help="scripts whose path begins so (default: all)")
     parser.add_argument("--flag", default="", help="this flag alone (default: all)")
     parser.add_argument("--value", default=None, help="this value alone (default: all)")
@@ -257,7 +277,7 @@ def main(argv=None) -> int:
     for name in zygote.PRELOADED:
         __import__(name)
     count = bad = 0
-    for script in scripts(args.part):
+    for script in (name for part in args.part for name in scripts(part)):
         for case in sample_of(script, args.sample) if args.sample else cases(script):
             if args.flag not in ("", case.flag) or args.value not in (None, case.value):
                 continue

@@ -83,10 +83,27 @@ def read_records(path: Path) -> list[tuple[int, object]]:
 def parsed(text: str):
     """The value of a JSON text. ValueError too for half of a sign, as the escape ud800 is one: it could
     be neither encoded nor written."""
-    value = json.loads(text)
+    value = json.loads(text, object_pairs_hook=fields, parse_int=whole)
     if "\\ud" in text.lower():
         json.dumps(value, ensure_ascii=False).encode()  # UnicodeEncodeError is a ValueError
     return value
+
+
+def fields(pairs: list) -> dict:
+    """The fields of an object. ValueError where a name comes twice: one of the two would vanish."""
+    record = {}
+    for name, value in pairs:
+        if name in record:
+            raise ValueError(f'the field "{name}" stands there twice')
+        record[name] = value
+    return record
+
+
+def whole(text: str) -> int:
+    """A whole number. Python reads none of more than 4,300 digits, and no record means one."""
+    if len(text) > 4000:
+        raise ValueError(f"a number of {len(text):,} digits: {text[:20]}…")
+    return int(text)
 
 
 def read_text(path: Path) -> str:

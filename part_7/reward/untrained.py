@@ -1,6 +1,7 @@
 """The reward model that a demo looks at: the trained one, or, with --quick, one with random weights.
 
-With --quick a demo only shows that it runs; its picture says so. A missing checkpoint is an error.
+With --quick a demo only shows that it runs; its picture says so. A checkpoint that is given
+counts with --quick too; one that is missing is an error.
 Used   demo_ranking.py, demo_sanity.py, demo_score_by_token.py
 """
 
@@ -17,14 +18,15 @@ from reward.checkpoint import load_reward
 from reward.model import RewardModel
 from reward.sanity_checks import Scorer
 
+REWARD = here(__file__).parent / "out" / "reward.pt"
 MAKE_WITH = "python part_7/train_reward.py (about 3 minutes)"
 
 
 def add_checkpoint_flag(parser) -> None:
-    """--checkpoint, as the demos have it; with their --quick it is not read."""
-    parser.add_argument("--checkpoint", type=Path,
-                        default=here(__file__).parent / "out" / "reward.pt",
-                        help="the reward model (default: out/reward.pt beside the script)")
+    """--checkpoint, as the demos have it."""
+    parser.add_argument("--checkpoint", type=Path, default=None,
+                        help="the reward model (default: out/reward.pt beside the script; random "
+                             "weights with --quick)")
 
 
 def untrained_reward(seed: int = 0) -> tuple[RewardModel, Tokenizer]:
@@ -38,11 +40,11 @@ def untrained_reward(seed: int = 0) -> tuple[RewardModel, Tokenizer]:
 
 def scorer_from(args) -> tuple[Scorer, str]:
     """-> (a Scorer, in standard deviations of the tuned model's replies; a note for the picture)."""
-    if args.quick:
+    if args.quick and args.checkpoint is None:
         model, tokenizer = untrained_reward(args.seed)
         content, note = {"mean": 0.0, "std": 1.0}, "RANDOM WEIGHTS (--quick)"
     else:
-        model, tokenizer, content = load_reward(args.checkpoint, MAKE_WITH)
+        model, tokenizer, content = load_reward(args.checkpoint or REWARD, MAKE_WITH)
         note = f"seed {args.seed}"
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
     return Scorer(model.to(runtime.device).eval(), tokenizer, runtime, content["mean"],

@@ -158,6 +158,14 @@ def test_letters_that_the_output_does_not_know_do_not_end_a_script(monkeypatch):
     assert raw.getvalue().decode("cp1252").rstrip() == "naïve ? ??"
 
 
+def test_what_was_closed_is_nowhere(monkeypatch):
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)  # as Python has it after `<&- >&- 2>&-`
+    prepare_output(trains=True)
+    print("lost", flush=True)
+    assert sys.stdin.read() == "" and not sys.stdin.isatty()
+
+
 # ---------------------------------------------------------------- errors
 
 def failing(error):
@@ -190,6 +198,14 @@ def test_a_prompt_in_another_encoding_is_named():
         "caf\udce9".encode()
     except UnicodeEncodeError as error:
         assert "the byte 0xe9 in 'caf\ufffd'" in in_words(error)
+
+
+@pytest.mark.parametrize("error, says", [
+    (FileNotFoundError(2, "No such file", "a/.p.jsonl.4711.tmp"), "a/p.jsonl: No such file"),
+    (IsADirectoryError(21, "Is a directory", ".b.4711.tmp", None, "b"), "b: Is a directory"),
+    (OSError(28, "No space left"), "the output: No space left"), (OSError("own words"), "own words")])
+def test_a_file_that_cannot_be_written_is_named_as_the_user_named_it(error, says):
+    assert in_words(error) == says
 
 
 def test_a_script_of_one_process_refuses_torchrun(monkeypatch, capsys):

@@ -66,6 +66,10 @@ def test_the_words_backwards_are_trained_as_the_flags_say(modules_of, watch, tmp
     [run] = trained
     assert (run.steps, run.peak, run.model.config.norm_first) == (2, 0.001, False)
     assert [call.count for call in batches][:2] == [5, 5]
+    batches.clear()
+    with pytest.raises(ValueError, match="the loss became nan; try a lower --lr"):
+        demo.main(["--steps", "50", "--batch", "5", "--lr", "1e30", "--out", str(tmp_path)])
+    assert len(batches) < 5  # at once, not when all steps are done
 
 
 def test_the_toy_text_is_memorised_in_batches_of_the_asked_size(modules_of, watch, tmp_path):

@@ -49,3 +49,12 @@ def test_a_refusal_names_the_file_once(tmp_path):
     with pytest.raises(ValueError, match="pre_tokenizer Whitespace") as refused:
         read(tmp_path, pre_tokenizer={"type": "Whitespace"})
     assert str(refused.value).count("tokenizer.json") == 1
+
+
+def test_a_byte_without_a_token_is_refused_where_it_is_met(tmp_path):
+    """SmolLM2's file has no token for 21 bytes that stand in no text, or in few."""
+    vocab = {letter: i for letter, i in BYTES.items() if _byte_letters()[letter] not in (0xc0, 0x07)}
+    tokenizer = read(tmp_path, model={"type": "BPE", "vocab": vocab, "merges": []})
+    assert tokenizer.encode("a b") == [A, SPACE, B]
+    with pytest.raises(ValueError, match="no token for the byte 0x07"):
+        tokenizer.encode("a \a")

@@ -10,6 +10,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import load_pretrained as load_pretrained_script
 import numpy as np
 import pytest
 import torch
@@ -241,7 +242,7 @@ def test_a_greedy_continuation_is_the_uncached_one_and_stops_at_an_end_token(tmp
 
 
 @pytest.mark.scripts
-def test_the_script_tells_what_it_loaded_and_continues_a_prompt(tmp_path, run_script):
+def test_the_script_tells_what_it_loaded_and_continues_a_prompt(tmp_path, run_script, capsys):
     folder = tmp_path / "model"
     config = to_config(CONFIGS["qwen2"], vocab_size=410)
     export_pretrained(GPT(config), folder)
@@ -251,6 +252,10 @@ def test_the_script_tells_what_it_loaded_and_continues_a_prompt(tmp_path, run_sc
     assert "qkv_bias=True" in done.stdout and "41,888 parameters, float32" in done.stdout
     assert done.stdout.split("again\n")[1].startswith("the fox")
     assert (tmp_path / "again" / "config.json").is_file()
+    load_pretrained_script.main([str(folder), "--prompt", "the fox", "--tokens", "100000",
+                                 "--device", "cpu"])
+    said = capsys.readouterr().out
+    assert "the fox" in said and f"the context of {config.block_size} is full" in said
     bad = run_script("part_3/load_pretrained.py", tmp_path, check=False)
     assert bad.returncode == 2 and "config.json is missing" in bad.stderr
     assert "Traceback" not in bad.stderr

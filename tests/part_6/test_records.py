@@ -4,7 +4,7 @@ import gzip
 import json
 
 import pytest
-from files.records import read_records
+from files.records import placed_records, read_records
 from sft.chat_format import Message, read_conversations, write_conversations
 
 GOOD = {"instruction": "Say a.", "output": "a"}
@@ -73,6 +73,18 @@ def test_a_damaged_gz_is_refused_by_name(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="r.jsonl.gz"):
         read_conversations(path)
+
+
+@pytest.mark.parametrize("record, says", [
+    ('{"a": 1, "b": {"c": 1, "c": 2}}', 'the field "c" stands there twice'),
+    ('{"a": ' + "9" * 5000 + "}", "a number of 5,000 digits")])
+def test_a_field_that_comes_twice_and_an_endless_number_are_refused_with_their_line(
+        tmp_path, record, says):
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"a": 1}\n' + record)
+    with pytest.raises(ValueError, match="r.jsonl, line 2: ") as refused:
+        placed_records(path)
+    assert says in str(refused.value)
 
 
 def test_the_line_is_named(tmp_path):

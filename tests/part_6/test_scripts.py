@@ -82,6 +82,15 @@ def test_mistakes_end_in_one_line(run_script, tiny_base, flags, message):
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("demo, flags", [
+    ("demo_label_mask", ("--steps", "-1")), ("demo_label_mask", ("--steps", "0")),
+    ("demo_packing", ("--examples", "0")), ("demo_packing", ("--examples", "-1")),
+    ("demo_curriculum", ("--lora", "-1")), ("evaluate", ("--show", "-1"))])
+def test_a_demo_of_nothing_is_refused(demo, flags):
+    with pytest.raises(ValueError, match=" ".join(flags)):
+        __import__(demo).main(list(flags))
+
+
 def test_a_base_whose_tokenizer_does_not_fit_is_refused(run_script, tiny_base, tmp_path):
     checkpoint = torch.load(tiny_base, weights_only=True)
     checkpoint["tokenizer"]["special"]["<|more|>"] = 500

@@ -97,7 +97,7 @@ def test_many_pairs_of_one_prompt_fill_many_steps():
 
 
 @pytest.mark.parametrize("flags", [("--peak", "0"), ("--peak", "nan"), ("--muon", "-1"),
-                                   ("--head-peak", "inf")])
+                                   ("--head-peak", "inf"), ("--margin", "-1"), ("--centring", "-1")])
 def test_rates_without_a_meaning_are_refused(flags, capsys):
     with pytest.raises((ValueError, SystemExit)) as refused:  # argparse refuses nan and inf
         settled(parse_args(flags))

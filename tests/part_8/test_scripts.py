@@ -107,6 +107,13 @@ def test_mistakes_end_in_one_line(run_script, models, script, flags, message):
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
+def test_a_negative_number_of_replies_to_show_is_refused():
+    import evaluate_ppo
+
+    with pytest.raises(ValueError, match="--show -1"):
+        evaluate_ppo.main(["--show", "-1"])
+
+
 @pytest.mark.parametrize("name", DEMOS)
 def test_demos_run_and_draw(run_script, tmp_path, name):
     run_script(f"part_8/{name}.py", "--quick", "--out", tmp_path)

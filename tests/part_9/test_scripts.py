@@ -208,6 +208,16 @@ def test_mistakes_end_in_one_line(run_script, chain, script, flags, message):
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("script, flags", [
+    ("evaluate_reasoning", ("--show", "-1")), ("train_grpo", ("--form-weight", "-1")),
+    ("page", ("--port", "-1")), ("page", ("--port", "65536")), ("page", ("--host", "''"))])
+def test_a_number_without_a_meaning_is_refused_at_once(script, flags, monkeypatch):
+    module = __import__(script)
+    monkeypatch.setattr(module, "Server", None, raising=False)
+    with pytest.raises(ValueError, match=" ".join(flags)):
+        module.main([flags[0], flags[1].strip("'")])
+
+
 def test_the_benchmark_compares_and_splits_the_time(run_script, tmp_path):
     done = run_script("part_9/benchmark_grpo.py", *FAST, "--quick", "--out", tmp_path)
     found = json.loads((tmp_path / "benchmark_grpo.json").read_text())
