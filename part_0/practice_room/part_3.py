@@ -9,7 +9,8 @@ TOPICS = [
             "add eps under the root, and divide by the root: torch.rsqrt is one over it",
             "square in float32: 16 bits overflow; go back to x's type before the weight"),
         "RMSNorm.forward": (
-            "the same with self.weight and self.eps; F.rms_norm computes it in one call",)}},
+            "the same with self.weight and self.eps; F.rms_norm computes it in one call",
+            "float64 stays float64: only what is narrower than float32 is widened")}},
         tests=("test_rmsnorm.py",), demo=("demo_norms.py", "--quick")),
     Topic("3.2", "RoPE: turn by position", 30, {"rope.py": {
         "rope_frequencies": (

@@ -11,7 +11,8 @@ TOPICS = [
             "chunks of bytes; count, take the commonest pair, merge it everywhere, again",
             "ties go to the smallest pair; merge k gets the id 256 + k; stop when no pair is left"),
         "number_of_merges": (
-            "what vocab_size leaves beside 256 bytes and the special tokens; refuse less than 0",),
+            "what vocab_size leaves beside 256 bytes and the special tokens; refuse less than 0",
+            "the message names the value and the way out: vocab_size=258 … at least 259"),
         "encode_plain": (
             "in each chunk, while a known pair is there: merge the one that was learned first",)}},
         tests=("test_bpe.py",), demo=("demo_bpe.py", "--quick")),

@@ -42,7 +42,7 @@ STYLES = {
     gathered = weights @ v
     return gathered, weights"""}],
     "1.6": [{"LayerNorm.forward": """
-        return F.layer_norm(x, (x.size(-1),), self.weight, self.bias, self.eps)"""},
+        return torch.layer_norm(x, (x.size(-1),), self.weight, self.bias, self.eps)"""},
         {"LayerNorm.forward": """
         variance, mean = torch.var_mean(x, dim=-1, unbiased=False, keepdim=True)
         scale = (variance + self.eps).rsqrt()
@@ -136,16 +136,18 @@ STYLES = {
     size = x.float().pow(2).mean(dim=-1, keepdim=True).add(eps).sqrt()
     return (x.float() / size).to(x.dtype) * weight""",
              "RMSNorm.forward": """
-        return rms_norm(x, self.weight.to(x.dtype), self.eps)"""},
+        wide = x if x.dtype == torch.float64 else x.float()
+        size = (wide * wide).mean(-1, keepdim=True).add(self.eps).rsqrt()
+        return (wide * size).to(x.dtype) * self.weight.to(x.dtype)"""},
             {"rms_norm": """
     wide = x.to(torch.float32)
     count = wide.shape[-1]
     squares = torch.einsum("...c,...c->...", wide, wide).unsqueeze(-1)
     return weight * (wide * (squares / count + eps) ** -0.5).type_as(x)""",
              "RMSNorm.forward": """
-        wide = x.float()
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
         size = torch.sqrt((wide * wide).mean(-1, keepdim=True) + self.eps)
-        return (wide / size * self.weight.float()).to(x.dtype)"""},
+        return (wide / size * self.weight.to(wide.dtype)).to(x.dtype)"""},
             {"rms_norm": """
     length = torch.linalg.vector_norm(x.float(), dim=-1, keepdim=True)
     mean_square = length ** 2 / x.size(-1)
@@ -171,8 +173,7 @@ STYLES = {
             {"hidden_width": """
     return (8 * n_embd + 3 * multiple - 1) // (3 * multiple) * multiple""",
              "SwiGLU.forward": """
-        B, T, C = x.shape
-        gate, up = self.gate_up(x).view(B, T, 2, -1).unbind(2)
+        gate, up = self.gate_up(x).unflatten(-1, (2, -1)).unbind(-2)
         opened = gate / (1 + torch.exp(-gate))
         return self.project(opened * up)"""}],
     "4.1": [{
@@ -240,7 +241,7 @@ STYLES = {
     return merges""",
         "number_of_merges": """
     if vocab_size < 256 + len(special):
-        raise ValueError("too small")
+        raise ValueError(f"vocab_size={vocab_size} is no size: at least {256 + len(special)}")
     return vocab_size - 256 - len(special)""",
         "encode_plain": """
     rank = {tuple(pair): k for k, pair in enumerate(merges)}
@@ -291,7 +292,8 @@ STYLES = {
     room = vocab_size - (256 + len(special))
     if room >= 0:
         return room
-    raise ValueError(f"vocab_size={vocab_size}: no room for the bytes and the special tokens")""",
+    least = 256 + len(special)
+    raise ValueError(f"vocab_size={vocab_size} does not hold the bytes: at least {least}")""",
         "encode_plain": """
     learned = [tuple(pair) for pair in merges]
     out = []
