@@ -6,7 +6,7 @@ import zipfile
 from urllib.error import URLError
 
 import pytest
-from text import sources
+from text import own_files, sources
 from text.own_files import cut
 from text.sources import NamedSet, fetch, read_source, stamp_of
 
@@ -21,6 +21,15 @@ def test_no_document_of_a_folder_is_in_both_splits_and_none_is_lost(tmp_path):
     train, validation = (read(str(tmp_path), split, tmp_path) for split in ("train", "validation"))
     assert not set(train) & set(validation) and len(validation) > 0
     assert sorted([*train, *validation]) == sorted({f"text number {i}" for i in range(390)})
+
+
+def test_much_text_is_held_out_text_by_text(tmp_path, monkeypatch):
+    """What does not fit into the memory easily is read as a stream: each text has its side."""
+    monkeypatch.setattr(own_files, "SMALL", 0)
+    (tmp_path / "many.txt").write_text("\n\n".join(f"text number {i} " * 40 for i in range(390)))
+    train, held_out = (set(own_files.read_files([tmp_path / "many.txt"], split))
+                       for split in ("train", "validation"))
+    assert train and held_out and not train & held_out
 
 
 def test_the_worlds_splits_share_no_text(tmp_path):
