@@ -70,9 +70,9 @@ def forget_waiting(environment=os.environ) -> None:
 
 
 def keep_fewer_products(environment=os.environ) -> None:
-    """oneDNN makes code for a product of each new shape, and keeps it with its work space. A training
-    has some fifty shapes, but replies of which one row after another ends have hundreds, which are
-    not seen again: hundreds of MB. Unless the user has said how many, the newest 128 are kept."""
+    """oneDNN makes code for a product of each new shape, and keeps it with its work space. Replies
+    of which one row after another ends have hundreds of shapes that hardly come again: hundreds of
+    MB. Unless the user has said how many, the newest 128 are kept."""
     environment.setdefault(KEPT_PRODUCTS, "128")
 
 

@@ -134,7 +134,7 @@ def answer_scores(model, rows: list[tuple[list[int], int]], tokenizer: Tokenizer
     for row, (whole, answer) in enumerate(rows):
         targets[row, :len(whole) - 1 - answer] = IGNORED
     is_answer = targets != IGNORED
-    with runtime.autocast():  # the vocabulary's scores of the answers alone: a tenth of the memory
+    with runtime.autocast():  # scores of the whole vocabulary for the answers' tokens alone
         logits = model.head(model.features(ids.to(runtime.device))[is_answer.to(runtime.device)])
     nats = F.cross_entropy(logits.float().cpu(), targets[is_answer], reduction="none")
     row = is_answer.nonzero()[:, 0]

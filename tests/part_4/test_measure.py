@@ -62,7 +62,7 @@ def test_an_answers_score_is_the_log_probability_of_its_tokens_alone(model, toke
 
 
 def test_only_an_answers_tokens_get_scores_for_the_whole_vocabulary(model, tokenizer):
-    """Those of whole texts were most of the memory of a run."""
+    """Scores for all tokens of a question would be memory for nothing."""
     seen = []
     hook = model.head.register_forward_hook(
         lambda _, inputs, output: seen.append(output.shape[:-1].numel()))
