@@ -123,8 +123,9 @@ REFUSED = {
     "end behind": (changed(post_processor=SOUND["post_processor"] | {
         "single": SOUND["post_processor"]["single"][::-1]}), "elsewhere"),
     "bert": (changed(post_processor={"type": "BertProcessing"}), "BertProcessing"),
-    "bytes are missing": (changed(model=MODEL | {"vocab": without(*map(chr, range(256, 324)), *"!#$%&()")}),
-                          "of the 256 bytes"),
+    "bytes are missing": (
+        changed(model=MODEL | {"vocab": without(*map(chr, range(256, 324)), *"!#$%&()")}),
+        "of the 256 bytes"),
     "foreign letter": (changed(model=MODEL | {"vocab": MODEL["vocab"] | {"狐": 999}}), "狐"),
     "token without a merge": (changed(model=MODEL | {"vocab": MODEL["vocab"] | {"qqqq": 999}}),
                               "no merge"),
