@@ -68,7 +68,7 @@ def pictures_of(demo: Path) -> list[str]:
 
 def is_stale(demo: Path) -> bool:
     """True when a picture of the demo is missing, or was made by other code or data."""
-    today, book = fingerprints.fingerprint(demo, ROOT), fingerprints.load(book_path())
+    today, book = fingerprints.House(ROOT).fingerprint(demo), fingerprints.load(book_path())
     names = [f"{demo.parent.name}_{name}" for name in pictures_of(demo)]
     return not names or not all((SCREENSHOTS / name).is_file() and book["pictures"].get(name) == today
                                 for name in names)
@@ -97,10 +97,10 @@ def check() -> int:
 
 def stamp(kinds_and_names: list[tuple[str, str]]) -> None:
     """Put today's fingerprints on file for these: ("pictures", "part_3_rope.png") …"""
-    book, known = fingerprints.load(book_path()), made_by()
+    book, known, house = fingerprints.load(book_path()), made_by(), fingerprints.House(ROOT)
     for kind, name in kinds_and_names:
         if known[kind].get(name) is not None:
-            book[kind][name] = fingerprints.fingerprint(known[kind][name], ROOT)
+            book[kind][name] = house.fingerprint(known[kind][name])
     for kind, names in book.items():    # what is gone is forgotten
         book[kind] = {name: names[name] for name in names if name in known[kind]}
     fingerprints.store(book_path(), book)

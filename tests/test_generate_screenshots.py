@@ -43,6 +43,11 @@ def house(tmp_path, monkeypatch):
 collect, write_index = shots.collect, shots.write_index
 
 
+def prints(script, root):
+    """Today's fingerprint of a script."""
+    return shots.fingerprints.House(root).fingerprint(script)
+
+
 def test_a_failing_demo_is_reported_and_the_others_still_run(house, capsys):
     assert shots.main([]) == 1
     captured = capsys.readouterr()
@@ -158,17 +163,16 @@ def test_a_lesson_that_gives_the_printed_table_gets_its_figures_stamped(house):
 def test_a_fingerprint_follows_imports_rooms_data_and_checkpoints(tmp_path):
     """One constant of a room, or of what trained the model, reaches the script that draws."""
     for name, text in {
-            "part_4/train.py": "from world.words import NAMES\n", "part_4/world/words.py": "NAMES = 1\n",
-            "part_6/demo_a.py": "import helper\nfrom room import deep\n",
+            "part_4/train.py": "from world.words import NAMES\nprint(NAMES)\n", "part_4/world/words.py": "NAMES = 1\n",
+            "part_6/demo_a.py": "import helper\nfrom room import deep\nprint(helper, deep)\n",
             "part_6/helper.py": 'BASE = "base.pt"\nTEXT = "fables.txt"\n',
             "part_6/room/deep.py": "X = 1\n", "part_6/fables.txt": "once\n",
             "part_6/demo_b.py": "X = 2\n"}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     a, b = tmp_path / "part_6" / "demo_a.py", tmp_path / "part_6" / "demo_b.py"
-    prints = shots.fingerprints.fingerprint
     for file, more in (("part_4/world/words.py", "NAMES = 2\n"), ("part_6/fables.txt", "twice\n"),
-                       ("part_6/room/deep.py", "X = 2\n"), ("part_6/helper.py", "Y = 1\n")):
+                       ("part_6/room/deep.py", "print(2)\n"), ("part_6/helper.py", "print(1)\n")):
         before_a, before_b = prints(a, tmp_path), prints(b, tmp_path)
         with (tmp_path / file).open("a") as out:
             out.write(more)
@@ -176,23 +180,85 @@ def test_a_fingerprint_follows_imports_rooms_data_and_checkpoints(tmp_path):
         assert prints(b, tmp_path) == before_b, file
 
 
+def test_a_definition_counts_where_it_is_read_and_not_where_it_is_not(tmp_path):
+    """Through a room, through a module's name, through another definition, in a class."""
+    (tmp_path / "part_6" / "room").mkdir(parents=True)
+    (tmp_path / "part_6" / "room" / "deep.py").write_text(
+        "FEW = 1\nMANY = 2\nOTHER = 3\ndef few(): return FEW\nclass Both:\n    a = MANY\n"
+        "if OTHER > 9:\n    ODD = 1\nelse:\n    ODD = 2\n")
+    (tmp_path / "part_6" / "helper.py").write_text("from room.deep import few, OTHER\nUNUSED = OTHER\n")
+    texts = {"few": "from helper import few\nfew()", "both": "from room import deep\ndeep.Both()",
+             "all": "import room.deep as d\nprint(d)", "none": "import helper\nhelper.here"}
+    for name, text in texts.items():
+        (tmp_path / "part_6" / f"demo_{name}.py").write_text(text + "\n")
+
+    def all_prints():
+        return {name: prints(tmp_path / "part_6" / f"demo_{name}.py", tmp_path) for name in texts}
+
+    deep = tmp_path / "part_6" / "room" / "deep.py"
+    before, text = all_prints(), deep.read_text()
+    for old, new, moved in (("FEW = 1", "FEW = 2", {"few", "all"}), ("MANY = 2", "MANY = 3", {"both", "all"}),
+                            ("ODD = 2", "ODD = 3", {"few", "both", "all"}),
+                            ("return FEW", "return -FEW", {"few", "all"})):
+        deep.write_text(text.replace(old, new))
+        after = all_prints()
+        assert {name for name in texts if after[name] != before[name]} == moved, old
+
+
 def test_one_constant_of_the_world_reaches_every_picture_that_it_decides(monkeypatch):
-    """On the repository itself: the code of the world's words is made to look changed."""
-    known = shots.made_by()["pictures"]
-    files = {name: shots.fingerprints.depends_on(script, ROOT)
-             for name, script in known.items() if script}
-    touched = {name for name, found in files.items()
-               if ROOT / "part_4" / "world" / "words.py" in found}
-    assert {"part_4_world.png", "part_4_train.png", "part_6_sft.png", "part_8_ppo.png"} <= touched
-    assert not {name for name in touched if name[:6] in ("part_1", "part_2", "part_3")}
+    """On the repository itself: one of the world's names is another."""
+    decided = {"part_4_world.png", "part_4_train.png", "part_6_sft.png", "part_8_ppo.png"}
+    known = {name: script for name, script in shots.made_by()["pictures"].items()
+             if name in decided or name[:6] in ("part_1", "part_2", "part_3")}
+    house = shots.fingerprints.House(ROOT)
+    before = {script: house.fingerprint(script) for script in set(known.values())}
+
+    class Touched(shots.fingerprints.House):
+        def contents(self, path):
+            if path not in self.found and path.match("world/words.py"):
+                text = path.read_text(encoding="utf-8")
+                assert text.count("Ada") >= 1
+                self.found[path] = shots.fingerprints.contents_of(text.replace("Ada", "Adax"))
+            return super().contents(path)
+
+    house = Touched(ROOT)
+    touched = {name for name, script in known.items() if house.fingerprint(script) != before[script]}
+    assert touched == decided
 
 
-def test_only_comments_docstrings_and_blank_lines_are_left_out():
-    code = shots.fingerprints.code_of
-    plain = 'def f(x):\n    return "# no comment"\n'
-    assert code(plain) == code('"""Doc."""\n\ndef f(x):  # why\n    """Doc\n    two."""\n'
-                               '    return "# no comment"\n').replace("  # why", "")
-    assert code(plain) != code(plain.replace("no", "a")) and code(plain) != code("def f(x):\n    return 1\n")
+BEFORE = """
+LIMIT = 3
+def f(x, limit=LIMIT):
+    total = x + 1
+    if total > limit:
+        raise ValueError(f"{total} is above {limit}")
+    return total
+def g(parser):
+    parser.add_argument("--x", help="a number", default=1)
+f(1); g(2)
+"""
+
+
+def test_what_changes_no_result_is_left_out(tmp_path):
+    """Comments, docstrings, layout, local names, the places of definitions, texts of errors and help."""
+    demo = tmp_path / "part_1" / "demo_a.py"
+    demo.parent.mkdir()
+
+    def of(text):
+        demo.write_text(text)
+        return prints(demo, tmp_path)
+
+    whole = of(BEFORE)
+    for old, new in (("total = x + 1", "total = (x +\n        1)  # why"), ("total", "count"),
+                     ("def f(x, limit=LIMIT):", 'def f(x, limit=LIMIT):\n    """Doc."""'),
+                     ("is above", "exceeds"), ("a number", "some number")):
+        assert of(BEFORE.replace(old, new)) == whole, old
+    first, second = BEFORE.index("def f"), BEFORE.index("def g")
+    last = BEFORE.index("f(1)")
+    assert of(BEFORE[:first] + BEFORE[second:last] + BEFORE[first:second] + BEFORE[last:]) == whole
+    for old, new in (("x + 1", "x - 1"), ("LIMIT = 3", "LIMIT = 4"), ("total > limit", "total >= limit"),
+                     ("default=1", "default=2"), ("f(1)", "f(2)"), ("raise ValueError", "print")):
+        assert of(BEFORE.replace(old, new)) != whole, old
 
 
 def test_every_fingerprint_on_file_is_of_something_that_is_there():

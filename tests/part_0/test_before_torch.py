@@ -79,6 +79,19 @@ def test_one_thread_only_where_it_is_clearly_faster(threads, one, two, kept):
     assert now[-1] == kept
 
 
+@pytest.mark.parametrize("waits, kept", [("waiting asleep: 1 others want a core", 1),
+                                         ("waiting awake: the other cores are free", 2), ("as asked", 2)])
+def test_where_a_core_is_taken_a_draw_goes_to_one_thread(threads, monkeypatch, waits, kept):
+    monkeypatch.setattr(runtime, "waiting", waits)
+    now = threads(1.0, 1.0)
+    choose_threads(512)
+    assert now[-1] == kept
+    threads(1.0, 0.7)
+    now.append(2)
+    choose_threads(512)
+    assert now[-1] == 2, "two that are faster stay two"
+
+
 def test_tiny_work_is_not_shared_whatever_the_machine_does(threads):
     now = threads(None, None)  # nothing is measured
     assert choose_threads(48, 64) == "64 rows of width 48 are too little to share"
