@@ -23,6 +23,7 @@ from pathlib import Path
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  # a user who has set one has chosen
 SPINS_QUIET, SPINS_BUSY = "20000", "1000"  # rounds of looking for work: under a ms; some 10 us
 AMP_NAMES = ("auto", "float32", "bfloat16", "float16")
+NONE_FREE = ", none is free"
 KEPT_PRODUCTS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"  # how many oneDNN keeps; else 1,024
 LARGEST_WHOLE = 10**15  # of a flag: far above all that can be meant, far below what overflows
 
@@ -58,8 +59,9 @@ def choose_waiting(environment=os.environ, others: int | None = None,
     n_cores = n_cores or cores()
     is_busy = others > 0.25 * n_cores  # of many cores one may be taken: some of ours would wait
     environment["GOMP_SPINCOUNT"] = SPINS_BUSY if is_busy else SPINS_QUIET
-    return (f"waiting asleep: {others} others want a core" if is_busy else
-            "waiting awake: the other cores are free")
+    if not is_busy:
+        return "waiting awake: the other cores are free"
+    return f"waiting asleep: {others} others want a core{NONE_FREE if others >= n_cores else ''}"
 
 
 def forget_waiting(environment=os.environ) -> None:

@@ -27,10 +27,12 @@ from runtime import Runtime, choose_runtime, choose_threads, out_folder
 
 @pytest.mark.parametrize("others, cores, spins, says", [
     (0, 2, "20000", "the other cores are free"), (1, 2, "1000", "1 others want a core"),
-    (1, 16, "20000", "free"), (9, 16, "1000", "9 others")])
+    (1, 16, "20000", "free"), (9, 16, "1000", "9 others"),
+    (2, 2, "1000", "2 others want a core, none is free")])
 def test_threads_wait_asleep_where_others_want_the_cores(others, cores, spins, says):
     environment = {}
-    assert says in choose_waiting(environment, others, cores)
+    told = choose_waiting(environment, others, cores)
+    assert says in told and ("none is free" in told) == (others >= cores)
     assert environment == {"GOMP_SPINCOUNT": spins}
 
 
@@ -80,6 +82,7 @@ def test_one_thread_only_where_it_is_clearly_faster(threads, one, two, kept):
 
 
 @pytest.mark.parametrize("waits, kept", [("waiting asleep: 1 others want a core", 1),
+                                         ("waiting asleep: 2 others want a core, none is free", 2),
                                          ("waiting awake: the other cores are free", 2), ("as asked", 2)])
 def test_where_a_core_is_taken_a_draw_goes_to_one_thread(threads, monkeypatch, waits, kept):
     monkeypatch.setattr(runtime, "waiting", waits)
