@@ -1,9 +1,11 @@
 """From part 3 to part 4: the finished architecture in part 4 gives part 3's logits."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
+from released_folders import TEXTS, VOCAB, make_released
 
 SETTINGS = [{}, {"n_kv_head": 1}, {"window": 7}, {"window": 7, "sink": 2}, {"qk_norm": True},
             {"qkv_bias": True, "tied": False}, {"head_dim": 20, "n_hidden": 96}]
@@ -56,3 +58,24 @@ def test_generation_says_the_same_with_the_new_way_of_dropping_rows(modules_of):
     prompts, stop = [[1, 2], [3], [4, 5, 6], [7]], tuple(range(0, 50, 3))
     assert new.generate.generate(twin, prompts, 12, stop=stop) \
         == old.generate.generate(model, prompts, 12, stop=stop)
+
+
+@pytest.mark.parametrize("name", ["qwen2.5", "qwen3", "llama3", "llama3.1", "smollm2", "mistral"])
+def test_the_two_readers_of_a_released_tokenizer_give_the_same_ids(modules_of, tmp_path, name):
+    """Part 3's knows tiktoken alone, part 4's cuts by itself: the same ids of every text, with special
+    tokens and without; what part 3 cannot read it refuses when it opens the file."""
+    short = modules_of("part_3", "pretrained.tokenizer").tokenizer
+    whole = modules_of("part_4", "pretrained.loading").loading
+    folder = make_released(tmp_path, name)
+    config = json.loads((folder / "config.json").read_text())
+    new = whole.load_released_tokenizer(folder, config, VOCAB)
+    beyond = {"smollm2": "196 of the 256 bytes have no token", "mistral": "must be one Split and ByteLevel"}
+    if name in beyond:
+        assert new.decode(new.encode("the fox")) == "the fox"
+        with pytest.raises(ValueError, match=beyond[name]):
+            short.load_hf_tokenizer(folder)
+        return
+    old = short.load_hf_tokenizer(folder)
+    for text in TEXTS:
+        assert old.encode(text) == new.encode(text), text
+        assert old.encode(text, special=True) == new.encode(text, new.special), text
