@@ -73,6 +73,7 @@ def draw(rows, floor, seed, path):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     world = World()
     text = next(world.sample(args.seed, kinds=["story"]))
     rows = by_sentence(text)
@@ -95,7 +96,7 @@ def main(argv=None):
                 [[kind, world.kinds.get(kind, 1.0), bits, bits * math.log(2)]
                  for kind, bits in floor.items()],
                 f"Entropy of the world, from {args.texts} texts")
-    draw(rows, floor["story"], args.seed, out_folder(__file__, args.out) / "world.png")
+    draw(rows, floor["story"], args.seed, out / "world.png")
 
 
 if __name__ == "__main__":

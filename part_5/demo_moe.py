@@ -118,11 +118,11 @@ def draw(shares: torch.Tensor, runs: dict, setup: str, path: Path) -> None:
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     steps = (12 if args.quick else 160) if args.steps is None else args.steps
     if steps < 1:
         raise ValueError(f"--steps {steps}: must be at least 1")
     chosen = load_moe(args.checkpoint) if args.checkpoint else None
-    out = out_folder(__file__, args.out)
     device, reason = choose_device(args.device)
     runtime = Runtime(device, None, reason, "a narrow model: float32")
     texts = read_texts(DataPlan("world", 400, 0.3 if args.quick else 1.0, 0.3, seed=0),

@@ -38,6 +38,7 @@ def short(text: str, width: int) -> str:
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     names = [name for name in SKILLS if name not in LEFT_OUT]
     asked = [items(1, "new_items", seed=args.seed, skills=(name,))[0] for name in names[:12]]
     said = {}
@@ -78,7 +79,7 @@ def main(argv=None):
             cell.set_text_props(weight="bold")
         elif column == 2:
             cell.set_text_props(color=plotting.GREEN if table[row - 1][3] else plotting.RED)
-    plotting.save(fig, out_folder(__file__, args.out) / "before_after.png")
+    plotting.save(fig, out / "before_after.png")
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     steps = (6 if args.quick else 60) if args.steps is None else args.steps
     if steps < 1:
         raise ValueError(f"--steps {steps}: must be at least 1")
@@ -111,7 +112,7 @@ def main(argv=None):
         ax.bar_label(bars, fmt="%.2f", fontsize=8)
         ax.set(ylabel=name, ylim=(0, 1.08))
         ax.tick_params(axis="x", labelsize=8)
-    plotting.save(fig, out_folder(__file__, args.out) / "label_mask.png")
+    plotting.save(fig, out / "label_mask.png")
 
 
 if __name__ == "__main__":

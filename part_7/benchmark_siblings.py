@@ -107,6 +107,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     rounds = (1 if args.quick else 9) if args.rounds is None else args.rounds
     if rounds < 1:
         raise ValueError(f"--rounds {rounds}: must be at least 1")
@@ -123,7 +124,6 @@ def main(argv=None):
                   1e3 * row["score shared"], row["score shared"] / row["score own rows"],
                   row["difference"]] for replies, row in measured.items()],
                 f"Shared rows, {rows} replies, {runtime.amp_name}: medians of {rounds} rounds")
-    out = out_folder(__file__, args.out)
     save_json(out / "benchmark_siblings.json", measured)
     draw(measured, out / "benchmark.png")
 

@@ -38,6 +38,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     count = (20 if args.quick else 200) if args.items is None else args.items
     if count < 2:
         raise ValueError(f"--items {count}: must be at least 2")
@@ -54,7 +55,6 @@ def main(argv=None):
               f"accuracy at equal length ({n} pairs)": matched}
     print_table(["check", "value"], [[name, value] for name, value in checks.items()],
                 f"{count} held-out instructions, seed {args.seed}")
-    out = out_folder(__file__, args.out)
     save_json(out / "sanity.json", checks)
     worst = min(rates, key=rates.get)
     fig, (left, right) = plotting.figure(

@@ -145,6 +145,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     for name, value in (QUICK if args.quick else USUAL).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
@@ -167,7 +168,6 @@ def main(argv=None):
                 f"Completions per second: {args.prompts} prompts x {COPIES} x {NEW} tokens")
     tokens, seconds = cost_of_ended_rows(Runtime(cpu, None, "", ""), prompts, args.rounds)
     print(f"\nrows that end: {tokens:.0%} of the tokens are drawn, in {seconds:.0%} of the time")
-    out = out_folder(__file__, args.out)
     save_json(out / "benchmark_rollout.json",
               {"completions_per_second": results, "tokens_when_rows_end": tokens,
                "seconds_when_rows_end": seconds})

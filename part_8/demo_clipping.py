@@ -39,6 +39,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     print_table(["ratio", "loss, A = 1", "slope, A = 1", "loss, A = -1", "slope, A = -1"],
                 [[r, *loss_and_slope(r, 1.0, args.clip), *loss_and_slope(r, -1.0, args.clip)]
                  for r in SHOWN], f"one token, clip {args.clip}")
@@ -54,7 +55,7 @@ def main(argv=None):
         ax.plot(ratios, [loss for loss, _ in curves[advantage]], color=plotting.BLUE)
         ax.axvline(1, color="#BBBBBB", lw=0.8)
         ax.set(title=name, xlabel="ratio π / π_old", ylabel="loss")
-    plotting.save(fig, out_folder(__file__, args.out) / "clipping.png")
+    plotting.save(fig, out / "clipping.png")
 
 
 if __name__ == "__main__":

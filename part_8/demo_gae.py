@@ -47,6 +47,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     is_response = torch.ones(1, len(TOKENS), dtype=torch.bool)
     logp, ref_logp, values = (torch.tensor([x]) for x in (LOGP, REF_LOGP, VALUES))
     rewards = token_rewards(torch.tensor([SCORE]), logp, ref_logp, is_response, BETA)
@@ -71,7 +72,7 @@ def main(argv=None):
     ax.axhline(0, color="#BBBBBB", lw=0.8)
     ax.set_xticks(range(len(TOKENS)), TOKENS)
     ax.set(ylabel="advantage")
-    plotting.save(fig, out_folder(__file__, args.out) / "gae.png")
+    plotting.save(fig, out / "gae.png")
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     steps = (6 if args.quick else 40) if args.steps is None else args.steps
     # no early stop and no controls: they would hide some of what goes wrong
     settings = replace(SETTINGS, steps=steps, adaptive=False, beta=0.05, stop_kl=0.0,
@@ -106,7 +107,7 @@ def main(argv=None):
     axes[1].set_yscale("symlog", linthresh=1)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4,
                fontsize=8)
-    plotting.save(fig, out_folder(__file__, args.out) / "wrong_on_purpose.png")
+    plotting.save(fig, out / "wrong_on_purpose.png")
 
 
 if __name__ == "__main__":

@@ -134,6 +134,7 @@ def main(argv=None):
         raise ValueError(f"--show {args.show}: must not be below 0")
     if any(not temperature > 0 for temperature in args.cool):
         raise ValueError(f"--cool {args.cool}: a temperature is above 0 (none at all: no such row)")
+    out = out_folder(__file__, args.out)
     sft, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
     runtime = choose_runtime(args.device, args.amp, width=sft.config.n_embd)
     source = load_source(args.reward, tokenizer, runtime, REWARD_WITH)
@@ -182,7 +183,6 @@ def main(argv=None):
                 [[name, *one.manners.values(), one.held_out, one.means()["right"]]
                  for name, one in measured.items()], "Share of the replies in each manner")
     show_replies(models, asked[:args.show], tokenizer, runtime)
-    out = out_folder(__file__, args.out)
     save_json(out / "evaluate_ppo.json",
               {"ceiling": best, "rows": rows,
                "manners": {name: one.manners for name, one in measured.items()}})

@@ -99,6 +99,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     for name in ("prompts", "show", "widest"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} {getattr(args, name)}: must be at least 1")
@@ -126,7 +127,6 @@ def main(argv=None):
     for question, pieces, costs in shown:
         print(f"{question:46s}" + "  ".join(f"{piece.strip()} {cost:+.2f}"
                                             for piece, cost in zip(pieces, costs)))
-    out = out_folder(__file__, args.out)
     save_json(out / "show_kl.json", {"kl": whole, "places": places})
     if shown:
         at = max(places, key=lambda place: places[place][1])

@@ -166,6 +166,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     prompts, rounds = (4, 1) if args.quick else (64, 5)
     args.prompts = prompts if args.prompts is None else args.prompts
     args.rounds = rounds if args.rounds is None else args.rounds
@@ -196,7 +197,6 @@ def main(argv=None):
                   args.prompts * GROUP / lap["rollout"]] for name, lap in splits.items()],
                 f"A whole step of {args.prompts} prompts x {GROUP} replies x {NEW} tokens: shares "
                 "of its time")
-    out = out_folder(__file__, args.out)
     save_json(out / "benchmark_grpo.json",
               {"update": updates, "split": splits,
                "rollout": {k: args.prompts * GROUP / v["rollout"] for k, v in splits.items()}})

@@ -90,6 +90,7 @@ def learn(name: str, steps: int, seed: int) -> dict:
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     seeds = (1 if args.quick else 3) if args.seeds is None else args.seeds
     if seeds < 1:
         raise ValueError(f"--seeds {seeds}: must be at least 1")
@@ -118,7 +119,7 @@ def main(argv=None):
         ax.plot(x, y, color=color)
         plotting.end_label(ax, x, y, name, color)
     ax.set(xlabel="replies drawn", ylabel="mean quality", ylim=(None, 1.02))
-    plotting.save(fig, out_folder(__file__, args.out) / "ppo_vs_grpo.png")
+    plotting.save(fig, out / "ppo_vs_grpo.png")
 
 
 if __name__ == "__main__":

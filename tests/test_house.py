@@ -247,6 +247,25 @@ def test_a_test_that_asserts_nothing_is_found():
     assert functions_that_check(tree) == {"same", "test_one"}
 
 
+WORK = ("load_", "print", "draw", "tune", "train", "measure", "evaluate", "answer_", "take_", "generate")
+
+
+@pytest.mark.parametrize("script", [path for path in sorted(ROOT.glob("part_[0-9]/*.py"))
+                                    if "out_folder(__file__" in path.read_text(encoding="utf-8")],
+                         ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_script_tries_its_folder_before_it_works(script):
+    """Who may not write there hears it at once, and not after a minute's tables."""
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+        calls = sorted((node.lineno, node.col_offset, ast.unparse(node))
+                       for node in ast.walk(function) if isinstance(node, ast.Call))
+        tried = next((i for i, call in enumerate(calls)
+                      if call[2] == "out_folder(__file__, args.out)"), 0)
+        names = [text.partition("(")[0].rpartition(".")[2] for _, _, text in calls[:tried]]
+        early = [name for name in names if name.startswith(WORK)]
+        assert not early, f"{function.name} calls {early} before out_folder"
+
+
 def links_of(lesson: Path) -> list[str]:
     text = re.sub(r"```.*?```", "", lesson.read_text(encoding="utf-8"), flags=re.DOTALL)
     return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
