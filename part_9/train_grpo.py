@@ -4,6 +4,7 @@
     python part_9/train_grpo.py --reward model     part 6's skills, part 7's model as the reward
     python part_9/train_grpo.py --normaliser sequence --no-scale --beta 0     other forms of the loss
     python part_9/train_grpo.py --data problems.jsonl      problems of your own, in GSM8K's format
+    python part_9/train_grpo.py --model FOLDER --lora 16 --keep-rows 0    a released model, by LoRA
 
 Each step: K replies to each prompt, a reward for each, advantages within the group, one update
 (reasoning/grpo_loop.py). No value head. A few of part 6's examples are read beside it (--keep-rows),
@@ -87,7 +88,7 @@ class Run:
         self.settings = chosen(preset, args)
         self.name = "grpo_model" if self.by_model else "grpo"
         self.out = out_folder(__file__, args.out)
-        path = args.model or (SFT if self.by_model else COLD)
+        self.begun_from = path = args.model or (SFT if self.by_model else COLD)
         model, self.tokenizer, _ = load_checkpoint(
             path, make_with=SFT_WITH if self.by_model else COLD_WITH)
         if not is_chat_model(self.tokenizer):

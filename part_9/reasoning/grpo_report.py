@@ -14,6 +14,7 @@ from run.logger import read_log
 from run.optim import model_state
 from run.runtime import print_table, save_results
 from sft.evaluation import evaluate_split
+from sft.lora import lora_training, merged_weights
 
 from reasoning.evaluation import COLUMNS, answer_problems, evaluate, judge_replies
 from reasoning.sampling import LONGEST, draw_samples, pass_rate, voted_right
@@ -117,9 +118,10 @@ def common(run, log: list[dict]) -> dict:
 def save_model(run, metrics: dict) -> None:
     """The checkpoint and its JSON, with the figures that there are so far."""
     model, name = run.grpo.model, run.name
-    save_checkpoint(run.out / f"{name}.pt", weights=model_state(model), config=model.config,
-                    tokenizer=run.tokenizer, step=run.grpo.steps_done, settings=run.described(),
-                    metrics=metrics)
+    save_checkpoint(run.out / f"{name}.pt", weights=merged_weights(model, model_state(model)),
+                    config=model.config, tokenizer=run.tokenizer, step=run.grpo.steps_done,
+                    settings=run.described(), metrics=metrics,
+                    training=lora_training(model, run.begun_from))
     save_results(run.out / f"{name}.json", name=name, preset=run.args.preset, seed=run.args.seed,
                  runtime=run.runtime, seconds=run.seconds, tokens=run.tokens,
                  parameters=model.count_parameters(), metrics=metrics)
