@@ -2,7 +2,7 @@
 
     python part_8/train_dpo.py                     from part 6's sft.pt, on part 7's pairs
     python part_8/train_dpo.py --data pairs.jsonl.gz    chosen/rejected records of your own
-    python part_8/train_dpo.py --sft FOLDER --data pairs.jsonl --lora 16    a released model, by LoRA
+    python part_8/train_dpo.py --sft FOLDER --data pairs.jsonl --lora 16   a released model, by LoRA
     python part_8/train_dpo.py --resume            go on after a stop
     torchrun --nproc_per_node=2 part_8/train_dpo.py    in two processes
 

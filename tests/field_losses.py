@@ -1,10 +1,10 @@
-"""Losses and gradients of the package `trl` on one small model and a few batches, for tests of parts 6 to 9.
+"""Losses and gradients of the package `trl` on one small model: for tests of parts 6 to 9.
 
-Model    the folder "smollm2" of released_folders.py; a reference has all its weights times SCALE, the model
-         that drew replies times SCALE (PPO) or OLD (GRPO)
+Model    the folder "smollm2" of released_folders.py; a reference has all its weights times SCALE,
+         the model that drew replies times SCALE (PPO) or OLD (GRPO)
 Batches  below, from `numbers`, a generator of whole numbers that is the same everywhere
-Figures  tests/field_losses.json: for each case the loss and, for each weight under its released name,
-         the gradient's norm and its sum with the weights `pattern`. Made with trl 1.16.0 (trainers'
+Figures  tests/field_losses.json: for each case the loss and, for each weight under its released
+         name, the gradient's norm and its sum with the weights `pattern`. Made with trl 1.16.0 (trainers'
          compute_loss), and trl 0.24.0 where 1.16.0 has it no longer (PPO, wrong labels in DPO),
          transformers 5.24.0, torch 2.13.0, float32, one thread.
 """
@@ -54,8 +54,8 @@ def pairs() -> list[tuple[list[int], list[int], list[int]]]:
 
 
 def ppo_batch(lengths):
-    """-> prompts, replies, and (rows, 5) each: advantages, returns, changes of the old values. Where a
-    reply has ended advantages are 0; the returns of the one place behind it count in trl."""
+    """-> prompts, replies, and (rows, 5) each: advantages, returns, changes of the old values. Where
+    a reply has ended advantages are 0; the returns of the one place behind it count in trl."""
     prompts = [tokens(PPO_PROMPT, 40 + i) for i in range(len(lengths))]
     replies = [tokens(n, 50 + i) for i, n in enumerate(lengths)]
     table = [[[x if t < n + extra else 0.0 for t, x in enumerate(shares(max(lengths), seed + i))]
@@ -106,7 +106,7 @@ def field_model(folder: Path):
 
 
 def check(case: str, loss, model, near: float = 1e-4, **more) -> None:
-    """Are the loss, and the gradients of the model and of `more` (name -> parameter), those of trl?"""
+    """Are the loss and the gradients of the model and of `more`, by name, those of trl?"""
     from pretrained.loading import family_places
     figures = json.loads(FIGURES.read_text(encoding="utf-8"))[case]
     found = float(loss.detach())

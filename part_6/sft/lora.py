@@ -92,8 +92,8 @@ def add_lora(model: nn.Module, rank: int, alpha: float | None = None,
 
 def with_reference(model: nn.Module, rank: int, weights: str = "float32",
                    seed: int = 0) -> nn.Module:
-    """Give the model LoRA, its frozen weights as `weights` -> its reference: what it was before. That
-    is a second model over the very same tensors, without the detours: no second copy."""
+    """Give the model LoRA, its frozen weights as `weights` -> its reference: what it was before, as
+    a second model over the very same tensors, without the detours: no second copy."""
     model.to(getattr(torch, weights))
     same = {id(x): x for x in (*model.parameters(), *model.buffers())}
     reference = copy.deepcopy(model, same).eval()  # what `same` holds is not copied

@@ -1,4 +1,4 @@
-"""The loss of instruction tuning, and its gradient, are those of `trl` on the same weights and rows."""
+"""The loss of instruction tuning and its gradient are those of `trl` on the same weights."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The reward model's losses, and their gradients, are those of `trl` on the same weights and pairs."""
+"""The reward model's losses and their gradients are those of `trl` on the same weights."""
 
 import pytest
 import torch

@@ -1,12 +1,13 @@
 """DPO's and PPO's losses, and their gradients, are those of `trl` on the same weights and batch.
 
 Two differences are matters of definition:
-- smoothing (eq. 8.17) is `label_smoothing` of the loss "sigmoid" in trl 0.24.0, of which the figure is; in
-  trl 1.16.0 "sigmoid" has none, and "robust" has the flipped labels' loss with the other sign, divided
-  by 1 - 2 * smoothing.
-- the value behind a reply's last token: trl averages the value loss over one place more in each reply
-  that is shorter than the longest, the state that the end token leads to. Here a reply that has ended
-  has no more states: what follows is worth 0 (eq. 8.7). With that place added ours is trl's.
+- smoothing (eq. 8.17) is `label_smoothing` of the loss "sigmoid" in trl 0.24.0, of which the figure
+  is; in trl 1.16.0 "sigmoid" has none, and "robust" has the flipped labels' loss with the other
+  sign, divided by 1 - 2 * smoothing.
+- the value behind a reply's last token: trl averages the value loss over one place more in each
+  reply that is shorter than the longest, the state that the end token leads to. Here a reply that
+  has ended has no more states: what follows is worth 0 (eq. 8.7). With that place added ours is
+  trl's.
 """
 
 import json
@@ -53,8 +54,8 @@ def test_dpo_is_trls(model, case, smoothing, gold):
 
 
 def ppo_parts(model, lengths, longer=0):
-    """The policy with its value head; a rollout; and, (rows, 5) each: log-probabilities and values, old
-    ones, advantages, returns. `longer`: places read behind each reply that has room for them."""
+    """The policy with its value head, and, (rows, 5) each: where replies are, log-probabilities and
+    values, old ones, advantages, returns. `longer`: places that are read behind a reply."""
     prompts, replies, advantages, returns, change = ppo_batch(lengths)
     padded = [reply + [PAD] * min(longer, max(lengths) - len(reply)) for reply in replies]
     rows = as_rollout(prompts, padded, [[0.0] * len(reply) for reply in padded], 2, PAD).rows

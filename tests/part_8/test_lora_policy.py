@@ -1,4 +1,4 @@
-"""A policy that learns by LoRA: its reference is the same weights without the detours, no second copy."""
+"""A policy that learns by LoRA: its reference is the same weights without the detours."""
 
 import json
 from dataclasses import replace
@@ -76,7 +76,8 @@ def test_dpo_moves_the_detours_alone_and_they_are_folded_into_what_is_saved(tiny
     reference = reference_of(tiny, replace(DPO, weights=weights))
     before, was = logp_of(reference), {n: p.clone() for n, p in tiny.named_parameters()}
     learn_from(PAIRS[:8], PAIRS[:8], tiny, reference, CPU.grad_scaler(), Marks, CPU, DPO)
-    assert {n for n, p in tiny.named_parameters() if p.grad is not None} == set(filter(detours, was))
+    learns = {n for n, p in tiny.named_parameters() if p.grad is not None}
+    assert learns == set(filter(detours, was))
     assert {p.dtype for n, p in tiny.named_parameters() if detours(n)} == {torch.float32}
     tiny.zero_grad()
     log = train(tiny, reference, PAIRS, Marks, CPU, DPO, seed=0)
@@ -151,8 +152,8 @@ def test_dpo_with_lora_goes_on_to_the_same_bytes_and_leaves_as_an_adapter(tmp_pa
     from export_weights import main as export_weights
     from pretrained.safetensors_io import open_safetensors
     folder = make_released(tmp_path / "released", "smollm2")
-    flags = ("--sft", folder, "--data", pairs, "--eval-prompts", 0, "--pairs-a-step", 4, "--lora", 2,
-             "--weights", "bfloat16", "--peak", 0.01, "--amp", "float32")
+    flags = ("--sft", folder, "--data", pairs, "--eval-prompts", 0, "--pairs-a-step", 4,
+             "--lora", 2, "--weights", "bfloat16", "--peak", 0.01, "--amp", "float32")
     goes_on_to_the_same_bytes(train_dpo.main, flags, tmp_path, "dpo.pt")
     path = tmp_path / "b" / "dpo.pt"
     model, _, content = load_checkpoint(path)
@@ -171,6 +172,6 @@ def test_dpo_with_lora_goes_on_to_the_same_bytes_and_leaves_as_an_adapter(tmp_pa
 def test_ppo_with_lora_goes_on_to_the_same_bytes(tiny_sft, tiny_reward, tmp_path):
     import train_ppo
     goes_on_to_the_same_bytes(train_ppo.main, (
-        "--steps", 4, "--pool", 8, "--prompts", 2, "--copies", 2, "--minibatch", 2, "--micro-rows", 2,
-        "--max-new", 5, "--amp", "float32", "--no-tensorboard", "--eval-prompts", 0, "--sft", tiny_sft,
-        "--reward", tiny_reward, "--lora", 2, "--weights", "bfloat16"), tmp_path, "ppo.pt")
+        "--steps", 4, "--pool", 8, "--prompts", 2, "--copies", 2, "--minibatch", 2, "--max-new", 5,
+        "--micro-rows", 2, "--amp", "float32", "--no-tensorboard", "--eval-prompts", 0,
+        "--sft", tiny_sft, "--reward", tiny_reward, "--lora", 2, "--weights", "bfloat16"), tmp_path, "ppo.pt")

@@ -1,4 +1,4 @@
-"""Mistakes that make a loss another than the field's; each must fail a test beside trl's figures."""
+"""Mistakes that make a loss another than the field's; each must fail a test."""
 
 from planted import Bug
 

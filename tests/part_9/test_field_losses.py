@@ -1,7 +1,7 @@
 """GRPO's losses, and their gradients, are those of `trl` on the same weights and batch.
 
-Names: our "sequence" is trl's loss "grpo"; "token" is "dapo", and "bnpo" where a batch is not cut into
-pieces; "constant" is "dr_grpo", whose length is the limit of a completion. The KL is k3 in both.
+Names: our "sequence" is trl's loss "grpo"; "token" is "dapo", and "bnpo" where a batch is not cut
+into pieces; "constant" is "dr_grpo", whose length is the limit of a completion. The KL is k3 in both.
 """
 
 import pytest

@@ -52,7 +52,8 @@ def test_settings_that_make_no_sense_are_refused():
         GRPOSettings(weights="bfloat16")
 
 
-def test_grpo_with_lora_goes_on_to_the_same_bytes_and_is_saved_merged(tiny_sft, tmp_path, monkeypatch):
+def test_grpo_with_lora_goes_on_to_the_same_bytes_and_is_saved_merged(tiny_sft, tmp_path,
+                                                                      monkeypatch):
     from reasoning.grpo_report import common, logged, save_model
     monkeypatch.setattr(train_grpo, "finish_checker",
                         lambda run: save_model(run, common(run, logged(run))))
