@@ -13,13 +13,7 @@ with a fault that the model never makes, ordered by the judge, a tenth of the la
 epoch, the rate falls to 0. Writes out/reward.pt, reward.json, pictures.
 """
 
-from run.runtime import (
-    choose_runtime,
-    here,
-    make_parser,
-    run_main,
-    seed_everything,
-)
+from run.runtime import choose_runtime, here, make_parser, run_main, seed_everything
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
