@@ -13,13 +13,7 @@ with a fault that the model never makes, ordered by the judge, a tenth of the la
 epoch, the rate falls to 0. Writes out/reward.pt, reward.json, pictures.
 """
 
-from run.runtime import (
-    choose_runtime,
-    here,
-    make_parser,
-    run_main,
-    seed_everything,
-)
+from run.runtime import choose_runtime, here, make_parser, run_main, seed_everything
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
@@ -66,7 +60,7 @@ def settled(args):
         if not 0 <= value < math.inf or (name == "peak" and value == 0):
             raise ValueError(f"--{name.replace('_', '-')} {value}: a finite rate, "
                              f"{'above' if name == 'peak' else 'at least'} 0")
-    for name in ("margin", "centring"):
+    for name in ("margin", "centring", "pairs"):
         if getattr(args, name) < 0:
             raise ValueError(f"--{name} {getattr(args, name)}: must not be below 0")
     if not 0 <= args.unseen <= 1:
@@ -242,6 +236,8 @@ def parse_args(argv=None):
     parser.add_argument("--data", type=Path, default=None,
                         help="chosen/rejected records in any usual form, .json, .jsonl, .gz; "
                              "the flags about items and labels are the world's (default: the world)")
+    parser.add_argument("--pairs", type=int, default=0,
+                        help="most pairs of --data to learn from (default: 0, all)")
     parser.add_argument("--no-tensorboard", action="store_true",
                         help="write log.jsonl only (default: off)")
     add_progress_flags(parser, save_every=100)

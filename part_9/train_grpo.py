@@ -4,6 +4,7 @@
     python part_9/train_grpo.py --reward model     part 6's skills, part 7's model as the reward
     python part_9/train_grpo.py --normaliser sequence --no-scale --beta 0     other forms of the loss
     python part_9/train_grpo.py --data problems.jsonl      problems of your own, in GSM8K's format
+    python part_9/train_grpo.py --model FOLDER --lora 16 --keep-rows 0    a released model, by LoRA
 
 Each step: K replies to each prompt, a reward for each, advantages within the group, one update
 (reasoning/grpo_loop.py). No value head. A few of part 6's examples are read beside it (--keep-rows),
@@ -87,7 +88,7 @@ class Run:
         self.settings = chosen(preset, args)
         self.name = "grpo_model" if self.by_model else "grpo"
         self.out = out_folder(__file__, args.out)
-        path = args.model or (SFT if self.by_model else COLD)
+        self.begun_from = path = args.model or (SFT if self.by_model else COLD)
         model, self.tokenizer, _ = load_checkpoint(
             path, make_with=SFT_WITH if self.by_model else COLD_WITH)
         if not is_chat_model(self.tokenizer):
@@ -99,6 +100,7 @@ class Run:
         self.runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
         seed_everything(args.seed)
         self.held_out = None  # of a file; the world's are drawn where they are asked
+        self.families = tuple(args.families) if args.families else None
         self.tasks = self.make_tasks() if args.data is None else self.read_tasks()
         self.grpo = GRPO(model, self.make_score(), self.settings, end=self.tokenizer.end,
                          pad=self.tokenizer.pad, runtime=self.runtime, seed=args.seed,
@@ -138,8 +140,7 @@ class Run:
             return [item for split, many in (("train", total - unseen), ("validation", unseen))
                     for item in [item for item in asked_items(2 * many, split, args.seed)
                                  if item.skill not in WITHOUT][:many]]
-        families = tuple(args.families) if args.families else None
-        return problems(s.steps * s.prompts, "train", args.seed + 1000, families)
+        return problems(s.steps * s.prompts, "train", args.seed + 1000, self.families)
 
     def read_tasks(self) -> list:
         """The problems of a file. What is held out, and what is left out and why, is said."""
@@ -201,7 +202,8 @@ def train(run: Run) -> None:
     """Take steps until the run is done, or someone stops it: what was learnt by then is saved."""
     s, grpo, progress = run.settings, run.grpo, run.progress
     look = [] if run.by_model or not run.args.look_every else (
-        run.held_out[:96] if run.held_out else problems(96, "new_operands", run.args.seed + 7))
+        run.held_out[:96] if run.held_out else
+        problems(96, "new_operands", run.args.seed + 7, run.families))
     with StopOnSignal() as stop, tqdm(total=s.steps, initial=grpo.steps_done, desc="grpo",
                                       mininterval=1.0, disable=progress.quiet) as bar:
         while grpo.steps_done < s.steps:
@@ -245,7 +247,7 @@ def parse_args(argv=None):
     parser.add_argument("--data", type=Path, default=None,
                         help="problems in GSM8K's format (default: the world's)")
     parser.add_argument("--families", nargs="+", choices=tuple(FAMILIES), default=None,
-                        help="families of problems to learn from (default: all)")
+                        help="families of problems to learn from and to report (default: all)")
     parser.add_argument("--form-weight", type=float, default=0.2,
                         help="reward for the right form, beside 1 for the right answer "
                              "(default: 0.2)")

@@ -18,7 +18,7 @@ from gpt.model import GPT
 from run.distributed import Processes, sum_gradients
 from run.runtime import Runtime
 
-from rl.policy import Policy, Rows, frozen_copy, response_logp
+from rl.policy import Policy, Rows, reference_of, response_logp
 from rl.ppo import (
     AdaptiveKL,
     FixedKL,
@@ -64,15 +64,15 @@ class Experience:
 class PPO:
     """The policy, its reference, and what moves between steps. `step` is the whole algorithm.
 
-    `score(rollout)` gives (B,) scores. `body` is trained in place; `reference` is a copy of it
-    unless it is given.
+    `score(rollout)` gives (B,) scores. `body` is trained in place, all of it or the detours that
+    settings.lora gives it; `reference` is what it was.
     """
 
     def __init__(self, body: GPT, score: Callable[[Rollout], torch.Tensor], settings: PPOSettings,
                  *, end: int, pad: int, runtime: Runtime, seed: int = 0,
-                 reference: GPT | None = None, processes: Processes = ALONE):
+                 processes: Processes = ALONE):
+        self.reference = reference_of(body, settings, seed)
         self.policy = Policy(body).to(runtime.device).eval()  # eval: dropout would spoil the ratio
-        self.reference = frozen_copy(body if reference is None else reference)
         self.score, self.settings, self.runtime, self.seed = score, settings, runtime, seed
         self.end, self.pad, self.processes = end, pad, processes
         self.kl = AdaptiveKL(settings.beta, settings.target_kl, settings.horizon) \

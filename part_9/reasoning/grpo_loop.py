@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 from gpt.model import GPT
-from rl.policy import Rows, frozen_copy, response_logp
+from rl.policy import Rows, reference_of, response_logp
 from rl.rollout import Rollout, roll_out
 from rl.steps import Clock, gathered, own_pieces, own_prompts, summed, take_step
 from run.distributed import Processes, part_of, sum_gradients
@@ -53,7 +53,7 @@ class GRPO:
                              "`keep`, or set keep_rows=0")
         self.keep = keep if settings.keep_rows else None
         self.model = model.to(runtime.device).eval()  # eval: dropout would spoil the ratio
-        self.reference = frozen_copy(model)
+        self.reference = reference_of(self.model, settings, seed)
         self.score, self.settings, self.runtime, self.seed = score, settings, runtime, seed
         self.end, self.pad, self.processes = end, pad, processes
         # eps: rows of the embedding that no reply uses have gradients near 0; without it Adam would

@@ -44,8 +44,7 @@ BUGS = [
     Bug("the length penalty begins too late", GRPO, "(lengths - (limit - soft))",
         "(lengths - limit)", T_GRPO),
     # the loop
-    Bug("the reference is trained too", LOOP, "self.reference = frozen_copy(model)",
-        "self.reference = model", T_LOOP),
+    Bug("the reference is trained too", LOOP, "self.reference = reference_of(self.model, settings, seed)", "self.reference = model", T_LOOP),
     Bug("old log-probabilities from the reference", LOOP,
         "models = [self.model if len(order)", "models = [self.reference if len(order)", T_LOOP),
     Bug("old log-probabilities follow the policy", LOOP,
