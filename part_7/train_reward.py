@@ -33,7 +33,7 @@ from reward.report import finish
 from reward.sources import DRAWN, shuffled_labels, world_data
 from run import plotting
 from run.checkpoint import load_checkpoint
-from run.distributed import part_of, sum_gradients
+from run.distributed import clip_gradient, part_of, shard, sum_gradients, whole_model
 from run.interrupt import StopOnSignal
 from run.logger import Logger
 from run.optim import make_optimizer
@@ -129,6 +129,8 @@ def train(model: RewardModel, pairs: list, encoded: list, tokenizer, runtime, ar
             if own:
                 told = learn_from([pairs[i] for i in own], [encoded[i] for i in own], len(part),
                                   model, scaler, tokenizer, runtime, args)
+            elif processes.shards:  # slices are gathered with everybody's help; a share of 0
+                learn_from(pairs[:1], encoded[:1], math.inf, model, scaler, tokenizer, runtime, args)
             loss, right, total, squares, count = processes.sum(told).tolist()
             if not math.isfinite(loss):
                 raise ValueError(f"step {step}: the loss is {loss}; lower --peak (now "
@@ -136,7 +138,7 @@ def train(model: RewardModel, pairs: list, encoded: list, tokenizer, runtime, ar
             # 4. add up, clip, update
             sum_gradients(model, processes)
             scaler.unscale_(optimizer)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            clip_gradient(model.parameters(), 1.0)
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad(set_to_none=True)
@@ -246,7 +248,7 @@ def parse_args(argv=None):
 
 # what may change between a stop and a resume: where things lie, and what is only looked at
 FREE = ("out", "device", "amp", "resume", "stop_at", "save_every", "no_tensorboard", "sft", "base",
-        "data", "held_out_items")
+        "data", "held_out_items", "recompute", "compile", "shard")
 
 
 def prepared(args, out: Path, processes):
@@ -284,7 +286,9 @@ def main(argv=None):
     args = settled(parse_args(argv))
     with training_in(__file__, args) as (out, processes):
         model, data, pairs, encoded, tokenizer, runtime, progress = prepared(args, out, processes)
+        shard(model, processes, runtime.device, *model.bodies)
         log = train(model, pairs, encoded, tokenizer, runtime, args, progress)
+        model = whole_model(model)
         if progress.is_over() and processes.is_main:
             write_log(log, out, args)
             finish(model, tokenizer, runtime, args, out, data=data, log=log,

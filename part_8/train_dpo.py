@@ -43,7 +43,7 @@ from rl.scoring import load_source
 from rl.steps import take_step
 from run import plotting
 from run.checkpoint import load_checkpoint, save_checkpoint
-from run.distributed import part_of, sum_gradients
+from run.distributed import part_of, shard, sum_gradients, whole_model
 from run.interrupt import StopOnSignal
 from run.optim import model_state
 from run.progress import Progress, add_progress_flags, sum_of, sum_of_weights, training_in
@@ -119,6 +119,8 @@ def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, see
             told = torch.zeros(6, dtype=torch.float64, device=runtime.device)
             if own:
                 told = learn_from(own, batch, body, reference, scaler, tokenizer, runtime, settings)
+            elif processes.shards:  # slices are gathered with everybody's help
+                learn_from(batch[:1], batch, body, reference, scaler, tokenizer, runtime, settings, 0)
             told = dict(zip(TOLD, processes.sum(told).tolist()))
             if not math.isfinite(told.pop("whole")):
                 raise ValueError(f"step {step}: the loss is {told['loss']}; lower --peak")
@@ -135,8 +137,9 @@ TOLD = ("loss", "accuracy", "chosen", "rejected", "chosen_change", "whole")
 
 
 def learn_from(own: list, batch: list, body, reference, scaler, tokenizer, runtime,
-               settings: DPOSettings) -> torch.Tensor:
-    """Add the gradient of `own`, some pairs of a step's `batch` -> their share of TOLD."""
+               settings: DPOSettings, counts: int = 1) -> torch.Tensor:
+    """Add the gradient of `own`, some pairs of a step's `batch` -> their share of TOLD. `counts`: 0
+    where they are only read."""
     rows = pair_rows(own, tokenizer.end, tokenizer.pad, runtime.device)
     with runtime.autocast():
         logp = response_logp(body, rows)
@@ -147,7 +150,7 @@ def learn_from(own: list, batch: list, body, reference, scaler, tokenizer, runti
                       smoothing=settings.smoothing)
     share, labels = len(own) / len(batch), sum(len(pair.chosen) for pair in batch)
     loss = share * result.loss - settings.gold_weight * one.sum() / labels  # eq. 8.18
-    scaler.scale(loss).backward()
+    scaler.scale(counts * loss).backward()
     change = float((one.detach() - ref_logp[::2]).mean())
     told = [share * x for x in (float(result.loss.detach()), result.accuracy, result.chosen,
                                 result.rejected, change)]
@@ -227,8 +230,9 @@ def prepared(args, settings: DPOSettings, out: Path, processes):
     if not is_chat_model(tokenizer):
         raise ValueError(f"{args.sft}: knows no roles; make a chat model with: {SFT_WITH}")
     runtime = choose_runtime(args.device, args.amp, width=body.config.n_embd)
-    source = load_source(args.reward, tokenizer, runtime, REWARD_WITH) \
-        if args.eval_prompts and args.data is None and processes.is_main else None
+    source = load_source(args.reward, tokenizer, runtime, REWARD_WITH, processes=processes) \
+        if args.eval_prompts and args.data is None and (
+            processes.is_main or processes.shards) else None
     seed_everything(args.seed)
     body.to(runtime.device)
     start, context = time.perf_counter(), body.config.block_size
@@ -260,9 +264,13 @@ def main(argv=None):
     with training_in(__file__, args) as (out, processes):
         body, tokenizer, runtime, source, tokens, held_out, about, progress = prepared(
             args, settings, out, processes)
-        reference = reference_of(body, settings, args.seed)
+        reference = shard(reference_of(body, settings, args.seed, processes), processes,
+                          runtime.device)
+        shard(body, processes, runtime.device)
         body.eval()  # dropout would make the two sides differ by chance
         log = train(body, reference, tokens, tokenizer, runtime, settings, args.seed, progress)
+        body, reference = whole_model(body), whole_model(reference)
+        source = source and source.whole()
         if not progress.is_over() or not processes.is_main:
             return
 

@@ -16,14 +16,7 @@ torchrun --nproc_per_node=2 part_9/train_grpo.py works in two processes.
 Writes out/grpo.pt, grpo.json, grpo.png, log.jsonl; with --reward model the names begin grpo_model.
 """
 
-from run.runtime import (
-    choose_runtime,
-    here,
-    make_parser,
-    out_folder,
-    run_main,
-    seed_everything,
-)
+from run.runtime import choose_runtime, here, make_parser, out_folder, run_main, seed_everything
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
@@ -45,7 +38,7 @@ from reward.preferences import asked_items
 from rl.ppo_settings import add_flags, chosen
 from rl.scoring import load_source
 from run.checkpoint import load_checkpoint
-from run.distributed import Processes
+from run.distributed import Processes, as_whole
 from run.interrupt import StopOnSignal
 from run.logger import Logger
 from run.progress import (
@@ -79,7 +72,7 @@ class Run:
     """Everything a run needs, put together once; `train` below only takes steps."""
 
     def __init__(self, args, processes: Processes = ALONE):
-        self.args, self.by_model = args, args.reward == "model"
+        self.args, self.by_model, self.processes = args, args.reward == "model", processes
         preset = PRESETS[args.preset]
         if self.by_model and args.preset == "tiny":
             preset = replace(preset, **MODEL_SETTINGS)
@@ -115,12 +108,19 @@ class Run:
         self.logger = None
         if processes.is_main:
             self.logger = Logger(self.out, start_step=self.grpo.steps_done, log_bytes=log_bytes,
-                                 tensorboard=not args.no_tensorboard, settings=self.described())
+                                 tensorboard=not args.no_tensorboard,
+                                 settings=self.progress.settings)
             self.progress.log_bytes = self.logger.bytes_written
 
     @property
     def seconds(self) -> float:
         return self.progress.seconds
+
+    def become_whole(self) -> None:
+        """Every model with all its weights, for the report that one process makes."""
+        self.grpo.become_whole()
+        if self.by_model:
+            self.source = self.source.whole()
 
     def described(self) -> dict:
         """What must be the same for a resume to be the same run."""
@@ -168,7 +168,7 @@ class Run:
             return Checker(self.tokenizer, self.args.form_weight)
         self.source = load_source(REWARD if self.args.reward_model is None else
                                   self.args.reward_model, self.tokenizer, self.runtime,
-                                  REWARD_WITH)
+                                  REWARD_WITH, processes=self.processes)
         return lambda rollout, tasks: self.source(rollout)
 
     def make_keep(self):
@@ -225,8 +225,9 @@ def train(run: Run) -> None:
             bar.update()
             bar.set_postfix_str(f"reward {metrics['reward']:.2f}, KL {metrics['kl']:.3f}")
             if look and grpo.steps_done % run.args.look_every == 0:
-                shown = evaluate(grpo.model, run.tokenizer, look, run.runtime,
-                                 longest=run.args.longest)
+                with as_whole(grpo.model) as model:
+                    shown = evaluate(model, run.tokenizer, look, run.runtime,
+                                     longest=run.args.longest)
                 if run.logger:
                     run.logger.log(grpo.steps_done, held_out=shown["accuracy"])
             progress.more = {"tokens": run.tokens, "laps": run.laps}
@@ -283,6 +284,7 @@ def main(argv=None):
               "step")
         try:
             train(run)
+            run.become_whole()
             if run.progress.is_over() and processes.is_main:
                 (finish_model if run.by_model else finish_checker)(run)
         finally:

@@ -153,6 +153,11 @@ class RewardModel(PlainRewardModel):
         """How many of a row's tokens stand in front of its reply."""
         return next((n for n in range(len(row) - 1, 0, -1) if row[n - 1] == self.reply_token), 1)
 
+    @property
+    def bodies(self) -> list[GPT]:
+        """The GPTs inside."""
+        return [self.body] if self.witness is None else [self.body, self.witness]
+
     def new_parameters(self) -> list[nn.Parameter]:
         """All but the body's: w, and with a witness also v, b, z, a."""
         return [p for name, p in self.named_parameters()

@@ -130,9 +130,12 @@ def frozen_copy(model: GPT) -> GPT:
     return copy.deepcopy(model).eval().requires_grad_(False)
 
 
-def reference_of(model: GPT, settings, seed: int = 0) -> GPT:
+def reference_of(model: GPT, settings, seed: int = 0, processes=None) -> GPT:
     """The reference of a model that is going to learn: a copy; with `settings.lora` the model gets
     LoRA here, and the reference is its own frozen weights, as `settings.weights`."""
     if settings.lora:
+        if processes is not None and processes.shards:
+            raise ValueError("--shard with --lora: the reference is the policy itself without its "
+                             "detours, and frozen weights are not sliced; use one of the two")
         return with_reference(model, settings.lora, settings.weights, seed)
     return frozen_copy(model)
