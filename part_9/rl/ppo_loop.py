@@ -71,8 +71,8 @@ class PPO:
     def __init__(self, body: GPT, score: Callable[[Rollout], torch.Tensor], settings: PPOSettings,
                  *, end: int, pad: int, runtime: Runtime, seed: int = 0,
                  processes: Processes = ALONE):
-        self.reference = shard(reference_of(body.to(runtime.device), settings, seed, processes), processes,
-                               runtime.device)
+        reference = reference_of(body.to(runtime.device), settings, seed, processes)
+        self.reference = shard(reference, processes, runtime.device)
         self.policy = Policy(body).to(runtime.device).eval()  # eval: dropout would spoil the ratio
         shard(self.policy, processes, runtime.device, body)
         self.score, self.settings, self.runtime, self.seed = score, settings, runtime, seed

@@ -11,6 +11,7 @@ from rl.policy import frozen_copy, reference_of, response_logp
 from rl.ppo_loop import PPO
 from rl.ppo_settings import PPOSettings
 from run.checkpoint import load_checkpoint
+from run.distributed import Processes
 from run.optim import model_state
 from run.runtime import Runtime
 from sft.lora import LoRALinear, merged_weights
@@ -42,6 +43,12 @@ def bytes_of(*models) -> int:
     tensors = [x for model in models for x in model.parameters()]
     tensors += [p.grad for p in tensors if p.grad is not None]
     return sum({x.data_ptr(): x.numel() * x.element_size() for x in tensors}.values())
+
+
+def test_slices_and_detours_do_not_go_together(tiny):
+    with pytest.raises(ValueError, match="--shard with --lora: .*use one of the two"):
+        reference_of(tiny, DPO, processes=Processes(world=2, shards=True))
+    assert not any(isinstance(m, LoRALinear) for m in tiny.modules()), "nothing was changed"
 
 
 def test_the_reference_says_what_the_model_said_and_shares_its_weights(tiny):
