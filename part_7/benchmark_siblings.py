@@ -86,11 +86,12 @@ def draw(measured: dict[int, dict], path) -> None:
         f"{counts[-1]} replies that share their prompt's row take "
         f"{measured[counts[-1]]['step shared'] / measured[counts[-1]]['step own rows']:.2f} of the "
         "time",
-        "forward and backward of the reward model, 64 replies, against a row for each; medians")
-    for work, color in (("step", plotting.BLUE), ("score", plotting.ORANGE),
-                        ("tokens", plotting.GREY)):
+        "64 replies, shared rows against a row for each; a step: forward and backward; medians")
+    for work, color, said in (("step", plotting.BLUE, "time of a step"),
+                              ("score", plotting.ORANGE, "time of scoring alone"),
+                              ("tokens", plotting.GREY, "tokens read")):
         ax.plot(counts, [row[f"{work} shared"] / row[f"{work} own rows"]
-                         for row in measured.values()], color=color, marker="o", label=work)
+                         for row in measured.values()], color=color, marker="o", label=said)
     ax.set(xlabel="replies to a prompt", ylabel="shared / own rows", ylim=(0, None), xticks=counts)
     ax.legend(fontsize=8)
     plotting.save(fig, path)

@@ -61,9 +61,9 @@ def main(argv=None):
         f"Bad replies score below right ones in {min(rates.values()):.0%} or more (least: {worst})",
         f"{count} held-out instructions; scores in standard deviations of the tuned model's own "
         f"replies; {note}", panels=2)
-    left.barh(range(len(rates)), list(rates.values()), color=plotting.BLUE)
+    bars = left.barh(range(len(rates)), list(rates.values()), color=plotting.BLUE)
+    left.bar_label(bars, fmt="%.3f", padding=-32, color="white", fontsize=8)
     left.set_yticks(range(len(rates)), list(rates))
-    left.axvline(0.95, color="#999999", lw=0.8, ls="--")
     left.set(xlabel="share below the right reply", xlim=(0, 1))
     right.plot(range(len(means)), means, color=plotting.ORANGE, marker="o", ms=4)
     right.set_xticks(range(len(means)), STEPS, rotation=30, fontsize=8)

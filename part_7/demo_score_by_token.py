@@ -64,7 +64,7 @@ def main(argv=None):
         plotting.end_label(ax, range(len(scores)), scores, name, color)
     tokens = curves["right but rude"][0]
     ax.set_xticks(range(len(tokens)), [t.strip() or "·" for t in tokens], fontsize=6, rotation=90)
-    ax.set(ylabel="score so far")
+    ax.set(xlabel="token, as in the rude reply", ylabel="score so far")
     plotting.save(fig, out / "score_by_token.png")
 
 

@@ -113,12 +113,17 @@ def cost_of_ended_rows(runtime: Runtime, prompts: list, rounds: int) -> tuple[fl
             statistics.median(times[0][1:]) / statistics.median(times[NEVER][1:]))
 
 
+def said_of(size: str, number: str) -> str:
+    layers, width = SIZES[size]
+    return f"{layers} layers, width {width}\n{number}"
+
+
 def draw(results: dict, path) -> None:
     names = list(dict.fromkeys(name for row in results.values() for name in row))
     ratios = [row["shared prompts"] / row["one at a time"] for row in results.values()]
     fig, ax = plotting.figure(
         f"Rollouts: {min(ratios):.0f} to {max(ratios):.0f} times one prompt at a time",
-        f"{NEW} tokens each, prompts of {PROMPT}, {COPIES} replies to each; two threads at most")
+        f"{NEW} tokens each, prompts of {PROMPT}, {COPIES} replies to each; logarithmic")
     width = 0.8 / len(names)
     for i, name in enumerate(names):
         values = [row.get(name, 0) for row in results.values()]
@@ -128,7 +133,8 @@ def draw(results: dict, path) -> None:
         for x, y in zip(places, values):
             ax.text(x, y, f"{y:,.0f}", ha="center", va="bottom", fontsize=7)
     ax.set_yscale("log")
-    ax.set_xticks([p + 0.4 - width / 2 for p in range(len(results))], results)
+    ax.set_xticks([p + 0.4 - width / 2 for p in range(len(results))],
+                  [said_of(*name.split()) for name in results])
     ax.set(ylabel="completions per second")
     ax.legend(ncols=2, fontsize=8)
     plotting.save(fig, path)

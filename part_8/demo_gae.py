@@ -54,7 +54,7 @@ def main(argv=None):
     advantages, returns = gae(rewards, values, is_response, gamma=GAMMA, lam=args.lam)
     hand = by_hand(rewards[0].tolist(), list(VALUES), args.lam)
     print_table(["token", "KL", "reward", "value", "delta", "advantage", "by hand", "return"],
-                [[token, LOGP[t] - REF_LOGP[t], rewards[0, t].item(), VALUES[t], hand[t][0],
+                [[token, LOGP[t] - REF_LOGP[t], rewards[0, t].item() or 0.0, VALUES[t], hand[t][0],
                   advantages[0, t].item(), hand[t][1], returns[0, t].item()]
                  for t, token in enumerate(TOKENS)],
                 f"score {SCORE}, beta {BETA}, gamma {GAMMA}, lambda {args.lam}")

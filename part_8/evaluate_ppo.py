@@ -83,11 +83,11 @@ def draw(rows: list[dict], trained: int, best: float, path: Path, setup: str) ->
     """A bar for each row; the first is the tuned model, the `trained` after it are policies."""
     before = rows[0]["quality"]
     top = max(rows[1:1 + trained], key=lambda row: row["quality"])
-    title = (f"{top['name']}: true quality {before:.3f} to {top['quality']:.3f} of {best:.2f}, "
-             f"{(top['quality'] - before) / max(best - before, 1e-9):.0%} of the way")
+    title = (f"{top['name'].upper()}: true quality {before:.3f} to {top['quality']:.3f}; in perfect "
+             f"manners {best:.3f}")
     if rows[1 + trained:]:
         other = max(rows[1 + trained:], key=lambda row: row["quality"])
-        title += f"; without training, {other['name']}: {other['quality']:.3f}"
+        title += f"; {other['name']}, untrained: {other['quality']:.3f}"
     fig, ax = plotting.figure(title, setup)
     for place, row in enumerate(rows):
         color = plotting.GREY if place == 0 else plotting.CYCLE[(place - 1) % 6]

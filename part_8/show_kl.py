@@ -22,6 +22,7 @@ from run.runtime import (
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
 from pathlib import Path
+from textwrap import shorten
 
 import torch
 from rl.policy import response_logp
@@ -122,7 +123,7 @@ def main(argv=None):
                 f"{args.policy}: KL {whole:.3f} nats a reply, {args.prompts} held-out prompts")
     replies = rollout.replies()
     few = [i for i, reply in enumerate(replies) if len(reply) <= args.widest][:args.show]
-    shown = [(asked[i].prompt.split("\n")[-1][:44], pieces_of(replies[i], tokenizer),
+    shown = [(shorten(asked[i].prompt.split("\n")[-1], 44, placeholder=" …"), pieces_of(replies[i], tokenizer),
               kl[i].tolist()) for i in few]
     for question, pieces, costs in shown:
         print(f"{question:46s}" + "  ".join(f"{piece.strip()} {cost:+.2f}"
@@ -130,9 +131,10 @@ def main(argv=None):
     save_json(out / "show_kl.json", {"kl": whole, "places": places})
     if shown:
         at = max(places, key=lambda place: places[place][1])
-        draw(shown, f"{args.policy.stem}: {places[at][1] / whole if whole else 0:.0%} of the KL sits "
-             f"on the {at}" if at != "between" else f"{args.policy.stem}: most of the KL sits "
-             "between the first token and the end", out / "show_kl.png",
+        name = args.policy.stem.upper()
+        draw(shown, f"{name}: {places[at][1] / whole if whole else 0:.0%} of the KL sits on the {at}"
+             if at != "between" else f"{name}: most of the KL sits between the first token and the "
+             "end", out / "show_kl.png",
              f"replies to held-out prompts, temperature 1, seed {args.seed}; dark: {DARK:g} nats")
 
 

@@ -132,6 +132,11 @@ def step_split(size: str, runtime: Runtime, prompts: int, rounds: int) -> dict[s
     return {name: statistics.median(lap[name] for lap in laps[1:]) for name in laps[0]}
 
 
+def said_of(size: str, number: str) -> str:
+    layers, width = SIZES[size]
+    return f"{layers} layers, width {width}\n{number}"
+
+
 def draw(updates: dict, path) -> None:
     names = list(dict.fromkeys(name for row in updates.values() for name in row))
     ratios = [row["ours"] / row["plain loop"] for row in updates.values()]
@@ -147,7 +152,8 @@ def draw(updates: dict, path) -> None:
                color={"ours": plotting.BLUE, "plain loop": plotting.GREY}.get(name, plotting.SKY))
         for x, y in zip(places, values):
             ax.text(x, y, f"{y:,.0f}", ha="center", va="bottom", fontsize=7)
-    ax.set_xticks([p + 0.4 - width / 2 for p in range(len(updates))], updates)
+    ax.set_xticks([p + 0.4 - width / 2 for p in range(len(updates))],
+                  [said_of(*name.split()) for name in updates])
     ax.set(ylabel="sequences per second")
     ax.legend(fontsize=8)
     plotting.save(fig, path)

@@ -96,7 +96,7 @@ def main(argv=None):
                 f"{SETTINGS.prompts * SETTINGS.group} replies")
     fig, ax = plotting.figure(
         f"Rewarded for right answers alone: {before['token']:.0%} to {after['token']:.0%} of new "
-        f"prompts right, in {mean('token', 'seconds'):.0f} s",
+        "prompts right",
         f"largest of four digits, {steps} steps, {SETTINGS.prompts} prompts x {SETTINGS.group} "
         f"replies, {seeds} seeds (thin) and their mean")
     for number, name in enumerate(sorted(NORMALISERS, key=after.get)):

@@ -103,8 +103,8 @@ def main(argv=None):
         plotting.end_label(ax, ks, y, name, color)
     for name, color in (("as it likes", plotting.ORANGE), ("at once", plotting.GREY)):
         ax.axhline(shares[name], color=color, lw=1, ls="--")
-        ax.annotate(f"{name}, greedy", (1, shares[name]), xytext=(2, 3), fontsize=8, color=color,
-                    textcoords="offset points")
+        ax.annotate(f"{name}, greedy", (MOST, shares[name]), xytext=(0, 3), fontsize=8, color=color,
+                    textcoords="offset points", ha="right")
     ax.set_xscale("log", base=2)
     ax.set_xticks(ks, ks)
     ax.set(xlabel="samples k: tokens grow with it", ylabel="problems right", ylim=(0, 1.02))

@@ -145,11 +145,11 @@ def draw_curves(run, log: list[dict], metrics: dict) -> Path:
     if "accuracy_after" in metrics:
         on = f" on {run.args.data.name}" if run.args.data else ""
         title = (f"GRPO{on}: {metrics['accuracy_before']:.0%} to {metrics['accuracy_after']:.0%} of "
-                 f"held-out problems right, greedy, in {run.seconds:.0f} s; pass@{K} before: "
+                 f"held-out problems right, greedy; pass@{K} before: "
                  f"{metrics[f'pass_at_{K}_before']:.0%}")
     else:
         title = (f"GRPO on part 7's reward: true quality {metrics['quality_before']:.3f} to "
-                 f"{metrics['quality_after']:.3f} in {run.seconds:.0f} s")
+                 f"{metrics['quality_after']:.3f}")
     fig, axes = plotting.figure(title, f"{len(steps)} steps of {s.prompts} prompts x {s.group} "
                                 f"replies, {s.normaliser} mean, beta {s.beta}, seed "
                                 f"{run.args.seed}", panels=3, size=(7, 3.6))
