@@ -197,7 +197,7 @@ def draw(curve, loads: torch.Tensor, results: dict, setup: str, path) -> None:
         f"the fullest expert has {metrics['max_load']:.2f} times the mean", setup, 2,
         widths=[1.2, 1])
     left.plot(*zip(*curve), color=plotting.BLUE)
-    left.set(xlabel="step", ylabel="held-out loss, nats per token")
+    left.set(xlabel="step", ylabel="loss of 128 held-out rows, nats per token")
     shares = loads / loads.sum(-1, keepdim=True) * loads.size(-1)
     plotting.heat_map(right, shares, vmin=0, vmax=2, numbers=loads.size(-1) <= 8)
     right.set(xlabel="expert", ylabel="layer", title="load over the mean, held-out text")
