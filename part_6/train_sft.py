@@ -24,7 +24,6 @@ from pathlib import Path
 import torch
 from files.own_files import file_chats
 from files.records import fingerprint
-from gpt.model import GPT
 from pretrained.chat_forms import CHOICES
 from run.checkpoint import Checkpoints, load_checkpoint
 from run.distributed import Processes, unwrapped, wrap
@@ -141,7 +140,7 @@ class Tuning:
             model, self.base = self.base, None
         self.config = model.config
         if self.args.from_scratch:
-            model = GPT(self.config)
+            model = type(model)(self.config)
         if s.lora:
             model = add_lora(model.to(getattr(torch, s.weights)), s.lora,
                              train_embedding=self.grown or self.args.data is None)
