@@ -5,6 +5,7 @@
     python part_6/train_sft.py --lora 8              thin matrices beside frozen ones
     python part_6/train_sft.py --data my_chats.jsonl   Alpaca, ShareGPT, messages, prompt/completion
     python part_6/train_sft.py --base FOLDER --data my_chats.jsonl    a released model, by LoRA
+    python part_6/train_sft.py --base part_5/out/moe.pt    a model with experts
     python part_6/train_sft.py --from-scratch --steps 700   what did pretraining give?
     python part_6/train_sft.py --resume              go on after a stop
     torchrun --nproc_per_node=2 part_6/train_sft.py    in two processes

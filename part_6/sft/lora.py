@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-TARGETS = ("qkv", "project", "gate_up")  # every matrix inside the blocks
+TARGETS = ("qkv", "project", "gate_up")  # every matrix in the blocks but experts and routers
 
 
 class LoRALinear(nn.Module):

@@ -7,6 +7,7 @@ import chat
 import evaluate
 import export_weights
 import pytest
+import show_experts
 import torch
 import train_sft
 from gpt.generate import generate
@@ -65,6 +66,20 @@ def test_it_is_talked_to_and_evaluated_as_a_dense_one(tuned, capsys, tmp_path):
     chat.main(["--checkpoint", str(tuned), "--prompt", "What is 3 + 4?", "--longest", "4"])
     evaluate.main(["--checkpoint", str(tuned), "--items", "3", "--out", str(tmp_path)])
     assert "right" in capsys.readouterr().out
+
+
+def test_the_load_of_its_experts_is_shown(moe, tuned, tiny_base, runtime, capsys):
+    show_experts.main([str(moe), str(tuned), "--items", "12", "--amp", "float32"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if ".pt" in line]
+    assert [line[0] for line in lines] == 2 * [str(moe)] + 2 * [str(tuned)]
+    model, tokenizer = loaded(tuned)
+    loads = show_experts.loads_on_chats(model, tokenizer, runtime, 12, 0)
+    assert loads.shape == (2, 4) and (loads.sum(1) == loads[0].sum()).all()
+    assert float(lines[2][2]) == pytest.approx(loads[0].max() / loads[0].double().mean(), abs=0.01)
+    with pytest.raises(ValueError, match="--items 0"):
+        show_experts.main([str(moe), "--items", "0"])
+    with pytest.raises(ValueError, match="base.pt: a model without experts"):
+        show_experts.main([str(tiny_base)])
 
 
 def test_from_scratch_it_has_experts_too(moe, tmp_path):
