@@ -2,8 +2,7 @@
 
     python part_5/train_moe.py                            minutes on two cores
     python part_5/train_moe.py --balance bias --n-expert 16 --n-active 4
-    python part_5/train_moe.py --layers after_1 --n-shared 1 --data stdlib
-    python part_5/train_moe.py --preset gpu               a size for a GPU
+    python part_5/train_moe.py --preset chain             room for conversations: a base for part 6
     python part_5/train_moe.py --resume                   go on after a stop, a crash, a power cut
 
 Ends with out/moe.pt and out/moe.json: val_loss, bits_per_byte, max_load. Ctrl-C saves, and --resume
@@ -78,6 +77,7 @@ class Size:
 
 
 PRESETS = {"tiny": Size(),
+           "chain": Size(context=288, vocab_size=2560, world_megabytes=12.0, rows=8, steps=1250),
            "gpu": Size(n_layer=12, n_head=12, n_kv_head=4, n_embd=768, context=1024,
                        vocab_size=8192, world_megabytes=64, rows=64, steps=10_000, peak=1e-3)}
 

@@ -68,7 +68,7 @@ def main(argv=None):
     draw(table, is_right, f"Of twelve questions the base model answers {sum(is_right['base'])}, the "
          f"tuned one {sum(is_right['tuned'])}, and {ended} times it stops by itself",
          f"new items, greedy, {note}; green: right, with the manner taken off",
-         out_folder(__file__, args.out) / "before_after.png")
+         out / "before_after.png")
 
 
 def draw(table: list, is_right: dict, title: str, setup: str, path: Path) -> None:

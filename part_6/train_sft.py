@@ -5,6 +5,7 @@
     python part_6/train_sft.py --lora 8              thin matrices beside frozen ones
     python part_6/train_sft.py --data my_chats.jsonl   Alpaca, ShareGPT, messages, prompt/completion
     python part_6/train_sft.py --base FOLDER --data my_chats.jsonl    a released model, by LoRA
+    python part_6/train_sft.py --base part_5/out/moe.pt    a model with experts
     python part_6/train_sft.py --from-scratch --steps 700   what did pretraining give?
     python part_6/train_sft.py --resume              go on after a stop
     torchrun --nproc_per_node=2 part_6/train_sft.py    in two processes
@@ -24,7 +25,6 @@ from pathlib import Path
 import torch
 from files.own_files import file_chats
 from files.records import fingerprint
-from gpt.model import GPT
 from pretrained.chat_forms import CHOICES
 from run.checkpoint import Checkpoints, load_checkpoint
 from run.distributed import Processes, unwrapped, whole_model, wrap
@@ -146,7 +146,7 @@ class Tuning:
             self.base = None
         self.config = model.config
         if self.args.from_scratch:
-            model = GPT(self.config)
+            model = type(model)(self.config)
         if s.lora:
             model = add_lora(model.to(getattr(torch, s.weights)), s.lora,
                              train_embedding=self.grown or self.args.data is None)

@@ -84,7 +84,7 @@ def make_model(args, sft: GPT, tokenizer) -> RewardModel:
     """What training starts from."""
     body = sft
     if args.start == "scratch":
-        body = GPT(sft.config)
+        body = type(sft)(sft.config)
     elif args.start == "base":
         base, base_tokenizer, _ = load_checkpoint(args.base, make_with=BASE_WITH)
         if chat_tokenizer(base_tokenizer).fingerprint != tokenizer.fingerprint:

@@ -59,6 +59,7 @@ def imported_names(path: Path) -> set[str]:
 
 # regex comes with tiktoken; the others are used only where the user has them
 OPTIONAL = {"regex", "wandb", "safetensors", "tokenizers", "transformers"}
+LATER_ROOMS = {"part_4/run/checkpoint.py": {"moe"}}  # asked for with `try`, and missed by name
 PACKAGES = {"torch", "numpy", "matplotlib", "tiktoken", "tensorboard", "tqdm", "pytest"}
 
 
@@ -69,6 +70,7 @@ def test_a_file_imports_only_its_own_part_the_standard_library_and_the_packages(
     siblings = {room.parent.name for room in part.glob("*/__init__.py")}
     if not in_a_room or part.name in ("part_2", "part_3"):  # rooms know rooms; flat parts know all
         siblings |= {sibling.stem for sibling in part.glob("*.py")}
+    siblings |= LATER_ROOMS.get(path.relative_to(ROOT).as_posix(), set())
     foreign = imported_names(path) - siblings - set(sys.stdlib_module_names) - PACKAGES - OPTIONAL
     assert not foreign
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-TARGETS = ("qkv", "project", "gate_up")  # every matrix inside the blocks
+TARGETS = ("qkv", "project", "gate_up")  # every matrix in the blocks but experts and routers
 FORMATS = ("float32", "bfloat16")  # of frozen weights; what learns is always float32
 
 
