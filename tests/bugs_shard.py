@@ -27,12 +27,13 @@ BUGS = [
     Bug("the policy that writes replies is not gathered again", DISTRIBUTED_8,
         "    if model in hollows:\n        for p in whole_one.parameters():\n"
         "            p.data = p.data.new_empty(0)\n", "    hollows.pop(model, None)\n", TEST_8),
-    Bug("DPO's reference stays whole", DPO, "shard(frozen_copy(body), processes, runtime.device)",
-        "frozen_copy(body)", TEST_8),
+    Bug("DPO's reference stays whole", DPO,
+        "shard(reference_of(body, settings, args.seed, processes), processes,\n"
+        "                          runtime.device)",
+        "reference_of(body, settings, args.seed, processes)", TEST_8),
     Bug("PPO's reference stays whole", PPO,
-        "self.reference = shard(frozen_copy(body if reference is None else reference), processes,\n"
-        "                               runtime.device)",
-        "self.reference = frozen_copy(body if reference is None else reference)", TEST_8),
+        "self.reference = shard(reference, processes, runtime.device)", "self.reference = reference",
+        TEST_8),
     Bug("PPO's reward model stays whole", "part_8/rl/scoring.py",
         "    shard(model, processes, runtime.device, *model.bodies)\n", "", TEST_8),
     Bug("what is read for the others' sake is learnt from", STEPS,

@@ -50,8 +50,8 @@ class RewardSource:
 def load_source(path: Path, tokenizer: Tokenizer, runtime: Runtime, make_with: str, *,
                 normalise: bool = True, no_end_penalty: float = 1.0, block_size: int | None = None,
                 processes: Processes = ALONE) -> RewardSource:
-    """Part 7's reward model as a source, in slices with --shard. Raises ValueError where it reads other tokens, or shorter
-    rows (`block_size`), than the policy writes."""
+    """Part 7's reward model as a source, in slices with --shard. Raises ValueError where it reads
+    other tokens, or shorter rows (`block_size`), than the policy writes."""
     model, its_tokenizer, content = load_reward(path, make_with)
     if its_tokenizer.fingerprint != tokenizer.fingerprint:
         raise ValueError(f"{path}: its tokenizer is not the policy's, so its scores would be of "

@@ -5,8 +5,8 @@ from planted import Bug
 TEST = "tests/part_9/test_lora_grpo.py"
 BUGS = [
     Bug("GRPO's reference is the policy itself", "part_9/reasoning/grpo_loop.py",
-        "self.reference = reference_of(self.model, settings, seed)",
-        "self.reference = (reference_of(self.model, settings, seed), self.model)[1]", TEST),
+        "shard(reference_of(self.model, settings, seed, processes), processes,",
+        "shard((reference_of(self.model, settings, seed), self.model)[1], processes,", TEST),
     Bug("GRPO saves the weights without what was learnt", "part_9/reasoning/grpo_report.py",
         "weights=merged_weights(model, model_state(model)),",
         "weights=model_state(run.grpo.reference),", TEST),
