@@ -5,16 +5,17 @@ import torch
 from page import parse_args
 from page_models import CHAT, QUESTION, asked, small
 from released_folders import make_released
+from seeing import views
 from seeing.models import Models, named
 from sft.chat_format import Message, encode_conversation, encode_prompt
 from sft.evaluation import reply_to
 
-FORMS = ("smollm2", "qwen2.5", "llama3", "mistral")
+FORMS = ("smollm2", "qwen2.5", "qwen3", "llama3", "mistral")
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Four released models and one whose template nobody knows; read as page.py reads them."""
+    """Five released models and one whose template nobody knows; read as page.py reads them."""
     folder = tmp_path_factory.mktemp("released")
     paths = [make_released(folder / name, name) for name in FORMS]
     paths.append(make_released(folder / "odd", "smollm2", template="{{ other }}"))
@@ -38,6 +39,18 @@ def test_a_released_model_replies_in_its_own_form(name, models, server):
     end = whole.index(tokenizer.end, found["first"])
     assert found["ids"] == whole[:end + 1], "a reply stands as its template writes it"
     assert found["first"] == len(encode_prompt(prompt, tokenizer))
+
+
+def test_a_thought_is_no_part_of_the_reply_that_the_next_turn_reads(models, server, monkeypatch):
+    tokenizer = models.get("qwen3")[1]
+    ids = tokenizer.encode("<think>\nso\n</think>\n\nIt is 7.")
+
+    def say(model, its, runtime, prompt, said, **settings):
+        said += ids
+        return ((token, True) for token in ids)
+    monkeypatch.setattr(views, "say", say)
+    events = asked(server, "/api/chat", {"model": "qwen3", "messages": QUESTION})[1]
+    assert [event["id"] for event in events[:-1]] == ids and events[-1]["said"] == "It is 7."
 
 
 @pytest.mark.parametrize("name", [*FORMS, "odd"])
