@@ -1,7 +1,7 @@
 """See it think: one page in the browser for all models of the chain.
 
     python part_9/page.py                            then open http://127.0.0.1:8000
-    python part_9/page.py --port 8080 --ppo runs/ppo.pt --more part_4/out/medium/base.pt
+    python part_9/page.py --port 8080 --ppo runs/ppo.pt --more part_4/out/medium/base.pt SmolLM2/
 
 Chat, side by side, under every token, inside, what training saw, the truth (lesson: See it think).
 A checkpoint that is missing is left out, with the command that makes it. The numbers come from
@@ -26,8 +26,9 @@ from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from pretrained.chat_forms import CHOICES
 from seeing import views
-from seeing.models import CHAIN, Models
+from seeing.models import CHAIN, Models, named
 from world.world import KINDS, World
 
 MOST_BYTES = 2**18  # of a request
@@ -263,7 +264,9 @@ def parse_args(argv=None):
         parser.add_argument(f"--{name}", type=Path, default=here(__file__).parent / file,
                             help=f"{what} (default: {file})")
     parser.add_argument("--more", type=Path, nargs="*", default=[],
-                        help="other checkpoints, of parts 4 to 9 (default: none)")
+                        help="more: checkpoints, or released models' folders (default: none)")
+    parser.add_argument("--chat", choices=CHOICES, default="auto", help="the form of conversations "
+                        "of released models (default: auto, as their folders say)")
     return parser.parse_args(argv)
 
 
@@ -271,9 +274,8 @@ def main(argv=None):
     args = parse_args(argv)
     if not args.host.strip() or not 0 <= args.port < 2**16:  # an empty host is the whole network
         raise ValueError(f"--host {args.host!r} --port {args.port}: give an address, and 0 to 65535")
-    paths = {name: getattr(args, name) for name in CHAIN}
-    paths |= {f"{path.parent.name}/{path.stem}": path for path in args.more}
-    models = Models(paths, args.device, args.amp)
+    paths = named({name: getattr(args, name) for name in CHAIN}, args.more)
+    models = Models(paths, args.device, args.amp, args.chat)
     try:
         server = Server(args.host, args.port, models)
     except OSError as error:

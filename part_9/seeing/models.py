@@ -11,6 +11,7 @@ from rl.policy import Policy
 from run.checkpoint import Checkpoints, load_checkpoint, model_of, read_checkpoint, restored
 from run.runtime import choose_runtime
 from sft.evaluation import is_chat_model
+from text.bpe import SPLIT
 from world.world import KINDS
 
 CHAIN = {  # name: (file, what it is, what makes it)
@@ -28,12 +29,28 @@ CHAIN = {  # name: (file, what it is, what makes it)
 REFERENCES = {"grpo": "cold", "tools": "grpo"}  # what the KL is measured to; of others: sft
 
 
+def named(chain: dict[str, Path], more: list[Path]) -> dict[str, Path]:
+    """All paths by name. One of `more` has the name of its file and of the folder around it, and of
+    more folders where two would have the same; one that is given twice is read once."""
+    paths = dict(chain)
+    for path in dict.fromkeys(path.expanduser().resolve() for path in more):
+        parts = path.parts if path.is_dir() else path.with_suffix("").parts
+        names = ["/".join(parts[-n:]) for n in range(2, len(parts))] + [str(path)]
+        paths[next(name for name in names if name not in paths)] = path
+    return paths
+
+
+def knows_roles(tokenizer) -> bool:
+    """May one chat with it? A released model whose template is not known goes on with texts."""
+    return not tokenizer.problem and is_chat_model(tokenizer)
+
+
 class Models:
     """The checkpoints that are there; read in the background, while the page is on its way."""
 
-    def __init__(self, paths: dict[str, Path], device: str, amp: str):
+    def __init__(self, paths: dict[str, Path], device: str, amp: str, chat: str = "auto"):
         self.models, self.missing, self.reward, self.values = {}, {}, None, None
-        self.paths, self.device, self.amp = paths, device, amp
+        self.paths, self.device, self.amp, self.chat = paths, device, amp, chat
         self.runtime, self.is_read = None, threading.Event()
 
     def read(self) -> None:
@@ -41,7 +58,8 @@ class Models:
             plain = self.amp == "auto" and self.device in ("auto", "cpu")
             self.runtime = choose_runtime(self.device, "float32" if plain else self.amp, quiet=True)
             for name, path in self.paths.items():
-                _, title, make = CHAIN.get(name, ("", str(path.name), "one of the train scripts"))
+                other = "a released model" if path.is_dir() else "another checkpoint"
+                _, title, make = CHAIN.get(name, ("", other, "one of the train scripts"))
                 try:
                     self.read_one(name, path, title, make)
                 except (ValueError, OSError) as error:
@@ -62,7 +80,8 @@ class Models:
                               lambda: Policy(model_of(content["config"])))
             self.values = policy.to(device).eval()
         else:
-            model, tokenizer, _ = load_checkpoint(path, device, make_with=make)
+            model, tokenizer, _ = load_checkpoint(path, device, make_with=make,
+                                                  chat=self.chat if path.is_dir() else "auto")
             self.models[name] = model, tokenizer, title
 
     def get(self, name: str):
@@ -90,10 +109,11 @@ class Models:
 
     def listing(self) -> dict:
         self.is_read.wait()
-        rows = [{"name": name, "what": title, "is_chat": is_chat_model(tokenizer),
+        rows = [{"name": name, "what": title, "is_chat": knows_roles(tokenizer),
                  "parameters": model.count_parameters(), "layers": model.config.n_layer,
                  "heads": model.config.n_head, "context": model.config.block_size,
                  "window": model.config.window, "reference": self.reference_of(name),
+                 "is_of_the_world": tokenizer.pattern == SPLIT,
                  "experts": model.moe_config.n_expert if hasattr(model, "moe_config") else 0}
                 for name, (model, tokenizer, title) in self.models.items()]
         return {"models": rows, "reward": self.reward is not None, "kinds": list(KINDS),

@@ -20,8 +20,9 @@ from rl.policy import response_logp
 from rl.ppo import gae, leave_one_out, token_rewards
 from rl.rollout import as_rollout, roll_out
 from rl.scoring import RewardSource
-from sft.chat_format import Message, encode_prompt
+from sft.chat_format import Message, decode_reply, encode_answer, encode_prompt
 from sft.evaluation import is_chat_model
+from text.bpe import SPLIT
 
 from seeing.truth import Truth
 
@@ -57,7 +58,7 @@ def rows_of(request: dict, name: str, most: int) -> list:
 
 class Subject:
     """A model, the ids of the prompt, and those of the reply so far. A chat model is given
-    `messages`; any model goes on with a `text`."""
+    `messages`; any model goes on with a `text`, or with the ids of one as `prompt`."""
 
     def __init__(self, request: dict, models):
         self.name = text_of(request, "model")
@@ -67,10 +68,10 @@ class Subject:
         if self.is_chat:
             self.prompt = self.conversation(request, limit + 1 - len(self.reply))
         else:
-            self.prompt = [self.tokenizer.begin, *self.tokenizer.encode(text_of(request, "text"))]
+            self.prompt = self.ids_of(request, "prompt") or \
+                self.tokenizer.begun(text_of(request, "text"))
         if len(self.ids) > limit:
-            raise ValueError(f"that is {len(self.ids)} tokens; the model's context holds {limit}: "
-                             "shorten it")
+            raise ValueError(f"{len(self.ids)} tokens; the context holds {limit}: shorten it")
 
     @property
     def ids(self) -> list[int]:
@@ -97,10 +98,13 @@ class Subject:
     def reply_of(self, request: dict) -> list[int]:
         if isinstance(request.get("reply"), str):
             text = text_of(request, "reply").strip()
-            return [*self.tokenizer.encode(f" {text}"), self.tokenizer.end] if text else []
-        ids = rows_of(request, "reply", MOST_LETTERS)
+            return [*encode_answer(text, self.tokenizer), self.tokenizer.end] if text else []
+        return self.ids_of(request, "reply")
+
+    def ids_of(self, request: dict, name: str) -> list[int]:
+        ids = rows_of(request, name, MOST_LETTERS)
         if not all(type(i) is int and 0 <= i < self.tokenizer.vocab_size for i in ids):
-            raise ValueError("reply must hold ids of this model's tokens")
+            raise ValueError(f"{name} must hold ids of this model's tokens")
         return list(ids)
 
 
@@ -119,11 +123,9 @@ def chat_view(request: dict, models):
             seed=number(request, "seed", 0, 0, 2**31)):
         yield {"id": token, "own": is_own,
                "text": decoder.decode(about.tokenizer.decode_bytes([token]))}
-    with_tools = RUN in about.tokenizer.special
-    text = spoken(said, about.tokenizer) if with_tools else about.tokenizer.decode(
-        [i for i in said if i != about.tokenizer.end]).strip()
-    yield {"done": "ended" if token == about.tokenizer.end else "cut off", "said": text,
-           "seconds": time.perf_counter() - began}
+    text_in = spoken if RUN in about.tokenizer.special else decode_reply
+    yield {"done": "ended" if token == about.tokenizer.end else "cut off",
+           "said": text_in(said, about.tokenizer), "seconds": time.perf_counter() - began}
 
 
 def texts_of(ids: list[int], tokenizer) -> list[str]:
@@ -131,7 +133,7 @@ def texts_of(ids: list[int], tokenizer) -> list[str]:
     return [tokenizer.decode([token]) for token in ids]
 
 
-# ---------------------------------------------------------------- under every token
+# ---------------------------------------------- under every token, inside, what training saw
 
 @torch.inference_mode()
 def under_tokens(model, tokenizer, ids: list[int], count: int = 10) -> dict:
@@ -145,8 +147,6 @@ def under_tokens(model, tokenizer, ids: list[int], count: int = 10) -> dict:
     return {"ids": ids, "texts": texts_of(ids, tokenizer), "p": [None, *said.exp().tolist(), None],
             "entropy": [None, *entropy.tolist()], "others": [[], *others]}
 
-
-# ---------------------------------------------------------------- inside
 
 def attention_weights(attention, x: torch.Tensor, plan) -> torch.Tensor:
     """Normed stream (1, T, C) -> (H, T, T): row = who looks, column = at whom.
@@ -211,8 +211,6 @@ def inside(model, tokenizer, ids: list[int], layer: int) -> dict:
     return view
 
 
-# ---------------------------------------------------------------- what training saw
-
 @torch.inference_mode()
 def training(model, tokenizer, runtime, prompt: list[int], reply: list[int], *,
              reward, mean: float, std: float, reference, policy=None,
@@ -275,15 +273,15 @@ def training_view(request: dict, models) -> dict:
     if not about.is_chat or not about.reply:
         raise ValueError("training saw replies: ask a chat model, and let it answer")
     if its_tokenizer.fingerprint != about.tokenizer.fingerprint:
-        raise ValueError(f"{about.name} and {reference} read other tokens: no KL between them")
+        raise ValueError(f"{about.name} and {reference} read other tokens: no KL between them, no "
+                         "reward model for both; choose a model of the chain")
     if scorer.tokens != about.tokenizer.tokens or max(about.ids) >= scorer.vocab_size:
         raise ValueError("the reward model reads other tokens than this model writes")
     policy = models.values_for(about.tokenizer)
-    view = training(about.model, about.tokenizer, about.runtime, about.prompt, about.reply,
+    return training(about.model, about.tokenizer, about.runtime, about.prompt, about.reply,
                     reward=reward, mean=mean, std=std, reference=other, policy=policy,
                     copies=number(request, "copies", 8, 2, 16),
-                    seed=number(request, "seed", 0, 0, 2**31))
-    return view | {"reference": reference}
+                    seed=number(request, "seed", 0, 0, 2**31)) | {"reference": reference}
 
 
 def truth_view(request: dict, models) -> dict:
@@ -292,8 +290,11 @@ def truth_view(request: dict, models) -> dict:
     text = text_of(request, "text")
     if not text.isascii() or not text:
         raise ValueError("the world's texts are plain English letters; this one is not")
-    model, tokenizer = models.get(text_of(request, "model"))
-    ids = [tokenizer.begin, *tokenizer.encode(text), tokenizer.end]
+    model, tokenizer = models.get(name := text_of(request, "model"))
+    if tokenizer.pattern != SPLIT:
+        raise ValueError(f"{name} reads other tokens than the chain's models, and has not read the "
+                         "little world: choose a model of the chain")
+    ids = [*tokenizer.begun(text), tokenizer.end]
     kept = ids[:model.config.block_size]
     told = Truth(tokenizer.decode(ids[1:-1]), tokenizer).places(len(kept) - 1)
     return under_tokens(model, tokenizer, kept) | told | {"is_whole": kept == ids}

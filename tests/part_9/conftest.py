@@ -36,3 +36,27 @@ def runtime():
     from run.runtime import Runtime
 
     return Runtime(torch.device("cpu"), None, "", "")
+
+
+@pytest.fixture(scope="module")
+def models():
+    """What page.py shows: small models of random weights."""
+    from page_models import small_models
+
+    return small_models()
+
+
+@pytest.fixture
+def server(models):
+    """page.py's server, at a free port of this machine."""
+    import threading
+
+    from page import Server
+
+    running = Server("127.0.0.1", 0, models)
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield running
+    running.shutdown()
+    thread.join()
+    running.server_close()

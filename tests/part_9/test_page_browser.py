@@ -13,6 +13,7 @@ from reasoning.tool_use import tool_tokenizer
 from reward.checkpoint import save_reward
 from reward.model import RewardModel
 from run.checkpoint import save_checkpoint
+from text.tokenizer import Tokenizer
 
 pytestmark = [pytest.mark.slow,
               pytest.mark.skipif(find_browser() is None, reason="no Chromium or Chrome is there")]
@@ -27,7 +28,8 @@ def address(tmp_path_factory):
     sizes = {"block_size": 320, "n_layer": 2, "n_head": 2, "n_embd": 32, "qk_norm": True}
     for seed, name in enumerate(("base", "sft", "ppo", "dpo", "grpo", "tools")):
         torch.manual_seed(seed)
-        its = tool_tokenizer(tokenizer) if name == "tools" else tokenizer
+        its = {"tools": tool_tokenizer(tokenizer), "base": Tokenizer.from_merges([])}.get(
+            name, tokenizer)
         config = GPTConfig(vocab_size=its.vocab_size, **sizes)
         paths[name] = folder / f"{name}.pt"
         save_checkpoint(paths[name], weights=GPT(config).state_dict(), config=config,
@@ -80,20 +82,40 @@ PLACES = """[...document.querySelectorAll('#view-chat :is(textarea, button, .log
   .map(x => JSON.stringify(x.getBoundingClientRect())).join()"""
 
 
+STOPPED = """new Promise(done => { const go = document.querySelector('#view-chat .go');
+  new MutationObserver((_, watch) => { if (log.querySelectorAll('.tok').length > 10) {
+    watch.disconnect(); const seen = [go.textContent, """ + PLACES + """]; go.click(); done(seen); }
+  }).observe(log, {childList: true, subtree: true}); go.click(); })"""
+
+
 def test_a_reply_streams_without_anything_moving_and_stops_when_told(at):
     page = at("chat?q=hello&model=sft&temperature=1")
     places = page.run(PLACES)
-    page.run("document.querySelector('#view-chat .go').click()")
-    page.wait("document.querySelectorAll('.log .tok').length > 2")
-    assert text_of(page, "#view-chat .go") == "Stop", "tokens are there before the reply is whole"
-    page.wait("document.querySelectorAll('.log .tok').length > 10")
-    assert page.run(PLACES) == places
-    page.run("document.querySelector('#view-chat .go').click()")
+    seen = page.run(STOPPED)
+    assert seen == ["Stop", places], "tokens are there before the reply is whole"
     page.wait(IDLE)
     count = page.run("document.querySelectorAll('.log .tok').length")
     assert 10 < count < 240 and text_of(page, "#view-chat .status").startswith("stopped")
     page.wait("document.querySelector('.log .quiet')")
     assert page.run(PLACES) == places and page.run(SHIFTED) == 0, "words alone may wrap"
+
+
+@pytest.mark.parametrize("view, done", [("side", ".cells .tok"), ("tokens", "#subject .tok")])
+def test_nothing_moves_while_replies_stream_in_the_other_views(view, done, at):
+    page = at(f"{view}?q=hello&model=sft&temperature=1&seeds=1+2&with=base&with=sft")
+    place = "#view-side" if view == "side" else "#subject"
+    page.run(f"document.querySelector('{place} .go').click()")
+    page.wait(f"document.querySelectorAll('{done}').length > 2")
+    page.run("shifts.length = 0")  # the cells have come, as they were asked for
+    places = f"[...document.querySelectorAll('{place} :is(textarea, .card, .go), footer')]" \
+             ".map(x => JSON.stringify(x.getBoundingClientRect())).join()"
+    before = page.run(places)
+    page.wait(f"document.querySelectorAll('{done}').length > 60 || {IDLE}")
+    assert page.run(places) == before
+    page.run(f"document.querySelector('{place}').querySelector('.go').click()")
+    page.wait(IDLE)
+    outside = "shifts.filter(node => !node?.parentElement?.closest('.strip')).length"
+    assert page.run(places) == before and page.run(outside) == 0
 
 
 def test_several_turns_are_kept_and_reset_forgets_them(at):
@@ -126,16 +148,31 @@ def test_another_token_is_chosen_with_the_keyboard_alone_and_the_text_goes_on(at
     page.press("Enter")
     page.press("ArrowRight")
     page.press("ArrowRight")
-    page.wait("document.querySelectorAll('#view-chat .under button').length == 10")
+    page.wait("document.querySelectorAll('#view-chat .under .bars button').length == 10")
     page.press("ArrowDown")
     page.press("ArrowDown")
     chosen = page.run("turns[1].data.others[turns[1].data.first + 2].map(row => row[0])"
-                      "[[...document.querySelectorAll('#view-chat .under button')]"
+                      "[[...document.querySelectorAll('#view-chat .under .bars button')]"
                       ".indexOf(document.activeElement)]")
     page.press("Enter")
     page.wait(f"turns[1] && turns[1].ids[2] === {chosen} && turns[1].data && {IDLE}")
     after = page.run("turns[1].ids")
     assert after[:2] == before[:2] and after[2] == chosen != before[2] and len(after) > 3
+
+
+def test_where_the_keyboard_stands_is_seen(at):
+    page = at("inside?q=hello&model=sft&reply=well")
+    press_go(page, "inside", "document.querySelector('.lens td')")
+    seen = {}
+    for _ in range(30):
+        page.press("Tab")
+        tag, style = page.run("(x => [x.tagName + ' ' + x.className, getComputedStyle(x).outline])"
+                              "(document.activeElement)")
+        seen[tag] = style
+    assert {"SELECT ", "TEXTAREA ", "BUTTON main go", "DIV card wide"} <= set(seen), seen
+    assert any(tag.startswith("SPAN tok") for tag in seen)
+    rings = {tag: style for tag, style in seen.items() if not tag.startswith("BODY")}
+    assert all("solid 3px" in style for style in rings.values()), rings
 
 
 def test_a_tool_s_call_is_shown_as_the_model_s_and_the_answer_as_the_program_s(at):
@@ -223,10 +260,67 @@ def test_on_a_phone_nothing_is_wider_than_the_screen_and_all_can_be_hit(view, at
     page = at(f"{view}?q=hello&model=sft&longest=9&reply=well&text=One+cold+morning&seeds=1", 390)
     press_go(page, view, "document.querySelector('section:not([hidden]) .tok')")
     assert page.run("document.documentElement.scrollWidth") <= 390
-    small = page.run("[...document.querySelectorAll('main button, nav a, input, select')]"
-                     ".filter(x => x.offsetParent && (x.offsetHeight < 24 || x.offsetWidth < 18))"
+    small = page.run("[...document.querySelectorAll('main button, nav a, input, select, summary')]"
+                     ".map(x => x.type === 'checkbox' ? x.parentElement : x)"
+                     ".filter(x => x.offsetParent && (x.offsetHeight < 40 || x.offsetWidth < 40))"
                      ".map(x => x.outerHTML)")
     assert small == []
+    tiny = page.run("[...document.querySelectorAll('main input, main select, main textarea')]"
+                    ".filter(x => parseFloat(getComputedStyle(x).fontSize) < 16)"
+                    ".map(x => x.outerHTML)")
+    assert tiny == [], "a phone zooms in on a field with smaller letters"
+
+
+def test_on_a_phone_what_is_under_a_token_of_the_chat_is_in_sight_and_can_be_put_away(at):
+    page = at("chat?q=hello&model=sft&temperature=1&longest=60", 390)
+    press_go(page, "chat", "document.querySelector('.log .quiet')")
+    page.run("scrollTo(0, 0); strips = [...document.querySelectorAll('.log .tok')]; strips[50].click()")
+    seen = page.run("[document.querySelector('#view-chat .under'), strips[50]].map(x => {"
+                    " const box = x.getBoundingClientRect(); return [box.top, box.bottom]; })")
+    (top, bottom), (token_top, token_bottom) = seen
+    assert 0 <= token_top < token_bottom <= top < bottom <= 900
+    page.run("document.querySelector('#view-chat .close').click()")
+    assert page.run("document.querySelector('#view-chat .under').offsetParent === null")
+    page.run("""(() => { const box = strips[3].getBoundingClientRect(), log = strips[3].parentElement;
+      log.dispatchEvent(new MouseEvent('click', {clientX: box.x + 3, clientY: box.bottom + 5})); })()""")
+    assert page.run("strips[3].getAttribute('aria-pressed')") == "true", "a finger hits beside it"
+
+
+def test_a_token_that_is_looked_at_is_scrolled_into_its_box(at):
+    page = at("tokens?model=base&q=" + "we+" * 90, 390)
+    press_go(page, "tokens", "document.querySelectorAll('#subject .tok').length > 80")
+    for place in (100, 1):
+        page.run(f"strip.pick({place})")
+        token, box = page.run("[strip.tokens[strip.picked], strip.box].map(x => {"
+                              " const b = x.getBoundingClientRect(); return [b.top, b.bottom]; })")
+        assert box[0] <= token[0] < token[1] <= box[1]
+
+
+def test_a_plain_text_goes_on_from_another_token(at):
+    page = at("tokens?model=base&q=hello+there")
+    press_go(page, "tokens", "document.querySelector('#subject .bars button')")
+    before = page.run("found.tokens.ids")
+    page.run("strip.pick(3)")
+    chosen = page.run("found.tokens.others[3][4][0]")
+    page.run("document.querySelectorAll('#subject .bars button')[4].click()")
+    page.wait(f"found.tokens && {IDLE}")
+    after = page.run("found.tokens.ids")
+    assert after[:4] == [*before[:3], chosen] and len(after) > 4
+
+
+def test_what_is_not_there_is_said(at, tmp_path):
+    page = at("training?model=sft")
+    page.run("chain.reward = false; chain.missing.reward = {make: 'python x.py'}; show('training')")
+    assert "no reward model" in text_of(page, "#subject .status.bad")
+    press_go(at("truth?model=base"), "truth")
+    assert text_of(page, "#view-truth .status.bad") == "draw a text, or write one"
+    names = ("base", "moe", "sft", "ppo", "dpo", "cold", "grpo", "tools", "reward", "values")
+    with Serving(*(str(x) for name in names for x in (f"--{name}", tmp_path / "none.pt"))) as none:
+        page.open(f"{none}/#tokens")
+        page.wait("!document.querySelector('.none').hidden")
+        assert "part_0/demo_pipeline.py" in text_of(page, ".none")
+        assert page.run("[...document.querySelectorAll('.go')].every(x => x.disabled)")
+        assert "none.pt" in text_of(page, "footer details")
 
 
 CONTRAST = """(() => {
@@ -246,13 +340,9 @@ CONTRAST = """(() => {
     const chain = []; for (let x = node; x; x = x.parentElement) chain.unshift(x);
     let ground = rgba(getComputedStyle(document.body).backgroundColor).slice(0, 3);
     for (const x of chain) ground = over(rgba(getComputedStyle(x).backgroundColor), ground);
-    const fill = node.parentElement.querySelector(':scope > .fill');
-    const grounds = [ground];
-    if (fill) grounds.push(over(rgba(getComputedStyle(fill).backgroundColor), ground));
-    const ink = rgba(getComputedStyle(node).color);
-    for (const g of grounds) { const [a, b] = [light(over(ink, g)), light(g)].sort((x, y) => y - x);
-      const ratio = (a + .05) / (b + .05);
-      if (ratio < 4.5) low.push([node.className, walk.currentNode.textContent, ratio]); }
+    const ink = over(rgba(getComputedStyle(node).color), ground);
+    const [a, b] = [light(ink), light(ground)].sort((x, y) => y - x), ratio = (a + .05) / (b + .05);
+    if (ratio < 4.5) low.push([node.className, walk.currentNode.textContent, ratio]);
   }
   return low; })()"""
 
