@@ -19,7 +19,7 @@ from run.optim import make_optimizer
 from run.schedule import Schedule
 from sft.chat_format import answered, chat_tokenizer, encode_conversation, grow_vocabulary
 from sft.data import ExampleRows, world_examples
-from sft.evaluation import answer_items, score_items
+from sft.evaluation import LONGEST_REPLY, answer_items, score_items
 from sft.skills import items
 from sft.small_base import add_base_flag, base_from
 from text.rows import IGNORED
@@ -104,7 +104,7 @@ def main(argv=None):
         f"With the end token as a label {ends[KINDS[0]]:.0%} of answers stop by themselves, "
         f"without it {ends[KINDS[1]]:.0%}",
         f"{base.count_parameters() / 1e6:.1f}M parameters, {steps} steps each, {len(asked)} new "
-        f"items, at most 64 tokens a reply, {note}", panels=2)
+        f"items, at most {LONGEST_REPLY} tokens a reply, {note}", panels=2)
     colors = (plotting.BLUE, plotting.ORANGE, plotting.GREEN)
     for ax, place, name in ((axes[0], 2, "share that stopped by itself"),
                             (axes[1], 1, "share right")):
