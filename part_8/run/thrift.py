@@ -2,7 +2,7 @@
 
 Idea   --recompute: of a block only its input is kept for the way back; the rest is computed again
        when its gradient is asked for. Dropout draws the same numbers again, so the gradient is the
-       same to the last bit; a step takes about a third longer.
+       same to the last bit; a step takes about a quarter longer.
        --compile: a block's operations become few kernels. Sums are then taken in another order, so
        the loss agrees to rounding. Decoding with a cache stays as it is: each token would bring
        another length, and another compilation.
