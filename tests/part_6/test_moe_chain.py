@@ -69,12 +69,14 @@ def test_it_is_talked_to_and_evaluated_as_a_dense_one(tuned, capsys, tmp_path):
 
 
 def test_the_load_of_its_experts_is_shown(moe, tuned, tiny_base, runtime, capsys):
-    show_experts.main([str(moe), str(tuned), "--items", "12", "--amp", "float32"])
+    show_experts.main([str(moe), str(tuned), "--items", "60", "--amp", "float32"])
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if ".pt" in line]
     assert [line[0] for line in lines] == 2 * [str(moe)] + 2 * [str(tuned)]
     model, tokenizer = loaded(tuned)
-    loads = show_experts.loads_on_chats(model, tokenizer, runtime, 12, 0)
+    loads = show_experts.loads_on_chats(model, tokenizer, runtime, 60, 0)
+    one_pass = show_experts.ROWS * 128 * 2  # two choices of each token
     assert loads.shape == (2, 4) and (loads.sum(1) == loads[0].sum()).all()
+    assert loads[0].sum() >= 2 * one_pass and loads[0].sum() % one_pass == 0, "all passes count"
     assert float(lines[2][2]) == pytest.approx(max_load(loads[0]), abs=0.01)
     with pytest.raises(ValueError, match="--items 0"):
         show_experts.main([str(moe), "--items", "0"])
