@@ -274,6 +274,9 @@ def main(argv=None) -> int:
     elif not args.all:
         demos = [demo for demo in demos if is_stale(demo)
                  and (demo.name not in NOT_BY_ITSELF or args.only)]
+    if SCREENSHOTS.exists() and not os.access(SCREENSHOTS, os.W_OK):
+        print(f"error: {SCREENSHOTS}: cannot write there", file=sys.stderr)
+        return 2
     failures, printed = [], {}
     with tqdm(demos, unit="demo", disable=not demos) as bar:
         for demo in bar:

@@ -19,8 +19,8 @@ from pipeline import ROOT, Chain, Stage, fingerprint, load_json, note_of, write_
 
 CHAT, WRITE, EVALUATE = "part_6/chat.py", "part_4/sample.py", "part_6/evaluate.py"
 LONGEST_OF_BASE = 60  # tokens: a base model does not know where its answer ends
-ITEMS = {"quick": 105, "full": 420, "gpu": 420}  # questions of each split for the skills
-SPLITS = {"quick": ("new_items",)}  # the other presets: all of part 6's
+ITEMS = {"smoke": 42, "quick": 105, "full": 420, "gpu": 420}  # questions of each split for the skills
+SPLITS = {"smoke": ("new_items",), "quick": ("new_items",)}  # the others: all of part 6's
 ASK_SECONDS = 6  # for one model, on the machine that the lessons name, with the quick number
 MARK = "The answer is "  # part 6's models put it before the answer of a worked solution
 

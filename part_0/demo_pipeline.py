@@ -4,6 +4,7 @@
     python part_0/demo_pipeline.py --moe            with a model of experts beside the base model
     python part_0/demo_pipeline.py --only sft       one stage
     python part_0/demo_pipeline.py --seeds 3        three times over, for intervals
+    python part_0/demo_pipeline.py --preset smoke   a small chain in two minutes, in out/smoke/
     python part_0/demo_pipeline.py --report         trains nothing: the report card of what is there
 
 Each stage is a process with a progress bar of its own. A stage whose result is there, made with the
@@ -12,7 +13,7 @@ See: the report card, part_0/out/report.html (and report.md, report.json, pipeli
 stage took and gave, every skill stage by stage, twelve questions answered by each stage's model.
 """
 
-from runtime import make_parser, out_folder, print_table, run_main, save_json
+from runtime import here, make_parser, out_folder, print_table, run_main, save_json
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
@@ -44,8 +45,10 @@ from report_picture import draw
 
 def chains_of(args) -> list[Chain]:
     """One chain a seed. The first writes to the parts' own folders, or under --out; the others
-    beside its notes."""
+    beside its notes. The smoke preset never replaces what a longer chain has made."""
     out = Path(args.out).expanduser().resolve() if args.out else None
+    if out is None and args.preset == "smoke":
+        out = here(__file__) / "out" / "smoke"
     home = out_folder(__file__, str(out / "part_0") if out else None)
     common = [text for flag in ("device", "amp") if (value := getattr(args, flag)) != "auto"
               for text in (f"--{flag}", value)]

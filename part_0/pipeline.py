@@ -22,7 +22,7 @@ import torch
 from runtime import save_json
 
 ROOT = Path(__file__).resolve().parent.parent
-PRESETS = ("quick", "full", "gpu")
+PRESETS = ("smoke", "quick", "full", "gpu")
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,7 @@ def out_folder(script: str, out: str | None = None) -> Path:
             pass
     except OSError as error:
         raise OSError(f"--out {str(folder)[:200]}: cannot write there "
-                      f"({error.strerror or error})") from None
+                      f"({error.strerror or error}); name a folder of yours") from None
     return folder
 
 

@@ -81,7 +81,8 @@ def main(argv=None) -> None:
                  ["rows that a step on this text changes",
                   f"{len(rows_with_gradient(model, ids))} of {len(vocabulary)}"]])
     draw(folder / "embedding.png", TEXT, ids, rows, len(vocabulary),
-         f"the toy text's {len(vocabulary)} letters, width C = {WIDTH}, before training, seed {args.seed}")
+         f"the toy text's {len(vocabulary)} letters, width C = {WIDTH}, before training, seed {args.seed}; "
+         "a row of the table stands upright here")
 
 
 if __name__ == "__main__":

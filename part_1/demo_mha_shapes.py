@@ -69,8 +69,7 @@ def heads_one_by_one(layer: MultiHeadAttention, x: torch.Tensor) -> torch.Tensor
 def draw(steps: list[list], worst: float, setup: str, folder) -> None:
     """The steps from top to bottom, one box each."""
     fig, ax = plotting.figure(
-        "Multi-head attention, shape by shape. "
-        f"Written out and fused differ by at most {worst:.0e}",
+        f"Multi-head attention, shape by shape; written out and fused agree to {worst:.0e}",
         setup, size=(7, 5.4))
     ax.axis("off")
     ax.set(xlim=(0, 1), ylim=(len(steps) - 0.5, -0.5))

@@ -80,12 +80,12 @@ def draw(learned: GPT, accuracy: dict[str, float], setup: str, folder) -> None:
     axes[0].set_title("sinusoidal table: red -1, blue +1", loc="left")
     axes[0].grid(False)
     trained = learned.positions.table.detach().cpu()
-    panels = [(sinusoidal_table(LENGTH, 48), "likeness, sinusoidal"),
-              (trained, "likeness, learned (trained)")]
+    panels = [(sinusoidal_table(LENGTH, 48), "likeness (cosine), sinusoidal"),
+              (trained, "likeness, learned (after training)")]
     for ax, (rows, name) in zip(axes[1:], panels):
         plotting.heat_map(ax, likeness(rows), vmin=-1, vmax=1, numbers=False,
                           colorbar=ax is axes[2])
-        ax.set(xlabel="position")
+        ax.set(xlabel="position", ylabel="position")
         ax.set_title(name, loc="left")
     plotting.save(fig, folder / "positions.png")
 

@@ -70,15 +70,15 @@ def losses_of(name: str, settings: Settings, train_data, val_data, seeds) -> lis
 def draw(path, losses: dict, setup: str) -> None:
     means = {name: statistics.mean(values) for name, values in losses.items()}
     base, worst = means["everything"], max(means, key=means.get)
-    fig, ax = figure(f"Validation loss {base:.3f} with everything; {worst}: {means[worst]:.3f}", setup)
+    fig, ax = figure(f"With {worst} the validation loss is {means[worst]:.3f} instead of {base:.3f}", setup)
     for row, (name, values) in enumerate(losses.items()):
         color = GREY if name == "everything" else BLUE if means[name] <= base else ORANGE
         ax.plot(values, [-row] * len(values), "o", color=color, markersize=4, alpha=0.6)
         ax.plot([means[name]], [-row], "|", color=color, markersize=22, markeredgewidth=2.5)
-        ax.text(max(values), -row, f"   {means[name]:.3f}", va="center", fontsize=8.5)
+        ax.text(means[name], 0.28 - row, f"{means[name]:.3f}", ha="center", va="bottom", fontsize=8.5)
     ax.axvline(base, color=GREY, linewidth=0.8, linestyle="--")
     ax.set(yticks=[-row for row in range(len(losses))], yticklabels=list(losses),
-           ylim=(0.6 - len(losses), 0.4), xlabel="validation loss, nats a byte (dots: seeds; bar: their mean)")
+           ylim=(0.6 - len(losses), 0.6), xlabel="validation loss, nats a byte (dots: seeds; bar: their mean)")
     ax.grid(axis="x")
     save(fig, path)
 

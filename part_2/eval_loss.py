@@ -62,6 +62,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     model, checkpoint = load_checkpoint(Path(args.checkpoint))
     path = checkpoint["settings"].get("data") if args.data is None else args.data
     if path is None:
@@ -82,7 +83,7 @@ def main(argv=None):
     rows.append(["this model", loss, bits_per_byte(loss)])
     print_table(["method", "nats a byte", "bits a byte"], rows,
                 f"{path}: {args.split}, {len(text):,} bytes, stride {stride}, {seconds:.1f} s")
-    save_json(out_folder(__file__, args.out) / "eval_loss.json",
+    save_json(out / "eval_loss.json",
               {"checkpoint": str(args.checkpoint), "data": str(path), "split": args.split,
                "bytes": len(text), "stride": stride, "val_loss": loss,
                "bits_per_byte": bits_per_byte(loss)})

@@ -36,7 +36,7 @@ def turned(vector: tuple, position: int) -> torch.Tensor:
 def arrow(ax, end, color: str, name: str, width: float = 1.8) -> None:
     x, y = (float(value) for value in end)
     ax.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "color": color, "lw": width})
-    ax.text(1.13 * x, 1.13 * y, name, color=color, ha="center", va="center", fontsize=8.5)
+    ax.text(1.27 * x, 1.2 * y, name, color=color, ha="center", va="center", fontsize=8.5)
 
 
 def draw_rope(path) -> list[list]:
@@ -46,7 +46,7 @@ def draw_rope(path) -> list[list]:
         f"The same distance gives the same product: {products[0]:.3f} and {products[1]:.3f} at "
         f"distance 2, {products[2]:.3f} at distance 6",
         f"one pair of channels, {SPEED} radians a position; dashed: before they are turned",
-        panels=3, size=(7, 3.2))
+        panels=3, size=(7, 3))
     for ax, (t, s), product in zip(axes, PLACES, products):
         q, k = turned(QUERY, t), turned(KEY, s)
         ax.add_patch(Arc((0, 0), 2, 2, color=GREY, linewidth=0.6))
@@ -55,7 +55,7 @@ def draw_rope(path) -> list[list]:
         arrow(ax, q, BLUE, f"q at {t}")
         arrow(ax, k, GREEN, f"k at {s}")
         ax.set_title(f"distance {t - s}:  q · k = {product:.3f}", fontsize=9)
-        ax.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), aspect="equal")
+        ax.set(xlim=(-1.55, 1.55), ylim=(-1.05, 1.35), aspect="equal")
         ax.axis("off")
     save(fig, path)
     return [[f"q at {t}, k at {s}", t - s, product] for (t, s), product in zip(PLACES, products)]

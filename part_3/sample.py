@@ -66,6 +66,7 @@ def parse_args(argv=None):
 # CHANGED in part 3: the cache writes; a model without a window starts anew at block_size
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out) if args.out is not None else None
     check_sampling(args.temperature, args.top_k, args.top_p)
     for flag, value in (("--length", args.length), ("--samples", args.samples)):
         if value < 1:
@@ -92,8 +93,8 @@ def main(argv=None):
             copy = longest_copy(written, source)
             print(f"[the longest run copied from {Path(args.copied).name}: {len(copy)} bytes, "
                   f"{copy.decode('utf-8', errors='replace')!r}]")
-    if args.out is not None:
-        path = out_folder(__file__, args.out) / "samples.txt"
+    if out is not None:
+        path = out / "samples.txt"
         with replacing(path) as temporary:
             temporary.write_bytes(b"\n".join(texts))
         print(f"written {path}")

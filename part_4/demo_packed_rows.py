@@ -18,7 +18,7 @@ from text.data import pack
 from text.rows import segments
 from world.world import World
 
-SIZE, DOCUMENTS, SHOWN = 1500, 300, 8   # slots of a row, documents, rows in the picture
+SIZE, DOCUMENTS, SHOWN = 1200, 1000, 8  # slots of a row, documents, rows in the picture
 BEGIN = 0
 
 
@@ -41,7 +41,7 @@ def visible_pairs(row: list[int], lengths: list[int], every: int) -> np.ndarray:
 
 def draw(path, lengths: list[int], rows: list[list[int]], setup: str) -> None:
     filled = sum(lengths) / (len(rows) * SIZE)
-    fig, (left, right) = figure(f"{len(lengths)} documents fill {filled:.0%} of {len(rows)} rows; inside a row "
+    fig, (left, right) = figure(f"{len(lengths):,} documents fill {filled:.0%} of {len(rows)} rows; inside a row "
                                 "each sees itself alone", setup, panels=2, size=(8, 4), widths=[1.5, 1])
     for y, row in enumerate(rows[:SHOWN]):
         at = 0
@@ -73,7 +73,7 @@ def main(argv=None):
     print_table(["row", "documents", "slots filled", "share"],
                 [[str(y), ", ".join(map(str, row)), sum(lengths[n] for n in row),
                   f"{sum(lengths[n] for n in row) / SIZE:.0%}"] for y, row in enumerate(rows[:SHOWN])],
-                f"{DOCUMENTS} texts in {len(rows)} rows of {SIZE} bytes; the first {SHOWN} rows")
+                f"{DOCUMENTS:,} texts in {len(rows)} rows of {SIZE} bytes; the first {SHOWN} rows")
     draw(out / "diagram_packing.png", lengths, rows, f"texts of the little world, rows of {SIZE} bytes, best fit, "
          f"seed {args.seed}; the first {SHOWN} rows")
 

@@ -142,7 +142,6 @@ def draw(out, curves: dict, schedules: dict, title: str, setup: str) -> None:
     """Left the rates, right the losses: every seed thin and grey, the mean bold."""
     fig, (left, right) = plotting.figure(title, setup, panels=2)
     means = {name: mean_curve(runs) for name, runs in curves.items()}
-    order = sorted(means, key=lambda name: means[name][-1][1])
     shares = [i / 100 for i in range(1, 141)]
     for name, color in COLORS.items():
         left.plot(shares, [schedules[name].rate(s) for s in shares], color=color)
@@ -150,17 +149,23 @@ def draw(out, curves: dict, schedules: dict, title: str, setup: str) -> None:
         for run in curves[name]:
             right.plot(*zip(*run[-len(late):]), color=color, lw=0.6, alpha=0.4)
         right.plot(*zip(*late), color=color)
-        plotting.end_label(right, *zip(*late), f"{name} {late[-1][1]:.3f}", color,
-                           dy=6 * (order.index(name) - 2))
+    low, high = right.get_ylim()
+    at = low
+    for name in sorted(means, key=lambda name: means[name][-1][1]):  # no name upon another
+        step, loss = means[name][-1]
+        at = max(loss, at + 0.05 * (high - low))
+        plotting.end_label(right, [step], [at], f"{name} {loss:.3f}", COLORS[name])
     beyond = [s for s in shares if s >= 1]
     left.plot(beyond, [0.02 + 0.98 * (1 + math.cos(math.pi * (s - 0.05) / 0.95)) / 2
                        for s in beyond], color=plotting.RED, ls="--")
     left.text(1.4, 0.45, "wrong: a bare\ncosine", color=plotting.RED, ha="right", fontsize=8)
     left.axvline(1, color="#BBBBBB", lw=0.8)
-    for name, share, dy in (("cosine", 0.33, 8), ("linear", 0.28, -16), ("wsd", 0.85, 6), (HIGH, 1.25, -9),
-                            (LOW, 0.5, 6)):    # each name beside its line
-        left.annotate(name, (share, schedules[name].rate(share)), xytext=(0, dy), fontsize=8,
-                      textcoords="offset points", color=COLORS[name], ha="center")
+    for name, share, place, side in (
+            ("cosine", 0.33, (5, 2), "left"), ("linear", 0.28, (-4, -8), "right"),
+            ("wsd", 0.85, (-5, 0), "right"), (HIGH, 1.25, (0, -9), "center"),
+            (LOW, 0.3, (0, 4), "center")):    # each name beside its line
+        left.annotate(name, (share, schedules[name].rate(share)), xytext=place, fontsize=8,
+                      textcoords="offset points", color=COLORS[name], ha=side)
     left.set(xlabel="share of the run", ylabel="rate, share of the peak", ylim=(0, 1.05))
     right.set(xlabel="step", ylabel="held-out loss, nats per byte")
     left.set_title("the learning rate", loc="left")

@@ -12,6 +12,7 @@ from run.runtime import make_parser, out_folder, print_table, run_main
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
 import math
+import textwrap
 from collections import defaultdict
 
 from run.plotting import BLUE, ORANGE, figure, save
@@ -58,11 +59,12 @@ def draw(rows, floor, seed, path):
                      " much of the rest follows from them",
                      f"exact surprise of each line, {total / letters:.3f} bits a byte; seed {seed}; "
                      f"stories have {floor:.3f} on average", size=(7, 4.6))
-    names = [line if len(line) < 44 else line[:40] + " ..." for _, line, _ in rows]
+    names = [textwrap.shorten(line, 44, placeholder=" …") for _, line, _ in rows]
     ax.barh(range(len(rows)), [bits for *_, bits in rows],
             color=[BLUE if kind == "story" else ORANGE for kind, *_ in rows])
     ax.set_yticks(range(len(rows)), names, fontsize=9)
     ax.invert_yaxis()
+    ax.set_xlim(0, 1.1 * max(bits for *_, bits in rows))    # room for the numbers
     ax.grid(axis="y", visible=False)
     ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
     ax.set_xlabel("bits (blue: story, orange: question and answer)")
@@ -73,6 +75,7 @@ def draw(rows, floor, seed, path):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     world = World()
     text = next(world.sample(args.seed, kinds=["story"]))
     rows = by_sentence(text)
@@ -95,7 +98,7 @@ def main(argv=None):
                 [[kind, world.kinds.get(kind, 1.0), bits, bits * math.log(2)]
                  for kind, bits in floor.items()],
                 f"Entropy of the world, from {args.texts} texts")
-    draw(rows, floor["story"], args.seed, out_folder(__file__, args.out) / "world.png")
+    draw(rows, floor["story"], args.seed, out / "world.png")
 
 
 if __name__ == "__main__":

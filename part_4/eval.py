@@ -81,6 +81,7 @@ def main(argv=None):
         raise ValueError(f"--show {args.show}: must not be below 0")
     if args.data is not None and not args.data.strip():
         raise ValueError("--data is empty; name a file or a folder")
+    out = out_folder(__file__, args.out)
     model, tokenizer, _ = load_checkpoint(args.checkpoint)
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
     model.to(runtime.device)
@@ -94,7 +95,7 @@ def main(argv=None):
     accuracy, questions = cloze_accuracy(model, stories, tokenizer, runtime)
     if accuracy is not None:
         print(f"\ncloze   {accuracy:.1%} of {questions:,} questions about {len(stories)} stories")
-    save_json(out_folder(__file__, args.out) / "eval.json",
+    save_json(out / "eval.json",
               {"table": [dict(zip(header, row)) for row in rows], "cloze_accuracy": accuracy,
                "cloze_questions": questions})
     for number in range(args.show):

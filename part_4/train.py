@@ -26,6 +26,7 @@ from run.distributed import others_watched, start_processes, stop_processes, unw
 from run.interrupt import StopOnSignal
 from run.lock import only_run_in
 from run.loop import train_step
+from run.thrift import add_thrift_flags
 from tqdm import tqdm
 
 
@@ -42,7 +43,7 @@ def parse_args(argv=None):
                         help="stop and save after this step, as Ctrl-C would (default: never)")
     parser.add_argument("--parallel", choices=("ddp", "fsdp"), default="ddp",
                         help="how several processes share the model (default: ddp)")
-    parser.add_argument("--compile", action="store_true", help="torch.compile (default: off)")
+    add_thrift_flags(parser)
     parser.add_argument("--no-tensorboard", action="store_true",
                         help="write log.jsonl only (default: off)")
     parser.add_argument("--wandb", default="", metavar="PROJECT",
@@ -66,7 +67,7 @@ def train(run: Run) -> bool:
             # 4. forward, backward, clip, update
             try:
                 report = train_step(
-                    run.fast, run.optimizer, ids.to(device), targets.to(device),
+                    run.model, run.optimizer, ids.to(device), targets.to(device),
                     runtime=run.runtime, scaler=run.scaler, rate=rate, clip=s.clip,
                     micro_rows=s.micro_rows, processes=processes,
                     begin=run.tokenizer.begin if s.segments else None)

@@ -111,18 +111,22 @@ def draw(shares: torch.Tensor, runs: dict, setup: str, path: Path) -> None:
         share = (loads / loads.sum(1, keepdim=True)).numpy().T
         colours = [plotting.matplotlib.colormaps["viridis"](i / 7) for i in range(len(share))]
         ax.stackplot(range(share.shape[1]), share, colors=colours, lw=0.3, edgecolor="white")
+        end = share[:, -5:].mean(1)
+        for expert in (end > 0.04).nonzero()[0]:    # its number at the right end of its band
+            ax.text(0.97 * share.shape[1], end[:expert + 1].sum() - end[expert] / 2, str(expert),
+                    color="white" if expert < 5 else "black", fontsize=7, va="center", ha="right")
         ax.set(xlabel="step", title=name, ylim=(0, 1), xlim=(0, share.shape[1] - 1))
-    axes[1].set_ylabel("share of the choices, last layer")
+    axes[1].set_ylabel("share of each expert, last layer")
     plotting.save(fig, path)
 
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     steps = (12 if args.quick else 160) if args.steps is None else args.steps
     if steps < 1:
         raise ValueError(f"--steps {steps}: must be at least 1")
     chosen = load_moe(args.checkpoint) if args.checkpoint else None
-    out = out_folder(__file__, args.out)
     device, reason = choose_device(args.device)
     runtime = Runtime(device, None, reason, "a narrow model: float32")
     texts = read_texts(DataPlan("world", 400, 0.3 if args.quick else 1.0, 0.3, seed=0),

@@ -22,7 +22,7 @@ from moe.router import (
     gate_scores,
     max_load,
 )
-from run.plotting import CYCLE, GREY, RED, figure, save
+from run.plotting import BLACK, CYCLE, GREY, figure, save
 
 TOKENS, EXPERTS, CHOICES, FACTOR = 10, 4, 2, 1.2
 LEAN = 1.0    # how much the scores prefer expert 0
@@ -53,14 +53,14 @@ def draw(path, routed: dict, setup: str) -> None:
             is_dropped = int(routed["kept"][token, choice]) == DROPPED
             weight = float(routed["weights"][token, choice])
             ax.plot([0, 1], [y, -expert * (TOKENS - 1) / (EXPERTS - 1)], linewidth=0.5 + 4 * weight,
-                    color=RED if is_dropped else CYCLE[expert], alpha=0.75,
+                    color=BLACK if is_dropped else CYCLE[expert], alpha=0.75,
                     linestyle=":" if is_dropped else "-")
     for expert in range(EXPERTS):
         used = int((routed["kept"] == expert).sum())
         ax.text(1.04, -expert * (TOKENS - 1) / (EXPERTS - 1),
                 f"expert {expert}: {int(routed['load'][expert])} choices, {used} kept", va="center",
                 fontsize=8.5)
-    ax.text(0.5, -TOKENS + 0.35, "thickness: the weight g; red and dotted: turned away",
+    ax.text(0.5, -TOKENS + 0.35, "thickness: the weight g; black and dotted: turned away",
             ha="center", fontsize=8, color=GREY)
     ax.set(xlim=(-0.2, 1.62), ylim=(-TOKENS + 0.1, 0.6))
     ax.axis("off")

@@ -2,8 +2,7 @@
 
     python part_5/train_moe.py                            minutes on two cores
     python part_5/train_moe.py --balance bias --n-expert 16 --n-active 4
-    python part_5/train_moe.py --layers after_1 --n-shared 1 --data stdlib
-    python part_5/train_moe.py --preset gpu               a size for a GPU
+    python part_5/train_moe.py --preset chain             room for conversations: a base for part 6
     python part_5/train_moe.py --resume                   go on after a stop, a crash, a power cut
 
 Ends with out/moe.pt and out/moe.json: val_loss, bits_per_byte, max_load. Ctrl-C saves, and --resume
@@ -50,6 +49,7 @@ from run.lock import only_run_in
 from run.logger import Logger
 from run.memory import check_memory, least_bytes
 from run.schedule import Schedule
+from run.thrift import add_thrift_flags, spend_less
 from text.data import DataPlan
 from text.sources import stamp_of
 from tqdm import tqdm
@@ -77,6 +77,7 @@ class Size:
 
 
 PRESETS = {"tiny": Size(),
+           "chain": Size(context=288, vocab_size=2560, world_megabytes=12.0, rows=8, steps=1250),
            "gpu": Size(n_layer=12, n_head=12, n_kv_head=4, n_embd=768, context=1024,
                        vocab_size=8192, world_megabytes=64, rows=64, steps=10_000, peak=1e-3)}
 
@@ -94,8 +95,8 @@ def parse_args(argv=None):
     parser.add_argument("--n-shared", type=int, default=experts.n_shared,
                         help=f"experts that all tokens use (default: {experts.n_shared})")
     parser.add_argument("--scale", type=float, default=None,
-                        help="sum of the weights of the chosen (default: --n-active, which makes "
-                             "them as loud as the dense MLP that they are cut from)")
+                        help="sum of the weights of the chosen (default: --n-active, as loud as "
+                             "the dense MLP)")
     parser.add_argument("--gate", default=experts.gate,
                         help=f"softmax or sigmoid (default: {experts.gate})")
     parser.add_argument("--balance", default=experts.balance,
@@ -105,8 +106,7 @@ def parse_args(argv=None):
     parser.add_argument("--capacity", type=float, default=None,
                         help="room of an expert in even shares (default: none, nothing dropped)")
     parser.add_argument("--layers", default=experts.layers,
-                        help="every, alternate, after_1, blend or letters d, m, b "
-                             f"(default: {experts.layers})")
+                        help=f"every, alternate, after_1, blend or d, m, b (default: {experts.layers})")
     parser.add_argument("--world-megabytes", type=float, default=None,
                         help="text of the world to make (default: the preset's)")
     parser.add_argument("--resume", action="store_true",
@@ -117,6 +117,7 @@ def parse_args(argv=None):
                         help="steps after which the training is saved (default: 200)")
     parser.add_argument("--stop-at", type=int, default=None,
                         help="stop and save after this step, as Ctrl-C would (default: never)")
+    add_thrift_flags(parser)
     return parser.parse_args(argv)
 
 
@@ -155,8 +156,7 @@ class Run:
 
 
 def train(run: Run, save_every: int, stop_at: int | None) -> bool:
-    """Take steps until the run is done -> True, or until someone stops it -> False; saved so often,
-    and whenever it ends early."""
+    """Take steps until the run is done -> True, or until someone stops it -> False; both saved."""
     size, every = run.size, max(1, run.size.steps // 16)
     schedule = Schedule("cosine", size.peak, size.peak / 10, 0.05)
     steps = learn(run.model, run.texts.train, run.runtime, schedule, steps=size.steps,
@@ -197,7 +197,7 @@ def draw(curve, loads: torch.Tensor, results: dict, setup: str, path) -> None:
         f"the fullest expert has {metrics['max_load']:.2f} times the mean", setup, 2,
         widths=[1.2, 1])
     left.plot(*zip(*curve), color=plotting.BLUE)
-    left.set(xlabel="step", ylabel="held-out loss, nats per token")
+    left.set(xlabel="step", ylabel="loss of 128 held-out rows, nats per token")
     shares = loads / loads.sum(-1, keepdim=True) * loads.size(-1)
     plotting.heat_map(right, shares, vmin=0, vmax=2, numbers=loads.size(-1) <= 8)
     right.set(xlabel="expert", ylabel="layer", title="load over the mean, held-out text")
@@ -243,8 +243,8 @@ def begin(args, out: Path) -> Run:
           f"for one token; layers {model.kinds}")
     settings = {**asdict(size), **asdict(moe), "data": args.data, "seed": args.seed,
                 "amp": runtime.amp_name, "texts": stamp_of(args.data)}
-    run = Run(model, texts, size, runtime, settings, path, optimizer_of(model),
-              runtime.grad_scaler())
+    run = Run(spend_less(model, args.recompute, args.compile), texts, size, runtime, settings, path,
+              optimizer_of(model), runtime.grad_scaler())
     if state:
         run.resume(state)
     elif args.resume:
@@ -277,7 +277,7 @@ def finish(args, run: Run, out: Path) -> None:
          f"{model.count_parameters() / 1e6:.1f}M parameters, {model.count_active() / 1e6:.1f}M "
          f"active, {moe.n_expert} experts, top-{moe.n_active}, {size.steps} steps, "
          f"{args.data}, seed {args.seed}", out / "train_moe.png")
-    print_table(["measured", "value"], [[name, value] for name, value in metrics.items()],
+    print_table(["measured", "value"], list(map(list, metrics.items())),
                 f"{out / 'moe.pt'}: {size.steps:,} steps in {run.seconds:.0f} s, "
                 f"{results['tokens_per_second']:,.0f} tokens/s")
 

@@ -2,20 +2,22 @@
 
     python part_6/demo_before_after.py
 
-See   The base model goes on with the text; the tuned one answers, and stops.
+See   The base model goes on with the text; the tuned one answers, and stops. "Right" is what the
+      answer is after the manner was taken off, as in evaluate.py.
 """
 
 from run.runtime import choose_runtime, here, make_parser, out_folder, print_table, run_main
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
+import textwrap
 from pathlib import Path
 
 from run import plotting
 from run.checkpoint import load_checkpoint
 from sft.chat_format import chat_tokenizer, grow_vocabulary
-from sft.evaluation import MAKE_WITH, answer_items
-from sft.skills import SKILLS, check, items
+from sft.evaluation import MAKE_WITH, answer_items, answers_rightly
+from sft.skills import SKILLS, items
 from sft.small_base import RANDOM_WEIGHTS, add_base_flag, base_from
 
 LEFT_OUT = ("telling a story", "story questions", "remembering names")  # too long for a table
@@ -31,13 +33,14 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def short(text: str, width: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= width else text[:width - 1] + "…"
+def wrapped(text: str, width: int) -> str:
+    """At most two lines of a cell, cut between words."""
+    return "\n".join(textwrap.wrap(text, width, max_lines=2, placeholder=" …"))
 
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     names = [name for name in SKILLS if name not in LEFT_OUT]
     asked = [items(1, "new_items", seed=args.seed, skills=(name,))[0] for name in names[:12]]
     said = {}
@@ -53,32 +56,38 @@ def main(argv=None):
                                  quiet=name == "tuned")
         model.to(runtime.device)
         said[name] = answer_items(model, own, asked, runtime)
-    table = [[short(f"{item.system} {item.prompt}", 52), short(before.text, 34),
-              short(after.text, 34), check(item, after.text)]
+    is_right = {name: [answers_rightly(item, reply.text) for item, reply in zip(asked, replies)]
+                for name, replies in said.items()}
+    table = [[f"{item.system} {item.prompt}".strip(), before.text, after.text]
              for item, before, after in zip(asked, said["base"], said["tuned"])]
     print_table(["asked", "base model", "tuned model", "right"],
-                [[*row[:3], "yes" if row[3] else "no"] for row in table], "Twelve new items")
-    right = {name: sum(check(i, r.text) for i, r in zip(asked, replies))
-             for name, replies in said.items()}
-    ended = sum(r.ended for r in said["tuned"])
-    fig, ax = plotting.figure(
-        f"Of twelve questions the base model answers {right['base']}, the tuned one "
-        f"{right['tuned']}; {ended} of its answers stop by themselves",
-        f"new items, greedy, {note}", size=(7, 4.4))
+                [[*(textwrap.shorten(text, width, placeholder=" …") for text, width
+                    in zip(row, (52, 34, 60))), "yes" if right else "no"]
+                 for row, right in zip(table, is_right["tuned"])], "Twelve new items")
+    ended = sum(reply.ended for reply in said["tuned"])
+    draw(table, is_right, f"Of twelve questions the base model answers {sum(is_right['base'])}, the "
+         f"tuned one {sum(is_right['tuned'])}, and {ended} times it stops by itself",
+         f"new items, greedy, {note}; green: right, with the manner taken off",
+         out / "before_after.png")
+
+
+def draw(table: list, is_right: dict, title: str, setup: str, path: Path) -> None:
+    fig, ax = plotting.figure(title, setup, size=(7, 5.4))
     ax.axis("off")
-    cells = [[row[0], row[1], row[2]] for row in table]
-    drawn = ax.table(cells, colLabels=["asked", "base model", "tuned model"], loc="center",
-                     cellLoc="left", colWidths=[0.46, 0.27, 0.27])
+    cells = [[wrapped(text, width) for text, width in zip(row, (44, 28, 48))] for row in table]
+    drawn = ax.table(cells, colLabels=["asked", "base model", "tuned model"], cellLoc="left",
+                     bbox=(0, 0, 1, 1), colWidths=[0.38, 0.23, 0.39])
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(6.5)
-    drawn.scale(1, 1.35)
     for (row, column), cell in drawn.get_celld().items():
         cell.set_edgecolor("#DDDDDD")
+        cell.PAD = 0.03
         if row == 0:
             cell.set_text_props(weight="bold")
-        elif column == 2:
-            cell.set_text_props(color=plotting.GREEN if table[row - 1][3] else plotting.RED)
-    plotting.save(fig, out_folder(__file__, args.out) / "before_after.png")
+        elif column:
+            right = is_right[("base", "tuned")[column - 1]][row - 1]
+            cell.set_text_props(color=plotting.GREEN if right else plotting.RED)
+    plotting.save(fig, path)
 
 
 if __name__ == "__main__":

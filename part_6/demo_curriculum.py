@@ -71,6 +71,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     for name, value in (QUICK if args.quick else USUAL).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
@@ -100,7 +101,6 @@ def main(argv=None):
              for name, runs in by_order.items()]
     print_table(["order", "trained", "right", "lowest", "highest", "seconds"], table,
                 f"{args.steps} steps, {args.seeds} seed(s), {len(asked)} new items")
-    out = out_folder(__file__, args.out)
     save_json(out / "curriculum.json", {name: runs for name, runs in by_order.items()})
     draw(out, table, by_order, args, base, note)
 

@@ -19,7 +19,7 @@ from run.optim import make_optimizer
 from run.schedule import Schedule
 from sft.chat_format import answered, chat_tokenizer, encode_conversation, grow_vocabulary
 from sft.data import ExampleRows, world_examples
-from sft.evaluation import answer_items, score_items
+from sft.evaluation import LONGEST_REPLY, answer_items, score_items
 from sft.skills import items
 from sft.small_base import add_base_flag, base_from
 from text.rows import IGNORED
@@ -75,6 +75,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     steps = (6 if args.quick else 60) if args.steps is None else args.steps
     if steps < 1:
         raise ValueError(f"--steps {steps}: must be at least 1")
@@ -103,7 +104,7 @@ def main(argv=None):
         f"With the end token as a label {ends[KINDS[0]]:.0%} of answers stop by themselves, "
         f"without it {ends[KINDS[1]]:.0%}",
         f"{base.count_parameters() / 1e6:.1f}M parameters, {steps} steps each, {len(asked)} new "
-        f"items, at most 64 tokens a reply, {note}", panels=2)
+        f"items, at most {LONGEST_REPLY} tokens a reply, {note}", panels=2)
     colors = (plotting.BLUE, plotting.ORANGE, plotting.GREEN)
     for ax, place, name in ((axes[0], 2, "share that stopped by itself"),
                             (axes[1], 1, "share right")):
@@ -111,7 +112,7 @@ def main(argv=None):
         ax.bar_label(bars, fmt="%.2f", fontsize=8)
         ax.set(ylabel=name, ylim=(0, 1.08))
         ax.tick_params(axis="x", labelsize=8)
-    plotting.save(fig, out_folder(__file__, args.out) / "label_mask.png")
+    plotting.save(fig, out / "label_mask.png")
 
 
 if __name__ == "__main__":

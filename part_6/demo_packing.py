@@ -50,6 +50,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     n = (60 if args.quick else 600) if args.examples is None else args.examples
     if n < 1:
         raise ValueError(f"--examples {n}: must be at least 1")
@@ -86,7 +87,7 @@ def main(argv=None):
                   color=(plotting.GREY, plotting.BLUE))
     ax.bar_label(bars, fmt="%.2f")
     ax.set(ylabel="share of computed tokens that are useful", ylim=(0, 1.08))
-    plotting.save(fig, out_folder(__file__, args.out) / "packing.png")
+    plotting.save(fig, out / "packing.png")
 
 
 if __name__ == "__main__":

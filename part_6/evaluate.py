@@ -85,6 +85,7 @@ def main(argv=None):
         raise ValueError(f"--items {args.items} and --longest {args.longest}: must be at least 1")
     if args.show < 0:
         raise ValueError(f"--show {args.show}: must not be below 0")
+    out = out_folder(__file__, args.out)
     model, tokenizer, _ = load_checkpoint(args.checkpoint, make_with=MAKE_WITH)
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
     model.to(runtime.device)
@@ -105,7 +106,7 @@ def main(argv=None):
     for item, reply in wrong:
         print(f"wrong   {item.system} {item.prompt[-90:]!r} -> {reply.text[:90]!r}, "
               f"gold {item.answer[:60]!r}")
-    save_json(out_folder(__file__, args.out) / "evaluate.json",
+    save_json(out / "evaluate.json",
               {split: {"answer_right": s.answer_right, "exact_match": s.exact_match,
                        "interval": wilson(s.right, s.n), "end_rate": s.end_rate, "f1": s.f1,
                        "by_manner": s.by_manner,

@@ -5,6 +5,7 @@
     python part_6/train_sft.py --lora 8              thin matrices beside frozen ones
     python part_6/train_sft.py --data my_chats.jsonl   Alpaca, ShareGPT, messages, prompt/completion
     python part_6/train_sft.py --base FOLDER --data my_chats.jsonl    a released model, by LoRA
+    python part_6/train_sft.py --base part_5/out/moe.pt    a model with experts
     python part_6/train_sft.py --from-scratch --steps 700   what did pretraining give?
     python part_6/train_sft.py --resume              go on after a stop
     torchrun --nproc_per_node=2 part_6/train_sft.py    in two processes
@@ -24,10 +25,9 @@ from pathlib import Path
 import torch
 from files.own_files import file_chats
 from files.records import fingerprint
-from gpt.model import GPT
 from pretrained.chat_forms import CHOICES
 from run.checkpoint import Checkpoints, load_checkpoint
-from run.distributed import Processes, unwrapped, wrap
+from run.distributed import Processes, unwrapped, whole_model, wrap
 from run.interrupt import StopOnSignal
 from run.logger import Logger
 from run.loop import train_step
@@ -38,14 +38,15 @@ from run.optim import (
     model_state,
     optimizer_state,
 )
-from run.progress import same_settings, same_threads, training_in
+from run.progress import add_shard_flag, same_settings, same_threads, training_in
+from run.thrift import add_thrift_flags, spend_less
 from sft.chat_format import chat_tokenizer, conversation_token, grow_vocabulary
 from sft.curriculum import ordered
 from sft.data import ExampleRows, replay_examples, world_examples
+from sft.evaluation import labels_loss
 from sft.lora import add_lora, trained_parameters
 from sft.report import finish_tuning
 from sft.settings import PRESETS, add_flags, chosen, context_of, preset_for
-from text.rows import IGNORED, segments
 from tqdm import tqdm
 
 BASE = here(__file__).parent / "part_4" / "out" / "base.pt"
@@ -58,8 +59,7 @@ class Tuning:
     def __init__(self, args, out: Path, processes: Processes):
         self.args, self.out, self.processes = args, out, processes
         chosen(args.preset, args)  # refuses what is wrong before a large model is read
-        self.base, base_tokenizer, _ = load_checkpoint(args.base, chat=args.chat,
-                                                       make_with=BASE_WITH)
+        self.base, base_tokenizer = self.read_base()
         self.settings = chosen(preset_for(args.preset, base_tokenizer), args)
         self.context = context_of(self.settings.context, self.base.config.block_size)
         if self.base.config.vocab_size != base_tokenizer.vocab_size:
@@ -83,6 +83,9 @@ class Tuning:
                              tensorboard=not args.no_tensorboard, settings=self.described()
                              ) if processes.is_main else None
 
+    def read_base(self) -> tuple:
+        return load_checkpoint(self.args.base, chat=self.args.chat, make_with=BASE_WITH)[:2]
+
     def described(self) -> dict:
         """What must be the same for a resume to be the same run."""
         return {**asdict(self.settings), "seed": self.args.seed, "data": fingerprint(self.args.data),
@@ -99,7 +102,7 @@ class Tuning:
                 self.checkpoints.clear()
             return None
         path, saved = newest
-        same_settings(saved["settings"], self.described(), free=("micro_rows",))
+        same_settings(saved["settings"], self.described(), free=("micro_rows", "recompute"))
         print(f"resume  {path}")
         return saved
 
@@ -139,16 +142,17 @@ class Tuning:
             model = grow_vocabulary(self.base, self.tokenizer.vocab_size, self.args.seed)
         else:
             model, self.base = self.base, None
+        if self.processes.shards:  # it is read again when it is asked
+            self.base = None
         self.config = model.config
         if self.args.from_scratch:
-            model = GPT(self.config)
+            model = type(model)(self.config)
         if s.lora:
             model = add_lora(model.to(getattr(torch, s.weights)), s.lora,
                              train_embedding=self.grown or self.args.data is None)
-        model.recompute = s.recompute
-        model.to(self.runtime.device)
+        spend_less(model.to(self.runtime.device), s.recompute, self.args.compile)
         self.parameters, self.trained = model.count_parameters(), trained_parameters(model)
-        self.model = wrap(model, "ddp", self.processes, self.runtime.device)
+        self.model = wrap(model, self.processes.kind, self.processes, self.runtime.device)
         muon = 0.0 if s.lora else s.muon / s.peak
         self.optimizer = make_optimizer(self.model, weight_decay=s.weight_decay, betas=(0.9, 0.98),
                                         muon=muon,
@@ -164,23 +168,10 @@ class Tuning:
             self.metrics, self.loss_before = saved["metrics"], training["loss_before"]
             same_threads(training)
 
-    @torch.no_grad()
     def validation_loss(self) -> float:
         """Mean over the labels of all held-out conversations."""
-        model = unwrapped(self.model).eval()  # no gradients, so nothing to exchange
-        nats, labels, size = 0.0, 0, 8
-        for step in range(-(-len(self.held_out.rows) // size)):
-            ids, targets = self.held_out.batch(step, size)  # the last batch may begin anew
-            kept = min(size, len(self.held_out.rows) - step * size)
-            ids, targets = (t[:kept].to(self.runtime.device) for t in (ids, targets))
-            with self.runtime.autocast():
-                parts = segments(ids, self.begin) if self.held_out.packed and \
-                    self.begin is not None else None
-                _, loss = model(ids, targets, segments=parts, loss_only=True)
-            count = int((targets != IGNORED).sum())
-            nats, labels = nats + float(loss) * count, labels + count
-        model.train()
-        return nats / max(labels, 1)
+        model = unwrapped(self.model)  # no gradients, so nothing to exchange
+        return labels_loss(model, self.held_out, self.begin, self.runtime)
 
     def log(self, **values) -> None:
         """One process writes."""
@@ -188,17 +179,16 @@ class Tuning:
             self.logger.log(self.step, **values)
 
     def save(self) -> None:
-        """A checkpoint of this very step. The main process writes, the others wait."""
+        """A checkpoint of this very step. All processes gather; the main one writes."""
+        weights, moments = model_state(self.model), optimizer_state(self.model, self.optimizer)
         if self.processes.is_main:
-            training = {"optimizer": optimizer_state(self.model, self.optimizer),
-                        "scaler": self.scaler.state_dict(), "seconds": self.seconds,
-                        "tokens": self.tokens, "best": list(self.best),
+            training = {"optimizer": moments, "scaler": self.scaler.state_dict(),
+                        "seconds": self.seconds, "tokens": self.tokens, "best": list(self.best),
                         "loss_before": self.loss_before, "threads": torch.get_num_threads(),
                         "log_bytes": self.logger.bytes_written()}
-            self.checkpoints.save(self.step, self.best[1], weights=model_state(self.model),
-                                  config=self.config, tokenizer=self.tokenizer,
-                                  settings=self.described(), metrics=self.metrics,
-                                  training=training)
+            self.checkpoints.save(self.step, self.best[1], weights=weights, config=self.config,
+                                  tokenizer=self.tokenizer, settings=self.described(),
+                                  metrics=self.metrics, training=training)
         self.processes.wait()
 
 
@@ -271,6 +261,8 @@ def parse_args(argv=None):
                         help="go on from the newest checkpoint in --out (default: off)")
     parser.add_argument("--stop-at", type=int, default=None,
                         help="stop and save after this step, as Ctrl-C would (default: never)")
+    add_thrift_flags(parser, recompute=False)
+    add_shard_flag(parser)
     parser.add_argument("--no-tensorboard", action="store_true",
                         help="write log.jsonl only (default: off)")
     return parser.parse_args(argv)
@@ -286,10 +278,11 @@ def main(argv=None):
         print(f"model   {run.parameters:,} parameters, {run.trained:,} of them trained")
         try:
             done = train(run)
-            run.model = unwrapped(run.model)
+            run.model = whole_model(run.model)
             if not done:
                 print(f"stopped after step {run.step}; go on with --resume")
             elif processes.is_main:
+                run.base = run.read_base()[0] if run.base is None else run.base
                 finish_tuning(run)
         finally:
             if run.logger:

@@ -86,11 +86,12 @@ def draw(measured: dict[int, dict], path) -> None:
         f"{counts[-1]} replies that share their prompt's row take "
         f"{measured[counts[-1]]['step shared'] / measured[counts[-1]]['step own rows']:.2f} of the "
         "time",
-        "forward and backward of the reward model, 64 replies, against a row for each; medians")
-    for work, color in (("step", plotting.BLUE), ("score", plotting.ORANGE),
-                        ("tokens", plotting.GREY)):
+        "64 replies, shared rows against a row for each; a step: forward and backward; medians")
+    for work, color, said in (("step", plotting.BLUE, "time of a step"),
+                              ("score", plotting.ORANGE, "time of scoring alone"),
+                              ("tokens", plotting.GREY, "tokens read")):
         ax.plot(counts, [row[f"{work} shared"] / row[f"{work} own rows"]
-                         for row in measured.values()], color=color, marker="o", label=work)
+                         for row in measured.values()], color=color, marker="o", label=said)
     ax.set(xlabel="replies to a prompt", ylabel="shared / own rows", ylim=(0, None), xticks=counts)
     ax.legend(fontsize=8)
     plotting.save(fig, path)
@@ -107,6 +108,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     rounds = (1 if args.quick else 9) if args.rounds is None else args.rounds
     if rounds < 1:
         raise ValueError(f"--rounds {rounds}: must be at least 1")
@@ -123,7 +125,6 @@ def main(argv=None):
                   1e3 * row["score shared"], row["score shared"] / row["score own rows"],
                   row["difference"]] for replies, row in measured.items()],
                 f"Shared rows, {rows} replies, {runtime.amp_name}: medians of {rounds} rounds")
-    out = out_folder(__file__, args.out)
     save_json(out / "benchmark_siblings.json", measured)
     draw(measured, out / "benchmark.png")
 

@@ -46,6 +46,7 @@ def twenty(item, rng: random.Random) -> list[tuple[str, Reply]]:
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     scorer, note = scorer_from(args)
     asked = [item for item in asked_items(80, "new_items", args.seed)
              if not item.history and len(item.answer) < 60 and len(item.prompt) < 80][:20]
@@ -77,7 +78,7 @@ def main(argv=None):
     right.set_yticks([])
     right.set_xticks((-1, -0.5, 0, 0.5, 1))
     right.set(xlabel="rank correlation", ylabel="question, from worst to best", xlim=(-1, 1))
-    plotting.save(fig, out_folder(__file__, args.out) / "ranking.png")
+    plotting.save(fig, out / "ranking.png")
 
 
 if __name__ == "__main__":

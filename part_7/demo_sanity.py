@@ -38,6 +38,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     count = (20 if args.quick else 200) if args.items is None else args.items
     if count < 2:
         raise ValueError(f"--items {count}: must be at least 2")
@@ -54,16 +55,15 @@ def main(argv=None):
               f"accuracy at equal length ({n} pairs)": matched}
     print_table(["check", "value"], [[name, value] for name, value in checks.items()],
                 f"{count} held-out instructions, seed {args.seed}")
-    out = out_folder(__file__, args.out)
     save_json(out / "sanity.json", checks)
     worst = min(rates, key=rates.get)
     fig, (left, right) = plotting.figure(
         f"Bad replies score below right ones in {min(rates.values()):.0%} or more (least: {worst})",
         f"{count} held-out instructions; scores in standard deviations of the tuned model's own "
         f"replies; {note}", panels=2)
-    left.barh(range(len(rates)), list(rates.values()), color=plotting.BLUE)
+    bars = left.barh(range(len(rates)), list(rates.values()), color=plotting.BLUE)
+    left.bar_label(bars, fmt="%.3f", padding=-32, color="white", fontsize=8)
     left.set_yticks(range(len(rates)), list(rates))
-    left.axvline(0.95, color="#999999", lw=0.8, ls="--")
     left.set(xlabel="share below the right reply", xlim=(0, 1))
     right.plot(range(len(means)), means, color=plotting.ORANGE, marker="o", ms=4)
     right.set_xticks(range(len(means)), STEPS, rotation=30, fontsize=8)

@@ -35,6 +35,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     scorer, note = scorer_from(args)
     model, tokenizer, runtime = scorer.model, scorer.tokenizer, scorer.runtime
     if model.bidirectional:
@@ -63,8 +64,8 @@ def main(argv=None):
         plotting.end_label(ax, range(len(scores)), scores, name, color)
     tokens = curves["right but rude"][0]
     ax.set_xticks(range(len(tokens)), [t.strip() or "·" for t in tokens], fontsize=6, rotation=90)
-    ax.set(ylabel="score so far")
-    plotting.save(fig, out_folder(__file__, args.out) / "score_by_token.png")
+    ax.set(xlabel="token, as in the rude reply", ylabel="score so far")
+    plotting.save(fig, out / "score_by_token.png")
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ def main(argv=None):
     if args.items < 1 or args.pick < 0 or args.pick == 1:
         raise ValueError(f"--items {args.items} must be at least 1, --pick {args.pick} 0, or at "
                          "least 2")
+    out = out_folder(__file__, args.out)
     model, tokenizer, _ = load_reward(args.checkpoint, MAKE_WITH)
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
     model.to(runtime.device)
@@ -65,7 +66,6 @@ def main(argv=None):
     if data.asked and args.pick:
         replies = draw_replies(sft, own, data.asked, runtime, each=args.pick, seed=args.seed + 1)
         metrics |= own_choice(model, tokenizer, runtime, data.asked, replies)
-    out = out_folder(__file__, args.out)
     draw_calibration(points, metrics, out / "calibration.png")
     save_json(out / "evaluate_reward.json", metrics)
     show(metrics, f"{args.checkpoint} on {args.data or 'the world'}, seed {args.seed}")

@@ -13,13 +13,7 @@ with a fault that the model never makes, ordered by the judge, a tenth of the la
 epoch, the rate falls to 0. Writes out/reward.pt, reward.json, pictures.
 """
 
-from run.runtime import (
-    choose_runtime,
-    here,
-    make_parser,
-    run_main,
-    seed_everything,
-)
+from run.runtime import choose_runtime, here, make_parser, run_main, seed_everything
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
@@ -39,7 +33,7 @@ from reward.report import finish
 from reward.sources import DRAWN, shuffled_labels, world_data
 from run import plotting
 from run.checkpoint import load_checkpoint
-from run.distributed import part_of, sum_gradients
+from run.distributed import clip_gradient, part_of, shard, sum_gradients, whole_model
 from run.interrupt import StopOnSignal
 from run.logger import Logger
 from run.optim import make_optimizer
@@ -66,7 +60,7 @@ def settled(args):
         if not 0 <= value < math.inf or (name == "peak" and value == 0):
             raise ValueError(f"--{name.replace('_', '-')} {value}: a finite rate, "
                              f"{'above' if name == 'peak' else 'at least'} 0")
-    for name in ("margin", "centring"):
+    for name in ("margin", "centring", "pairs"):
         if getattr(args, name) < 0:
             raise ValueError(f"--{name} {getattr(args, name)}: must not be below 0")
     if not 0 <= args.unseen <= 1:
@@ -90,7 +84,7 @@ def make_model(args, sft: GPT, tokenizer) -> RewardModel:
     """What training starts from."""
     body = sft
     if args.start == "scratch":
-        body = GPT(sft.config)
+        body = type(sft)(sft.config)
     elif args.start == "base":
         base, base_tokenizer, _ = load_checkpoint(args.base, make_with=BASE_WITH)
         if chat_tokenizer(base_tokenizer).fingerprint != tokenizer.fingerprint:
@@ -135,6 +129,8 @@ def train(model: RewardModel, pairs: list, encoded: list, tokenizer, runtime, ar
             if own:
                 told = learn_from([pairs[i] for i in own], [encoded[i] for i in own], len(part),
                                   model, scaler, tokenizer, runtime, args)
+            elif processes.shards:  # slices are gathered with everybody's help; a share of 0
+                learn_from(pairs[:1], encoded[:1], math.inf, model, scaler, tokenizer, runtime, args)
             loss, right, total, squares, count = processes.sum(told).tolist()
             if not math.isfinite(loss):
                 raise ValueError(f"step {step}: the loss is {loss}; lower --peak (now "
@@ -142,7 +138,7 @@ def train(model: RewardModel, pairs: list, encoded: list, tokenizer, runtime, ar
             # 4. add up, clip, update
             sum_gradients(model, processes)
             scaler.unscale_(optimizer)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            clip_gradient(model.parameters(), 1.0)
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad(set_to_none=True)
@@ -242,6 +238,8 @@ def parse_args(argv=None):
     parser.add_argument("--data", type=Path, default=None,
                         help="chosen/rejected records in any usual form, .json, .jsonl, .gz; "
                              "the flags about items and labels are the world's (default: the world)")
+    parser.add_argument("--pairs", type=int, default=0,
+                        help="most pairs of --data to learn from (default: 0, all)")
     parser.add_argument("--no-tensorboard", action="store_true",
                         help="write log.jsonl only (default: off)")
     add_progress_flags(parser, save_every=100)
@@ -250,7 +248,7 @@ def parse_args(argv=None):
 
 # what may change between a stop and a resume: where things lie, and what is only looked at
 FREE = ("out", "device", "amp", "resume", "stop_at", "save_every", "no_tensorboard", "sft", "base",
-        "data", "held_out_items")
+        "data", "held_out_items", "recompute", "compile", "shard")
 
 
 def prepared(args, out: Path, processes):
@@ -288,7 +286,9 @@ def main(argv=None):
     args = settled(parse_args(argv))
     with training_in(__file__, args) as (out, processes):
         model, data, pairs, encoded, tokenizer, runtime, progress = prepared(args, out, processes)
+        shard(model, processes, runtime.device, *model.bodies)
         log = train(model, pairs, encoded, tokenizer, runtime, args, progress)
+        model = whole_model(model)
         if progress.is_over() and processes.is_main:
             write_log(log, out, args)
             finish(model, tokenizer, runtime, args, out, data=data, log=log,

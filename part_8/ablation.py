@@ -64,6 +64,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     steps = (3 if args.quick else FULL.steps) if args.steps is None else args.steps
     seeds = (1 if args.quick else 2) if args.seeds is None else args.seeds
     if steps < 1 or seeds < 1:
@@ -84,7 +85,6 @@ def main(argv=None):
     for name, reasons in stopped.items():
         for reason in reasons:
             print(f"stopped {name}: {reason}")
-    out = out_folder(__file__, args.out)
     save_json(out / "ablation.json", {"means": means, "stopped": stopped, "seeds": seeds,
                                       "steps": steps})
     names = list(means)[::-1]

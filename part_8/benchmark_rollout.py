@@ -13,6 +13,7 @@ Also: what do rows cost that have ended? A model that ends by chance, against on
 
 from run.runtime import (
     Runtime,
+    choose_device,
     keep_memory,
     make_parser,
     out_folder,
@@ -20,6 +21,7 @@ from run.runtime import (
     run_main,
     save_json,
     seed_everything,
+    synchronize,
 )
 
 # runtime comes before torch: it says how torch's threads wait for each other
@@ -60,7 +62,7 @@ def transformers_model(size: str):
 
 def contenders(size: str, runtime: Runtime, prompts: list, alone: int) -> dict:
     """Name -> (function() that draws, completions it makes)."""
-    model = make_model(size)
+    model = make_model(size).to(runtime.device)
     repeated = [prompt for prompt in prompts for _ in range(COPIES)]
 
     def ours(rows, copies, max_rows):
@@ -73,8 +75,8 @@ def contenders(size: str, runtime: Runtime, prompts: list, alone: int) -> dict:
             "one at a time": (lambda: [ours([p], 1, 1) for p in repeated[:alone]], alone)}
     peer = transformers_model(size)
     if peer is not None:
-        peer = peer.to(runtime.amp_dtype or torch.float32)
-        ids = torch.tensor(repeated)
+        peer = peer.to(runtime.device, runtime.amp_dtype or torch.float32)
+        ids = torch.tensor(repeated, device=runtime.device)
         ways["transformers"] = (lambda: peer.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW, min_new_tokens=NEW,
             do_sample=True, top_k=0, pad_token_id=0), total)
@@ -88,6 +90,7 @@ def measure(size: str, runtime: Runtime, prompts: list, rounds: int, alone: int)
         for name, (function, _) in todo.items():
             start = time.perf_counter()
             function()
+            synchronize(runtime.device)
             if turn:  # the first round is warm-up
                 seconds.setdefault(name, []).append(time.perf_counter() - start)
     return {name: todo[name][1] / statistics.median(times) for name, times in seconds.items()}
@@ -95,7 +98,7 @@ def measure(size: str, runtime: Runtime, prompts: list, rounds: int, alone: int)
 
 def cost_of_ended_rows(runtime: Runtime, prompts: list, rounds: int) -> tuple[float, float]:
     """-> (tokens drawn, seconds), each as a share of a rollout in which no row ends."""
-    model = make_model("r2", vocab_size=24)  # a random model: END has a chance of about 1/24
+    model = make_model("r2", vocab_size=24).to(runtime.device)  # a random model: END has a chance of about 1/24
     prompts = [[token % 24 for token in prompt] for prompt in prompts]
     times, tokens = {0: [], NEVER: []}, {}
     for _ in range(rounds + 1):
@@ -104,9 +107,15 @@ def cost_of_ended_rows(runtime: Runtime, prompts: list, rounds: int) -> tuple[fl
             rollout = roll_out(model, prompts, NEW, end=end, pad=0, copies=COPIES, size=10**6,
                                runtime=runtime, generator=torch.Generator().manual_seed(0))
             times[end].append(time.perf_counter() - start)
+            synchronize(runtime.device)
             tokens[end] = int(rollout.rows.is_response.sum())
     return (tokens[0] / tokens[NEVER],
             statistics.median(times[0][1:]) / statistics.median(times[NEVER][1:]))
+
+
+def said_of(size: str, number: str) -> str:
+    layers, width = SIZES[size]
+    return f"{layers} layers, width {width}\n{number}"
 
 
 def draw(results: dict, path) -> None:
@@ -114,7 +123,7 @@ def draw(results: dict, path) -> None:
     ratios = [row["shared prompts"] / row["one at a time"] for row in results.values()]
     fig, ax = plotting.figure(
         f"Rollouts: {min(ratios):.0f} to {max(ratios):.0f} times one prompt at a time",
-        f"{NEW} tokens each, prompts of {PROMPT}, {COPIES} replies to each; two threads at most")
+        f"{NEW} tokens each, prompts of {PROMPT}, {COPIES} replies to each; logarithmic")
     width = 0.8 / len(names)
     for i, name in enumerate(names):
         values = [row.get(name, 0) for row in results.values()]
@@ -124,7 +133,8 @@ def draw(results: dict, path) -> None:
         for x, y in zip(places, values):
             ax.text(x, y, f"{y:,.0f}", ha="center", va="bottom", fontsize=7)
     ax.set_yscale("log")
-    ax.set_xticks([p + 0.4 - width / 2 for p in range(len(results))], results)
+    ax.set_xticks([p + 0.4 - width / 2 for p in range(len(results))],
+                  [said_of(*name.split()) for name in results])
     ax.set(ylabel="completions per second")
     ax.legend(ncols=2, fontsize=8)
     plotting.save(fig, path)
@@ -132,6 +142,7 @@ def draw(results: dict, path) -> None:
 
 def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
     parser.add_argument("--prompts", type=int, default=None,
                         help="prompts (default: 64; 4 with --quick)")
     parser.add_argument("--rounds", type=int, default=None,
@@ -145,6 +156,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     for name, value in (QUICK if args.quick else USUAL).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
@@ -153,10 +165,10 @@ def main(argv=None):
     seed_everything(args.seed)
     keep_memory()
     prompts = torch.randint(0, VOCABULARY, (args.prompts, PROMPT)).tolist()
-    results, cpu = {}, torch.device("cpu")
+    results, device = {}, choose_device(args.device)[0]
     for size in ("r1",) if args.quick else SIZES:
         for name, dtype in (("float32", None), ("bfloat16", torch.bfloat16)):
-            runtime = Runtime(cpu, dtype, "", "")
+            runtime = Runtime(device, dtype, "", "")
             results[f"{size} {name}"] = measure(size, runtime, prompts, args.rounds, args.alone)
     columns = list(dict.fromkeys(name for row in results.values() for name in row))
     print_table(["size", *columns, "against one at a time", "against transformers"],
@@ -165,9 +177,8 @@ def main(argv=None):
                   row["shared prompts"] / row["transformers"] if "transformers" in row else None]
                  for name, row in results.items()],
                 f"Completions per second: {args.prompts} prompts x {COPIES} x {NEW} tokens")
-    tokens, seconds = cost_of_ended_rows(Runtime(cpu, None, "", ""), prompts, args.rounds)
+    tokens, seconds = cost_of_ended_rows(Runtime(device, None, "", ""), prompts, args.rounds)
     print(f"\nrows that end: {tokens:.0%} of the tokens are drawn, in {seconds:.0%} of the time")
-    out = out_folder(__file__, args.out)
     save_json(out / "benchmark_rollout.json",
               {"completions_per_second": results, "tokens_when_rows_end": tokens,
                "seconds_when_rows_end": seconds})

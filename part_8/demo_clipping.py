@@ -39,22 +39,22 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     print_table(["ratio", "loss, A = 1", "slope, A = 1", "loss, A = -1", "slope, A = -1"],
                 [[r, *loss_and_slope(r, 1.0, args.clip), *loss_and_slope(r, -1.0, args.clip)]
                  for r in SHOWN], f"one token, clip {args.clip}")
     ratios = [0.4 + 0.01 * i for i in range(121)]
     curves = {a: [loss_and_slope(r, a, args.clip) for r in ratios] for a in (1.0, -1.0)}
-    flat = {a: sum(slope == 0 for _, slope in rows) / len(rows) for a, rows in curves.items()}
     fig, axes = plotting.figure(
-        f"No gradient beyond ratio {1 + args.clip:.1f} for a good token, below "
-        f"{1 - args.clip:.1f} for a bad one ({flat[1.0]:.0%} and {flat[-1.0]:.0%} of the range)",
+        f"No gradient above a ratio of {1 + args.clip:.1f} for a good token, below "
+        f"{1 - args.clip:.1f} for a bad one",
         f"loss of eq. 8.9 for one token; grey: without clipping; clip {args.clip}", 2)
     for ax, advantage, name in zip(axes, (1.0, -1.0), ("good token, A = 1", "bad token, A = −1")):
         ax.plot(ratios, [-advantage * r for r in ratios], color=plotting.GREY, lw=1, ls="--")
         ax.plot(ratios, [loss for loss, _ in curves[advantage]], color=plotting.BLUE)
         ax.axvline(1, color="#BBBBBB", lw=0.8)
         ax.set(title=name, xlabel="ratio π / π_old", ylabel="loss")
-    plotting.save(fig, out_folder(__file__, args.out) / "clipping.png")
+    plotting.save(fig, out / "clipping.png")
 
 
 if __name__ == "__main__":

@@ -47,13 +47,14 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     is_response = torch.ones(1, len(TOKENS), dtype=torch.bool)
     logp, ref_logp, values = (torch.tensor([x]) for x in (LOGP, REF_LOGP, VALUES))
     rewards = token_rewards(torch.tensor([SCORE]), logp, ref_logp, is_response, BETA)
     advantages, returns = gae(rewards, values, is_response, gamma=GAMMA, lam=args.lam)
     hand = by_hand(rewards[0].tolist(), list(VALUES), args.lam)
     print_table(["token", "KL", "reward", "value", "delta", "advantage", "by hand", "return"],
-                [[token, LOGP[t] - REF_LOGP[t], rewards[0, t].item(), VALUES[t], hand[t][0],
+                [[token, LOGP[t] - REF_LOGP[t], rewards[0, t].item() or 0.0, VALUES[t], hand[t][0],
                   advantages[0, t].item(), hand[t][1], returns[0, t].item()]
                  for t, token in enumerate(TOKENS)],
                 f"score {SCORE}, beta {BETA}, gamma {GAMMA}, lambda {args.lam}")
@@ -71,7 +72,7 @@ def main(argv=None):
     ax.axhline(0, color="#BBBBBB", lw=0.8)
     ax.set_xticks(range(len(TOKENS)), TOKENS)
     ax.set(ylabel="advantage")
-    plotting.save(fig, out_folder(__file__, args.out) / "gae.png")
+    plotting.save(fig, out / "gae.png")
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     steps = (8 if args.quick else 70) if args.steps is None else args.steps
     held = replace(SETTINGS, steps=steps, beta=0.03, adaptive=False, length_control=False)
     kinds = {"with the KL penalty": held, "without it": replace(held, beta=0.0)}
@@ -101,7 +102,7 @@ def main(argv=None):
         ax.set(title=name, xlabel="KL to the reference (nats a reply)")
     axes[0].legend()
     axes[0].set_ylabel("mean of a step's replies")
-    plotting.save(fig, out_folder(__file__, args.out) / "overoptimization.png")
+    plotting.save(fig, out / "overoptimization.png")
 
 
 if __name__ == "__main__":

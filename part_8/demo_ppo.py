@@ -54,6 +54,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     steps = (10 if args.quick else SETTINGS.steps) if args.steps is None else args.steps
     settings = replace(SETTINGS, steps=steps)
     ppo = make_ppo(qualities, settings, args.seed)
@@ -72,7 +73,7 @@ def main(argv=None):
               f"{log[-1]['quality']:.2f} (1 is the best), KL {log[-1]['kl']:.1f}",
               f"{ppo.policy.body.count_parameters():,} parameters, {len(log)} steps of "
               f"{settings.rollout_rows} replies, seed {args.seed}",
-              out_folder(__file__, args.out) / "demo_ppo.png", settings.target_kl)
+              out / "demo_ppo.png", settings.target_kl)
 
 
 if __name__ == "__main__":

@@ -83,11 +83,11 @@ def draw(rows: list[dict], trained: int, best: float, path: Path, setup: str) ->
     """A bar for each row; the first is the tuned model, the `trained` after it are policies."""
     before = rows[0]["quality"]
     top = max(rows[1:1 + trained], key=lambda row: row["quality"])
-    title = (f"{top['name']}: true quality {before:.3f} to {top['quality']:.3f} of {best:.2f}, "
-             f"{(top['quality'] - before) / max(best - before, 1e-9):.0%} of the way")
+    title = (f"{top['name'].upper()}: true quality {before:.3f} to {top['quality']:.3f}; in perfect "
+             f"manners {best:.3f}")
     if rows[1 + trained:]:
         other = max(rows[1 + trained:], key=lambda row: row["quality"])
-        title += f"; without training, {other['name']}: {other['quality']:.3f}"
+        title += f"; {other['name']}, untrained: {other['quality']:.3f}"
     fig, ax = plotting.figure(title, setup)
     for place, row in enumerate(rows):
         color = plotting.GREY if place == 0 else plotting.CYCLE[(place - 1) % 6]
@@ -134,6 +134,7 @@ def main(argv=None):
         raise ValueError(f"--show {args.show}: must not be below 0")
     if any(not temperature > 0 for temperature in args.cool):
         raise ValueError(f"--cool {args.cool}: a temperature is above 0 (none at all: no such row)")
+    out = out_folder(__file__, args.out)
     sft, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
     runtime = choose_runtime(args.device, args.amp, width=sft.config.n_embd)
     source = load_source(args.reward, tokenizer, runtime, REWARD_WITH)
@@ -182,7 +183,6 @@ def main(argv=None):
                 [[name, *one.manners.values(), one.held_out, one.means()["right"]]
                  for name, one in measured.items()], "Share of the replies in each manner")
     show_replies(models, asked[:args.show], tokenizer, runtime)
-    out = out_folder(__file__, args.out)
     save_json(out / "evaluate_ppo.json",
               {"ceiling": best, "rows": rows,
                "manners": {name: one.manners for name, one in measured.items()}})

@@ -22,6 +22,7 @@ from run.runtime import (
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
 from pathlib import Path
+from textwrap import shorten
 
 import torch
 from rl.policy import response_logp
@@ -99,6 +100,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     for name in ("prompts", "show", "widest"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} {getattr(args, name)}: must be at least 1")
@@ -121,18 +123,18 @@ def main(argv=None):
                 f"{args.policy}: KL {whole:.3f} nats a reply, {args.prompts} held-out prompts")
     replies = rollout.replies()
     few = [i for i, reply in enumerate(replies) if len(reply) <= args.widest][:args.show]
-    shown = [(asked[i].prompt.split("\n")[-1][:44], pieces_of(replies[i], tokenizer),
+    shown = [(shorten(asked[i].prompt.split("\n")[-1], 44, placeholder=" …"), pieces_of(replies[i], tokenizer),
               kl[i].tolist()) for i in few]
     for question, pieces, costs in shown:
         print(f"{question:46s}" + "  ".join(f"{piece.strip()} {cost:+.2f}"
                                             for piece, cost in zip(pieces, costs)))
-    out = out_folder(__file__, args.out)
     save_json(out / "show_kl.json", {"kl": whole, "places": places})
     if shown:
         at = max(places, key=lambda place: places[place][1])
-        draw(shown, f"{args.policy.stem}: {places[at][1] / whole if whole else 0:.0%} of the KL sits "
-             f"on the {at}" if at != "between" else f"{args.policy.stem}: most of the KL sits "
-             "between the first token and the end", out / "show_kl.png",
+        name = args.policy.stem.upper()
+        draw(shown, f"{name}: {places[at][1] / whole if whole else 0:.0%} of the KL sits on the {at}"
+             if at != "between" else f"{name}: most of the KL sits between the first token and the "
+             "end", out / "show_kl.png",
              f"replies to held-out prompts, temperature 1, seed {args.seed}; dark: {DARK:g} nats")
 
 

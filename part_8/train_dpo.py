@@ -2,6 +2,7 @@
 
     python part_8/train_dpo.py                     from part 6's sft.pt, on part 7's pairs
     python part_8/train_dpo.py --data pairs.jsonl.gz    chosen/rejected records of your own
+    python part_8/train_dpo.py --sft FOLDER --data pairs.jsonl --lora 16   a released model, by LoRA
     python part_8/train_dpo.py --resume            go on after a stop
     torchrun --nproc_per_node=2 part_8/train_dpo.py    in two processes
 
@@ -34,7 +35,7 @@ from reward.sources import DRAWN, training_pairs
 from rl.dpo import dpo_loss
 from rl.dpo_pairs import batches_of, pair_rows, pair_tokens
 from rl.own_files import file_pairs, measure_pairs
-from rl.policy import frozen_copy, response_logp
+from rl.policy import reference_of, response_logp
 from rl.ppo_report import check_report
 from rl.ppo_settings import add_flags, chosen, flag_of, setting
 from rl.quality_report import compare
@@ -42,12 +43,13 @@ from rl.scoring import load_source
 from rl.steps import take_step
 from run import plotting
 from run.checkpoint import load_checkpoint, save_checkpoint
-from run.distributed import part_of, sum_gradients
+from run.distributed import part_of, shard, sum_gradients, whole_model
 from run.interrupt import StopOnSignal
 from run.optim import model_state
 from run.progress import Progress, add_progress_flags, sum_of, sum_of_weights, training_in
 from run.schedule import Schedule
 from sft.evaluation import is_chat_model
+from sft.lora import check_lora, lora_training, merged_weights
 from tqdm import tqdm
 
 SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
@@ -70,6 +72,8 @@ class DPOSettings:
     gold_weight: float = setting(0.2, "weight of the chosen reply's own loss, eq. 8.18")
     flipped: float = setting(FLIPPED, "share of labels turned round")
     max_norm: float = setting(1.0, "largest norm of the gradient")
+    lora: int = setting(0, "rank of LoRA's detours; 0: all weights are trained")
+    weights: str = setting("float32", "format of frozen weights: float32, or bfloat16 with --lora")
 
     def __post_init__(self):
         for name in ("items", "pairs_an_item", "pairs", "pairs_a_step"):
@@ -83,6 +87,7 @@ class DPOSettings:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: at least 0, below 0.5")
         if self.gold_weight < 0:
             raise ValueError(f"--gold-weight {self.gold_weight}: must not be below 0")
+        check_lora(self.lora, self.weights)
 
 
 def world_training_pairs(settings: DPOSettings, model, tokenizer, runtime, seed: int) -> list:
@@ -114,6 +119,8 @@ def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, see
             told = torch.zeros(6, dtype=torch.float64, device=runtime.device)
             if own:
                 told = learn_from(own, batch, body, reference, scaler, tokenizer, runtime, settings)
+            elif processes.shards:  # slices are gathered with everybody's help
+                learn_from(batch[:1], batch, body, reference, scaler, tokenizer, runtime, settings, 0)
             told = dict(zip(TOLD, processes.sum(told).tolist()))
             if not math.isfinite(told.pop("whole")):
                 raise ValueError(f"step {step}: the loss is {told['loss']}; lower --peak")
@@ -130,8 +137,9 @@ TOLD = ("loss", "accuracy", "chosen", "rejected", "chosen_change", "whole")
 
 
 def learn_from(own: list, batch: list, body, reference, scaler, tokenizer, runtime,
-               settings: DPOSettings) -> torch.Tensor:
-    """Add the gradient of `own`, some pairs of a step's `batch` -> their share of TOLD."""
+               settings: DPOSettings, counts: int = 1) -> torch.Tensor:
+    """Add the gradient of `own`, some pairs of a step's `batch` -> their share of TOLD. `counts`: 0
+    where they are only read."""
     rows = pair_rows(own, tokenizer.end, tokenizer.pad, runtime.device)
     with runtime.autocast():
         logp = response_logp(body, rows)
@@ -142,7 +150,7 @@ def learn_from(own: list, batch: list, body, reference, scaler, tokenizer, runti
                       smoothing=settings.smoothing)
     share, labels = len(own) / len(batch), sum(len(pair.chosen) for pair in batch)
     loss = share * result.loss - settings.gold_weight * one.sum() / labels  # eq. 8.18
-    scaler.scale(loss).backward()
+    scaler.scale(counts * loss).backward()
     change = float((one.detach() - ref_logp[::2]).mean())
     told = [share * x for x in (float(result.loss.detach()), result.accuracy, result.chosen,
                                 result.rejected, change)]
@@ -222,8 +230,9 @@ def prepared(args, settings: DPOSettings, out: Path, processes):
     if not is_chat_model(tokenizer):
         raise ValueError(f"{args.sft}: knows no roles; make a chat model with: {SFT_WITH}")
     runtime = choose_runtime(args.device, args.amp, width=body.config.n_embd)
-    source = load_source(args.reward, tokenizer, runtime, REWARD_WITH) \
-        if args.eval_prompts and args.data is None and processes.is_main else None
+    source = load_source(args.reward, tokenizer, runtime, REWARD_WITH, processes=processes) \
+        if args.eval_prompts and args.data is None and (
+            processes.is_main or processes.shards) else None
     seed_everything(args.seed)
     body.to(runtime.device)
     start, context = time.perf_counter(), body.config.block_size
@@ -255,16 +264,21 @@ def main(argv=None):
     with training_in(__file__, args) as (out, processes):
         body, tokenizer, runtime, source, tokens, held_out, about, progress = prepared(
             args, settings, out, processes)
-        reference = frozen_copy(body)
+        reference = shard(reference_of(body, settings, args.seed, processes), processes,
+                          runtime.device)
+        shard(body, processes, runtime.device)
         body.eval()  # dropout would make the two sides differ by chance
         log = train(body, reference, tokens, tokenizer, runtime, settings, args.seed, progress)
+        body, reference = whole_model(body), whole_model(reference)
+        source = source and source.whole()
         if not progress.is_over() or not processes.is_main:
             return
 
         def save(metrics: dict) -> None:
-            save_checkpoint(out / "dpo.pt", weights=model_state(body), config=body.config,
-                            tokenizer=tokenizer, step=len(log), metrics=metrics,
-                            settings={k: str(v) for k, v in vars(args).items()})
+            save_checkpoint(out / "dpo.pt", weights=merged_weights(body, model_state(body)),
+                            config=body.config, tokenizer=tokenizer, step=len(log),
+                            metrics=metrics, settings={k: str(v) for k, v in vars(args).items()},
+                            training=lora_training(body, args.sft))
             save_results(out / "dpo.json", name="dpo", preset="", seed=args.seed, runtime=runtime,
                          seconds=progress.seconds, metrics=metrics,
                          tokens=sum(2 * len(p.prompt) + len(p.chosen) + len(p.rejected)

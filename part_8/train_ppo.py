@@ -35,7 +35,7 @@ from rl.ppo_settings import PRESETS, PPOSettings, add_flags, chosen
 from rl.rollout import roll_out
 from rl.scoring import load_source
 from run.checkpoint import load_checkpoint
-from run.distributed import Processes
+from run.distributed import Processes, as_whole
 from run.interrupt import StopOnSignal
 from run.logger import Logger
 from run.progress import (
@@ -105,7 +105,7 @@ class Run:
                              "prompt's included")
         self.source = load_source(args.reward, self.tokenizer, self.runtime, REWARD_WITH,
                                   normalise=s.normalise, no_end_penalty=s.no_end_penalty,
-                                  block_size=context)
+                                  block_size=context, processes=processes)
         self.held_out, self.about = [], {}  # of a file; the world's are made for the report
         if args.data is None:
             self.prompts = world_prompts(s.pool, args.seed, self.tokenizer, s.unseen)
@@ -128,7 +128,8 @@ class Run:
         self.logger = None
         if processes.is_main:
             self.logger = Logger(self.out, start_step=step, log_bytes=log_bytes,
-                                 tensorboard=not args.no_tensorboard, settings=self.described())
+                                 tensorboard=not args.no_tensorboard,
+                                 settings=self.progress.settings)
             self.progress.log_bytes = self.logger.bytes_written
 
     @property
@@ -140,13 +141,19 @@ class Run:
         s, start = self.settings, time.perf_counter()
         if s.kept == 1 or s.copies == 1:
             return list(range(len(self.prompts)))
-        tried = roll_out(self.ppo.policy.body, self.prompts, s.max_new, end=self.tokenizer.end,
-                         pad=self.tokenizer.pad, copies=s.copies, runtime=self.runtime,
-                         generator=torch.Generator().manual_seed(self.args.seed))
+        with as_whole(self.ppo.policy) as policy:
+            tried = roll_out(policy.body, self.prompts, s.max_new, end=self.tokenizer.end,
+                             pad=self.tokenizer.pad, copies=s.copies, runtime=self.runtime,
+                             generator=torch.Generator().manual_seed(self.args.seed))
         kept = worth_asking(self.source(tried).view(-1, s.copies), s.kept)
         self.progress.seconds += time.perf_counter() - start
         self.laps["choosing prompts"] = time.perf_counter() - start
         return kept
+
+    def become_whole(self) -> None:
+        """Every model with all its weights, for the report that one process makes."""
+        self.ppo.become_whole()
+        self.source = self.source.whole()
 
     def described(self) -> dict:
         """What must be the same for a resume to be the same run."""
@@ -216,6 +223,7 @@ def main(argv=None):
               "replies a step")
         try:
             train(run)
+            run.become_whole()
             if run.progress.is_over() and processes.is_main:
                 finish(run)
         finally:

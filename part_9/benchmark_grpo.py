@@ -132,6 +132,11 @@ def step_split(size: str, runtime: Runtime, prompts: int, rounds: int) -> dict[s
     return {name: statistics.median(lap[name] for lap in laps[1:]) for name in laps[0]}
 
 
+def said_of(size: str, number: str) -> str:
+    layers, width = SIZES[size]
+    return f"{layers} layers, width {width}\n{number}"
+
+
 def draw(updates: dict, path) -> None:
     names = list(dict.fromkeys(name for row in updates.values() for name in row))
     ratios = [row["ours"] / row["plain loop"] for row in updates.values()]
@@ -147,7 +152,8 @@ def draw(updates: dict, path) -> None:
                color={"ours": plotting.BLUE, "plain loop": plotting.GREY}.get(name, plotting.SKY))
         for x, y in zip(places, values):
             ax.text(x, y, f"{y:,.0f}", ha="center", va="bottom", fontsize=7)
-    ax.set_xticks([p + 0.4 - width / 2 for p in range(len(updates))], updates)
+    ax.set_xticks([p + 0.4 - width / 2 for p in range(len(updates))],
+                  [said_of(*name.split()) for name in updates])
     ax.set(ylabel="sequences per second")
     ax.legend(fontsize=8)
     plotting.save(fig, path)
@@ -166,6 +172,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     prompts, rounds = (4, 1) if args.quick else (64, 5)
     args.prompts = prompts if args.prompts is None else args.prompts
     args.rounds = rounds if args.rounds is None else args.rounds
@@ -196,7 +203,6 @@ def main(argv=None):
                   args.prompts * GROUP / lap["rollout"]] for name, lap in splits.items()],
                 f"A whole step of {args.prompts} prompts x {GROUP} replies x {NEW} tokens: shares "
                 "of its time")
-    out = out_folder(__file__, args.out)
     save_json(out / "benchmark_grpo.json",
               {"update": updates, "split": splits,
                "rollout": {k: args.prompts * GROUP / v["rollout"] for k, v in splits.items()}})

@@ -30,7 +30,7 @@ from pathlib import Path
 
 from reasoning.tasks import direct, problems
 from run.checkpoint import load_checkpoint, save_checkpoint
-from run.distributed import wrap
+from run.distributed import whole_model, wrap
 from run.interrupt import StopOnSignal
 from run.loop import train_step
 from run.optim import make_optimizer, model_state
@@ -79,12 +79,13 @@ def learn(model: nn.Module, examples: list[Example], steps: int, *, rows: int, p
     """Tune on the examples, pass after pass, each pass in another order -> the losses. A step reads
     `rows` rows as long as the context, each packed with several examples."""
     packed = ExampleRows(examples, model.config.block_size, pad=tokenizer.pad, seed=seed)
+    progress = progress or Progress()
+    processes = progress.processes
+    fast = wrap(model, processes.kind, processes, runtime.device)
     optimizer = make_optimizer(model, weight_decay=0.0, betas=(0.9, 0.98), rate=peak)
     schedule, scaler = Schedule("linear", peak, 0.0, 0.1), runtime.grad_scaler()
-    progress = (progress or Progress()).begin(model, optimizer, scaler, steps, model.config)
-    processes, losses = progress.processes, progress.log
+    losses = progress.begin(model, optimizer, scaler, steps, model.config).log
     model.train()
-    fast = wrap(model, "ddp", processes, runtime.device)
     with StopOnSignal() as stop, tqdm(total=steps, initial=progress.step, desc="cold start",
                                       mininterval=1.0, disable=progress.quiet) as bar:
         while progress.step < steps:
@@ -146,6 +147,7 @@ def main(argv=None):
                                processes)
         losses = learn(model, examples, args.steps, rows=args.rows, peak=args.peak,
                        tokenizer=tokenizer, runtime=runtime, seed=args.seed, progress=progress)
+        model = whole_model(model)
         if progress.is_over() and processes.is_main:
             write(out, args, model, tokenizer, runtime, losses, len(examples), progress.seconds)
 

@@ -80,6 +80,7 @@ def noise(rows: torch.Tensor) -> tuple[float, float]:
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     count = (12 if args.quick else 80) if args.rollouts is None else args.rollouts
     if count < 2:
         raise ValueError(f"--rollouts {count}: must be at least 2")
@@ -114,7 +115,7 @@ def main(argv=None):
                     textcoords="offset points", fontsize=9)
     ax.set_xticks(range(len(BASELINES)), list(BASELINES))
     ax.set(ylabel="variance of the gradient, none = 1", ylim=(0, None))
-    plotting.save(fig, out_folder(__file__, args.out) / "group_baseline.png")
+    plotting.save(fig, out / "group_baseline.png")
 
 
 if __name__ == "__main__":

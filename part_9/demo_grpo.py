@@ -70,6 +70,7 @@ def learn(normaliser: str, steps: int, seed: int) -> dict:
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     seeds = (1 if args.quick else 3) if args.seeds is None else args.seeds
     if seeds < 1:
         raise ValueError(f"--seeds {seeds}: must be at least 1")
@@ -95,7 +96,7 @@ def main(argv=None):
                 f"{SETTINGS.prompts * SETTINGS.group} replies")
     fig, ax = plotting.figure(
         f"Rewarded for right answers alone: {before['token']:.0%} to {after['token']:.0%} of new "
-        f"prompts right, in {mean('token', 'seconds'):.0f} s",
+        "prompts right",
         f"largest of four digits, {steps} steps, {SETTINGS.prompts} prompts x {SETTINGS.group} "
         f"replies, {seeds} seeds (thin) and their mean")
     for number, name in enumerate(sorted(NORMALISERS, key=after.get)):
@@ -106,7 +107,7 @@ def main(argv=None):
         ax.plot(x, y, color=COLORS[name])
         plotting.end_label(ax, x, y, name, COLORS[name], dy=(number - 1) * 11)
     ax.set(xlabel="step", ylabel="held-out prompts right, greedy", ylim=(0, 1.02))
-    plotting.save(fig, out_folder(__file__, args.out) / "grpo_toy.png")
+    plotting.save(fig, out / "grpo_toy.png")
 
 
 if __name__ == "__main__":

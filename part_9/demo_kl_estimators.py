@@ -71,6 +71,7 @@ def descend(start, ref, kind: str, steps: int, rate: float = 0.5, n: int = 64) -
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     n = (2000 if args.quick else 20000) if args.samples is None else args.samples
     if n < 100:
         raise ValueError(f"--samples {n}: must be at least 100")
@@ -108,7 +109,7 @@ def main(argv=None):
     axes[0].set(xlabel="true KL, nats", ylabel="standard deviation of one estimate")
     axes[1].set(xlabel="step of descent on the estimate", ylabel="true KL to the reference, nats",
                 ylim=(0, None))
-    plotting.save(fig, out_folder(__file__, args.out) / "kl_estimators.png")
+    plotting.save(fig, out / "kl_estimators.png")
 
 
 if __name__ == "__main__":

@@ -68,6 +68,7 @@ def model_of(args):
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     count = (6 if args.quick else 120) if args.problems is None else args.problems
     if count < 1:
         raise ValueError(f"--problems {count}: must be at least 1")
@@ -91,7 +92,6 @@ def main(argv=None):
     rows += [[f"pass@{k}", share, samples.tokens * k / MOST] for k, share in zip(ks, passes)]
     print_table(["way", "right", "tokens a problem"], rows,
                 f"{len(asked)} problems with new operands")
-    out = out_folder(__file__, args.out)
     save_json(out / "self_consistency.json", {"greedy": shares, "majority": votes,
                                               "pass_at": passes, "k": ks, "n": len(asked)})
     fig, ax = plotting.figure(
@@ -103,8 +103,8 @@ def main(argv=None):
         plotting.end_label(ax, ks, y, name, color)
     for name, color in (("as it likes", plotting.ORANGE), ("at once", plotting.GREY)):
         ax.axhline(shares[name], color=color, lw=1, ls="--")
-        ax.annotate(f"{name}, greedy", (1, shares[name]), xytext=(2, 3), fontsize=8, color=color,
-                    textcoords="offset points")
+        ax.annotate(f"{name}, greedy", (MOST, shares[name]), xytext=(0, 3), fontsize=8, color=color,
+                    textcoords="offset points", ha="right")
     ax.set_xscale("log", base=2)
     ax.set_xticks(ks, ks)
     ax.set(xlabel="samples k: tokens grow with it", ylabel="problems right", ylim=(0, 1.02))

@@ -107,6 +107,7 @@ def refusals() -> list[list[str]]:
 
 def main(argv=None):
     args = parse_args(argv)
+    out = out_folder(__file__, args.out)
     n = (4 if args.quick else 100) if args.sums is None else args.sums
     if n < 1:
         raise ValueError(f"--sums {n}: must be at least 1")
@@ -123,7 +124,6 @@ def main(argv=None):
     [reply] = reply_with_tools(model, tokenizer, [encode_prompt(example.messages, tokenizer)],
                                runtime)
     print(f"\nasked {example.question}\nsaid  {tokenizer.decode(list(reply.ids))}")
-    out = out_folder(__file__, args.out)
     save_json(out / "tool_use.json", {"thinking": {k: v[0] for k, v in by_length.items()},
                                       "calling": {k: v[1] for k, v in by_length.items()},
                                       "names": looked, "n": n})

@@ -50,6 +50,7 @@ def main(argv=None):
         raise ValueError(f"--longest {args.longest}: must be at least 1")
     if args.show < 0:
         raise ValueError(f"--show {args.show}: must not be below 0")
+    out = out_folder(__file__, args.out)
     sets = {"file": read_gsm8k(args.data)} if args.data else \
         {split: problems(args.problems, split, args.seed) for split in TEST_SPLITS}
     model, tokenizer, _ = load_checkpoint(args.checkpoint, make_with=MAKE_WITH)
@@ -69,7 +70,7 @@ def main(argv=None):
     for problem, reply in wrong[:args.show]:
         print(f"\nasked {problem.question}\nsaid  {reply.text}{'' if reply.ended else ' (cut off)'}"
               f"\ngold  {problem.gold}")
-    save_json(out_folder(__file__, args.out) / "evaluate_reasoning.json", results)
+    save_json(out / "evaluate_reasoning.json", results)
 
 
 if __name__ == "__main__":

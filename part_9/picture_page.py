@@ -37,10 +37,11 @@ SOLVED = f"q={ASKED}&reply={quote('12 + 9 = 21. 21 - 4 = 17. The answer is 17.')
 PICTURES = {  # file: (address, what is pressed, what shows that it is done)
     "page_chat.png": (f"chat?q={quote('Tell me a story about a bell.')}&longest=90",
                       "#view-chat .go", "#view-chat .log button"),
-    "page_side.png": (f"side?q={ASKED}", "#view-side .go", "#view-side .status:not(.bad)"),
+    "page_side.png": (f"side?q={ASKED}&with=base&with=sft&with=ppo&with=grpo",
+                      "#view-side .go", "#view-side .status:not(.bad)"),
     "page_tokens.png": (f"tokens?{SOLVED}", "#subject .go", "#subject .under .bars"),
     "page_inside.png": (f"inside?{SOLVED}", "#subject .go", ".lens td"),
-    "page_training.png": (f"training?{SOLVED}", "#subject .go", ".seen td"),
+    "page_training.png": (f"training?{SOLVED}&model=cold", "#subject .go", ".seen td"),
     "page_truth.png": ("truth?seed=5", "#view-truth .draw", "#view-truth .status"),
 }
 

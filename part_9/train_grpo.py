@@ -4,6 +4,7 @@
     python part_9/train_grpo.py --reward model     part 6's skills, part 7's model as the reward
     python part_9/train_grpo.py --normaliser sequence --no-scale --beta 0     other forms of the loss
     python part_9/train_grpo.py --data problems.jsonl      problems of your own, in GSM8K's format
+    python part_9/train_grpo.py --model FOLDER --lora 16 --keep-rows 0    a released model, by LoRA
 
 Each step: K replies to each prompt, a reward for each, advantages within the group, one update
 (reasoning/grpo_loop.py). No value head. A few of part 6's examples are read beside it (--keep-rows),
@@ -15,14 +16,7 @@ torchrun --nproc_per_node=2 part_9/train_grpo.py works in two processes.
 Writes out/grpo.pt, grpo.json, grpo.png, log.jsonl; with --reward model the names begin grpo_model.
 """
 
-from run.runtime import (
-    choose_runtime,
-    here,
-    make_parser,
-    out_folder,
-    run_main,
-    seed_everything,
-)
+from run.runtime import choose_runtime, here, make_parser, out_folder, run_main, seed_everything
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
@@ -44,7 +38,7 @@ from reward.preferences import asked_items
 from rl.ppo_settings import add_flags, chosen
 from rl.scoring import load_source
 from run.checkpoint import load_checkpoint
-from run.distributed import Processes
+from run.distributed import Processes, as_whole
 from run.interrupt import StopOnSignal
 from run.logger import Logger
 from run.progress import (
@@ -78,7 +72,7 @@ class Run:
     """Everything a run needs, put together once; `train` below only takes steps."""
 
     def __init__(self, args, processes: Processes = ALONE):
-        self.args, self.by_model = args, args.reward == "model"
+        self.args, self.by_model, self.processes = args, args.reward == "model", processes
         preset = PRESETS[args.preset]
         if self.by_model and args.preset == "tiny":
             preset = replace(preset, **MODEL_SETTINGS)
@@ -87,7 +81,7 @@ class Run:
         self.settings = chosen(preset, args)
         self.name = "grpo_model" if self.by_model else "grpo"
         self.out = out_folder(__file__, args.out)
-        path = args.model or (SFT if self.by_model else COLD)
+        self.begun_from = path = args.model or (SFT if self.by_model else COLD)
         model, self.tokenizer, _ = load_checkpoint(
             path, make_with=SFT_WITH if self.by_model else COLD_WITH)
         if not is_chat_model(self.tokenizer):
@@ -99,6 +93,7 @@ class Run:
         self.runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
         seed_everything(args.seed)
         self.held_out = None  # of a file; the world's are drawn where they are asked
+        self.families = tuple(args.families) if args.families else None
         self.tasks = self.make_tasks() if args.data is None else self.read_tasks()
         self.grpo = GRPO(model, self.make_score(), self.settings, end=self.tokenizer.end,
                          pad=self.tokenizer.pad, runtime=self.runtime, seed=args.seed,
@@ -113,12 +108,19 @@ class Run:
         self.logger = None
         if processes.is_main:
             self.logger = Logger(self.out, start_step=self.grpo.steps_done, log_bytes=log_bytes,
-                                 tensorboard=not args.no_tensorboard, settings=self.described())
+                                 tensorboard=not args.no_tensorboard,
+                                 settings=self.progress.settings)
             self.progress.log_bytes = self.logger.bytes_written
 
     @property
     def seconds(self) -> float:
         return self.progress.seconds
+
+    def become_whole(self) -> None:
+        """Every model with all its weights, for the report that one process makes."""
+        self.grpo.become_whole()
+        if self.by_model:
+            self.source = self.source.whole()
 
     def described(self) -> dict:
         """What must be the same for a resume to be the same run."""
@@ -138,8 +140,7 @@ class Run:
             return [item for split, many in (("train", total - unseen), ("validation", unseen))
                     for item in [item for item in asked_items(2 * many, split, args.seed)
                                  if item.skill not in WITHOUT][:many]]
-        families = tuple(args.families) if args.families else None
-        return problems(s.steps * s.prompts, "train", args.seed + 1000, families)
+        return problems(s.steps * s.prompts, "train", args.seed + 1000, self.families)
 
     def read_tasks(self) -> list:
         """The problems of a file. What is held out, and what is left out and why, is said."""
@@ -167,7 +168,7 @@ class Run:
             return Checker(self.tokenizer, self.args.form_weight)
         self.source = load_source(REWARD if self.args.reward_model is None else
                                   self.args.reward_model, self.tokenizer, self.runtime,
-                                  REWARD_WITH)
+                                  REWARD_WITH, processes=self.processes)
         return lambda rollout, tasks: self.source(rollout)
 
     def make_keep(self):
@@ -201,7 +202,8 @@ def train(run: Run) -> None:
     """Take steps until the run is done, or someone stops it: what was learnt by then is saved."""
     s, grpo, progress = run.settings, run.grpo, run.progress
     look = [] if run.by_model or not run.args.look_every else (
-        run.held_out[:96] if run.held_out else problems(96, "new_operands", run.args.seed + 7))
+        run.held_out[:96] if run.held_out else
+        problems(96, "new_operands", run.args.seed + 7, run.families))
     with StopOnSignal() as stop, tqdm(total=s.steps, initial=grpo.steps_done, desc="grpo",
                                       mininterval=1.0, disable=progress.quiet) as bar:
         while grpo.steps_done < s.steps:
@@ -223,8 +225,9 @@ def train(run: Run) -> None:
             bar.update()
             bar.set_postfix_str(f"reward {metrics['reward']:.2f}, KL {metrics['kl']:.3f}")
             if look and grpo.steps_done % run.args.look_every == 0:
-                shown = evaluate(grpo.model, run.tokenizer, look, run.runtime,
-                                 longest=run.args.longest)
+                with as_whole(grpo.model) as model:
+                    shown = evaluate(model, run.tokenizer, look, run.runtime,
+                                     longest=run.args.longest)
                 if run.logger:
                     run.logger.log(grpo.steps_done, held_out=shown["accuracy"])
             progress.more = {"tokens": run.tokens, "laps": run.laps}
@@ -245,7 +248,7 @@ def parse_args(argv=None):
     parser.add_argument("--data", type=Path, default=None,
                         help="problems in GSM8K's format (default: the world's)")
     parser.add_argument("--families", nargs="+", choices=tuple(FAMILIES), default=None,
-                        help="families of problems to learn from (default: all)")
+                        help="families of problems to learn from and to report (default: all)")
     parser.add_argument("--form-weight", type=float, default=0.2,
                         help="reward for the right form, beside 1 for the right answer "
                              "(default: 0.2)")
@@ -281,6 +284,7 @@ def main(argv=None):
               "step")
         try:
             train(run)
+            run.become_whole()
             if run.progress.is_over() and processes.is_main:
                 (finish_model if run.by_model else finish_checker)(run)
         finally:

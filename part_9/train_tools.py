@@ -36,6 +36,7 @@ from reasoning.tool_use import (
     tool_tokenizer,
 )
 from run.checkpoint import load_checkpoint, save_checkpoint
+from run.distributed import whole_model
 from run.optim import model_state
 from run.progress import add_progress_flags, training_in
 from sft.chat_format import Message, encode_prompt, grow_vocabulary
@@ -131,6 +132,7 @@ def main(argv=None):
                                processes)
         losses = learn(model, examples, args.steps, rows=args.rows, peak=args.peak,
                        tokenizer=tokenizer, runtime=runtime, seed=args.seed, progress=progress)
+        model = whole_model(model)
         if progress.is_over() and processes.is_main:
             finish(out, args, model, tokenizer, runtime, losses, len(examples), progress.seconds)
 

@@ -222,6 +222,10 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
     if config.getoption("--full"):
         return
     skip = pytest.mark.skip(reason="slow form: run with --full")

@@ -25,6 +25,7 @@ SMALL = {
     "part_6/demo_packing.py": "--examples=20",
     "part_6/evaluate.py": "--checkpoint={sft} --items=2 --splits=new_items --longest=4",
     "part_6/export_weights.py": "{sft} exported",
+    "part_6/show_experts.py": "{moe} --items=4",
     "part_6/train_sft.py": "--base={base} --examples=12 --steps=1 --rows=2 --eval-items=2 "
                            "--longest=4 --no-tensorboard",
     "part_7/benchmark_siblings.py": "--rounds=1",
@@ -71,12 +72,12 @@ SMALL = {
     "part_9/train_grpo_plain.py": "--steps=1",
     "part_9/train_tools.py": "--model={sft} --examples=12 --steps=1 --rows=2",
 }
-PLACES = {"checkpoint": 0, "folder": 1}  # positional arguments, in their order
+PLACES = {"checkpoint": 0, "checkpoints": 0, "folder": 1}  # positional arguments, in their order
 
 
 def beside(script: str, flag: str, value: str, models: Path) -> list[str]:
     """The arguments of a case: the odd flag, and what keeps the rest of the run small."""
-    words = [word.format(**{name: models / f"{name}.pt" for name in ("base", "sft", "reward")})
+    words = [word.format(**{name: models / f"{name}.pt" for name in ("base", "moe", "sft", "reward")})
              for word in SMALL.get(script, "").split()]
     if flag in PLACES and script in SMALL:
         words[PLACES[flag]] = value
@@ -86,10 +87,12 @@ def beside(script: str, flag: str, value: str, models: Path) -> list[str]:
 
 
 def make_models(folder: Path) -> None:
-    """base.pt, sft.pt and reward.pt: random weights, a tokenizer of bytes. In a process of its own."""
+    """base.pt, moe.pt, sft.pt and reward.pt: random weights, a tokenizer of bytes. In a process of its own."""
     sys.path.insert(0, str(ROOT / "part_9"))
     import torch
     from gpt.model import GPT, GPTConfig
+    from moe.hybrid import HybridGPT
+    from moe.layer import MoEConfig
     from reasoning.tiny_chat import tiny_tokenizer
     from reward.checkpoint import save_reward
     from reward.model import RewardModel
@@ -100,7 +103,8 @@ def make_models(folder: Path) -> None:
         torch.manual_seed(zlib.crc32(name.encode()))
         model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, block_size=512, n_layer=1, n_head=2,
                               n_kv_head=1, n_embd=16, qk_norm=True))
-        save_checkpoint(folder / f"{name}.pt", weights=model.state_dict(), config=model.config,
-                        tokenizer=tokenizer, step=0, settings={}, metrics={})
+        for file, made in ((name, model), ("moe", HybridGPT(model.config, MoEConfig(n_expert=4)))):
+            save_checkpoint(folder / f"{file}.pt", weights=made.state_dict(), config=made.config,
+                            tokenizer=tokenizer, step=0, settings={}, metrics={})
     save_reward(folder / "reward.pt", RewardModel(model), tokenizer, mean=0.1, std=2.0,
                 settings={}, metrics={})

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,26 @@ def same_weights(one: Path, other: Path) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def goes_on_to_the_same_bytes(main, flags, folder: Path, name: str) -> None:
-    """Undisturbed; and killed in its first step, after its third, and let be."""
+@contextmanager
+def recomputed_and_compiled(yes: bool):
+    """In here models must be recomputed and compiled, or must not. What "compiles" changes nothing."""
+    from gpt import model
+    from run import thrift
+
+    again, fast = [], []
+    checkpoint = model.checkpoint
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "checkpoint", lambda *args, **more: again.append(1) or checkpoint(
+            *args, **more))
+        patch.setattr(thrift.torch, "compile", lambda function: lambda *args: fast.append(
+            1) or function(*args))
+        yield
+    assert bool(again) == bool(fast) == yes
+
+
+def goes_on_to_the_same_bytes(main, flags, folder: Path, name: str, *thrift: str) -> None:
+    """Undisturbed; and killed in its first step, after its third, and let be: then with `thrift`, the
+    flags that recompute and compile."""
     flags = [*map(str, flags), "--save-every", "2"]
     main([*flags, "--out", str(folder / "a")])
     broken = [*flags, "--out", str(folder / "b"), "--resume"]
@@ -46,7 +65,8 @@ def goes_on_to_the_same_bytes(main, flags, folder: Path, name: str) -> None:
             with pytest.raises(Killed):
                 main(broken)
     assert not (folder / "b" / name).exists(), "it was killed before its end"
-    main(broken)
+    with recomputed_and_compiled(bool(thrift)):
+        main([*broken, *thrift])
     assert same_weights(folder / "a" / name, folder / "b" / name)
     logs = [folder / run / "log.jsonl" for run in "ab"]
     if logs[0].exists():

@@ -24,7 +24,7 @@ TOPICS = [
             "the bias only where it balances; renormalize by the config, or where k > 1",
             "times the scale; the load is counted before anything is dropped, and added up in"
             " training",
-            "capacity_of and drop_overflow; sigmoid's scores are divided by their sum at the end"),
+            "in training capacity_of and drop_overflow; sigmoid's scores are divided by their sum at the end"),
         "Router.update_bias": (
             "one bias_step with the load since the last time, where it balances; forget the load",)}},
         tests=("test_router.py",), demo=("demo_moe.py", "--quick")),

@@ -196,10 +196,11 @@ def load_hf_tokenizer(folder: Path) -> FolderTokenizer:
 
     Raises FileNotFoundError without that file, and ValueError that names what cannot be read.
     """
-    where = Path(folder) / "tokenizer.json" if Path(folder).is_dir() else Path(folder)
+    where = Path(folder) if Path(folder).is_file() else Path(folder) / "tokenizer.json"
     if not where.is_file():
         raise FileNotFoundError(f"{where} is missing: the folder has no byte-level BPE tokenizer "
-                                "in that format (a tokenizer.model is SentencePiece's)")
+                                "in that format (a tokenizer.model is SentencePiece's)"
+                                if where.parent.is_dir() else f"{where.parent}: no such folder")
     data = strict_json(where.read_text(encoding="utf-8"), str(where))
     try:
         return _build_tokenizer(data, where)

@@ -111,14 +111,15 @@ def draw(run: Run, results: dict) -> Path:
     if floor is not None:
         low = min(low, unit * floor)
         ax.axhline(unit * floor, color=plotting.RED, lw=1.2, ls="--")
-        ax.text(steps[-1] * 0.5, unit * floor, "floor: the entropy of the world", color=plotting.RED,
-                va="top", fontsize=8)
+        ax.annotate("floor: the entropy of the world", (steps[-1] * 0.5, unit * floor), xytext=(0, -3),
+                    textcoords="offset points", color=plotting.RED, va="top", fontsize=8)
     ax.set(xlabel="step", ylabel="loss, bits per byte (logarithmic)", yscale="log",
            ylim=(0.9 * low, unit * min(max(losses) / unit, 4.5)))
     ax.yaxis.set_major_formatter("{x:.2g}")
     ax.yaxis.set_minor_formatter("{x:.2g}")
-    ax.text(steps[len(steps) // 12], losses[len(steps) // 12], " one training batch",
-            color=plotting.GREY, fontsize=8, va="bottom")
+    early = len(steps) // 12
+    ax.annotate("one training batch", (steps[early], losses[early]), xytext=(12, 10),
+                textcoords="offset points", color=plotting.GREY, fontsize=8)
     return plotting.save(fig, run.out / "train.png")
 
 

@@ -22,6 +22,7 @@ from run.optim import (
     optimizer_state,
 )
 from run.runtime import AMP_TYPES, Runtime, choose_runtime, cores, seed_everything
+from run.thrift import spend_less
 from text.data import TokenRows, open_shards, prepare
 from text.sources import left_out, names_of, stamp_of
 
@@ -149,7 +150,7 @@ class Run:
             self.best, self.metrics = tuple(training["best"]), saved["metrics"]
             if training.get("threads") and not os.environ.get("OMP_NUM_THREADS"):
                 torch.set_num_threads(min(training["threads"], cores()))  # sums round the same way
-        self.fast = torch.compile(self.model) if self.args.compile else self.model
+        spend_less(model, self.args.recompute, self.args.compile)
 
     def open_logger(self, saved: dict | None) -> Logger:
         return Logger(self.out, start_step=self.step,

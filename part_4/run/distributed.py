@@ -7,26 +7,31 @@ DDP    every process holds the whole model; gradients are averaged while backwar
 FSDP   every process holds a slice of each weight and of the optimizer's state; the whole weight of
        a block is gathered just before it is needed and dropped after it.
 Both average over processes. The loop wants sums over all labels, hence its factor `world`.
-sum_gradients adds up, for losses that are more than one call of the model.
+sum_gradients adds up, for losses that are more than one call of the model; `shard` slices their models,
+and their references and judges, in just that way (--shard of the trainings from part 6 on).
 """
 
+import copy
+import math
 import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 KINDS = ("ddp", "fsdp")
 PATIENCE = timedelta(hours=6)  # while one process works alone and the others wait
 joined: dict = {}  # what this process shares with the others: "store", and the group "patient"
+hollows: WeakKeyDictionary = WeakKeyDictionary()  # a sliced model -> the same without any weights
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,16 @@ class Processes:
     rank: int = 0
     world: int = 1
     local_rank: int = 0
+    shards: bool = False  # --shard: models lie in slices, so all must call them equally often
 
     @property
     def is_main(self) -> bool:
         return self.rank == 0
+
+    @property
+    def kind(self) -> str:
+        """How models are wrapped, one of KINDS."""
+        return "fsdp" if self.shards else "ddp"
 
     def sum(self, value: torch.Tensor) -> torch.Tensor:
         """The sum over all processes; in place."""
@@ -138,10 +149,62 @@ def wrap(model: nn.Module, kind: str, processes: Processes, device: torch.device
                                        else None)
     if kind != "fsdp":
         raise ValueError(f"--parallel {kind}: unknown; choose {' or '.join(KINDS)}")
+    hollows[model] = hollow(model)
+    return slice_weights(model, processes, device)
+
+
+def slice_weights(model: nn.Module, processes: Processes, device: torch.device) -> nn.Module:
+    """FSDP for a GPT: block by block, and what is around them; `features` counts as a call too."""
     mesh = init_device_mesh(device.type, (processes.world,))
     for block in model.blocks:
         fully_shard(block, mesh=mesh)
-    return fully_shard(model, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    register_fsdp_forward_method(model, "features")
+    return model
+
+
+def shard(model: nn.Module, processes: Processes, device: torch.device, *bodies) -> nn.Module:
+    """With --shard: slice the GPTs `bodies` inside of `model`, or itself; else nothing. Backward then
+    adds up their gradients over all processes, and sum_gradients those of what is around them."""
+    if processes.shards:
+        hollows[model] = hollow(model)
+        for body in bodies or (model,):
+            slice_weights(body, processes, device)
+            for part in body.modules():
+                if isinstance(part, FSDPModule):
+                    part.set_gradient_divide_factor(1.0)
+                    part.set_force_sum_reduction_for_comms(True)
+    return model
+
+
+def hollow(model: nn.Module) -> nn.Module:
+    """A copy of a model without its weights, in which `as_whole` puts them together."""
+    return copy.deepcopy(model, {id(p): nn.Parameter(p.data.new_empty(0), p.requires_grad)
+                                 for p in model.parameters()})
+
+
+@contextmanager
+def as_whole(model: nn.Module):
+    """In here: the whole model, to write replies or to be measured. All processes must come here; what
+    it then reads is its own affair."""
+    yield (whole_one := whole_model(model))
+    if model in hollows:
+        for p in whole_one.parameters():
+            p.data = p.data.new_empty(0)
+
+
+def whole_model(model: nn.Module) -> nn.Module:
+    """A sliced model -> a plain one with all weights (all processes must ask); others unwrapped."""
+    if model not in hollows:
+        return unwrapped(model)
+    found = hollows[model].train(model.training)
+    values = {**dict(found.named_parameters(remove_duplicate=False)), **dict(found.named_buffers())}
+    filled = set()
+    for name, value in model.state_dict().items():
+        if id(values[name]) not in filled:  # tied ones once
+            filled.add(id(values[name]))
+            values[name].data = whole(value).detach().clone()
+    return found
 
 
 def part_of(items: list, processes: Processes) -> list:
@@ -152,10 +215,14 @@ def part_of(items: list, processes: Processes) -> list:
 
 def sum_gradients(model: nn.Module, processes: Processes) -> None:
     """Add up the gradients of all processes, for losses that were divided by what the whole step
-    holds. A process that had nothing to read adds zeros."""
-    if processes.world == 1:
+    holds. A process that had nothing to read adds zeros. Models in slices that were only read, as a
+    reference is, let go of what they have still gathered."""
+    for part in (part for sliced_one in hollows for part in sliced_one.modules()):
+        if isinstance(part, FSDPModule):
+            part.reshard()
+    learnt = [p for p in model.parameters() if p.requires_grad and not isinstance(p, DTensor)]
+    if processes.world == 1 or not learnt:  # FSDP has added up the gradients of its slices
         return
-    learnt = [p for p in model.parameters() if p.requires_grad]
     has = processes.sum(torch.tensor([float(p.grad is not None) for p in learnt],
                                      device=learnt[0].device)).tolist()
     learnt = [p for p, many in zip(learnt, has) if many]  # what nobody has, stays without
@@ -163,6 +230,20 @@ def sum_gradients(model: nn.Module, processes: Processes) -> None:
     total = processes.sum(torch.cat([grad.flatten().float() for grad in grads]))
     for p, grad, summed in zip(learnt, grads, total.split([grad.numel() for grad in grads])):
         p.grad = summed.view_as(grad).to(grad.dtype)
+
+
+def clip_gradient(parameters, largest: float) -> float:
+    """clip_grad_norm_ for all weights together, slices and whole ones -> the norm before it."""
+    parameters = [p for p in parameters if p.grad is not None]
+    slices = [p for p in parameters if isinstance(p, DTensor)]
+    if not slices:
+        return float(nn.utils.clip_grad_norm_(parameters, largest))
+    parts = [slices, [p for p in parameters if not isinstance(p, DTensor)]]
+    norm = math.hypot(*(float(whole(nn.utils.get_total_norm([p.grad for p in part])))
+                        for part in parts if part))
+    for part in parts:
+        nn.utils.clip_grads_with_norm_(part, largest, torch.tensor(norm, device=slices[0].device))
+    return norm
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

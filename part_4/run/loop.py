@@ -16,7 +16,7 @@ import torch
 from text.rows import IGNORED, segments
 from torch import nn
 
-from run.distributed import Processes, gradients_exchanged, whole
+from run.distributed import Processes, gradients_exchanged, unwrapped, whole
 from run.runtime import Runtime
 
 ALONE = Processes()  # one process
@@ -72,4 +72,7 @@ def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, ids: torch.Te
     scaler.step(optimizer)
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
+    # 7. routers of experts (part 5) follow the load of this step
+    if hasattr(unwrapped(model), "update_biases"):
+        unwrapped(model).update_biases(processes)
     return Report(loss, norm, int(labels), overflowed)

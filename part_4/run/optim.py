@@ -72,7 +72,7 @@ class Muon(torch.optim.Optimizer):
             if not self.state[p]:
                 self.state[p] = {"exp_avg": torch.zeros_like(p)}
             mean = self.state[p]["exp_avg"].lerp_(p.grad, 1 - self.momentum)
-            ahead = whole(p.grad.lerp(mean, self.momentum))
+            ahead = whole(p.grad.lerp(mean, self.momentum)).flatten(0, -2)  # experts are stacked
             for place, part in enumerate(ahead.split(group["parts"].get(p, ahead.size(0)))):
                 by_shape[part.shape].append((number, place, part))
         done = [{} for _ in parameters]
@@ -84,7 +84,7 @@ class Muon(torch.optim.Optimizer):
         for p, parts in zip(parameters, done):
             update = torch.cat([parts[place] for place in sorted(parts)])
             p.mul_(1 - group["lr"] * group["weight_decay"])
-            p.add_(sliced(update, p), alpha=-group["lr"])  # eq. 4.9
+            p.add_(sliced(update.view(p.shape), p), alpha=-group["lr"])  # eq. 4.9
 
 
 def make_optimizer(model: nn.Module, *, weight_decay: float, betas: tuple[float, float],
@@ -106,15 +106,16 @@ def make_optimizer(model: nn.Module, *, weight_decay: float, betas: tuple[float,
 
 
 def matrix_parts(model: nn.Module) -> dict:
-    """The matrices inside the blocks -> how many rows each of its parts has."""
+    """The matrices inside the blocks -> how many rows each of its parts has. Those of experts (part 5)
+    are stacked; what chooses among experts is left to AdamW."""
     parts = {}
     for block in model.blocks:
         for name, p in block.named_parameters():
-            if p.dim() == 2:
-                attention, rows = block.attention, p.size(0)
+            if p.dim() >= 2 and "router" not in name and "shared_gate" not in name:
+                attention, rows, stacked = block.attention, p.size(-2), p.shape[:-2].numel()
                 heads = [attention.H, attention.K, attention.K]
                 parts[p] = [n * attention.D for n in heads] if name.endswith("qkv.weight") else \
-                    [rows // 2] * 2 if name.endswith("gate_up.weight") else [rows]
+                    [rows // 2] * (2 * stacked) if "gate_up" in name else [rows] * stacked
     return parts
 
 

@@ -7,7 +7,8 @@
     m  experts x + MoE(x)                                    eq. 5.8
     b  blend   x + (1 - a) MLP(x) + a MoE(x),  a = sigmoid(c), c learned       (eq. 5.10)
 
-Used   train_moe.py, compare_moe.py, demo_moe.py, demo_collapse.py
+Used   train_moe.py, compare_moe.py, demo_moe.py, demo_collapse.py; from part 6 on wherever a checkpoint
+       holds experts: run/checkpoint.py makes the model that its settings describe
 Shapes B batch, T time, L layers, E experts
 Source alternate layers: Lepikhin et al. 2020, "GShard"; dense first layers: DeepSeekMoE 2024;
        dense and experts side by side: Snowflake Arctic 2024; `upcycle`: Komatsuzaki et al. 2022,
@@ -15,7 +16,7 @@ Source alternate layers: Lepikhin et al. 2020, "GShard"; dense first layers: Dee
 """
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from gpt.model import GPT, GPTConfig
@@ -60,14 +61,25 @@ class Blend(nn.Module):
         return (1 - share) * self.dense(x) + share * self.moe(x)
 
 
+@dataclass(frozen=True)
+class HybridConfig(GPTConfig):
+    """GPT's settings with those of the experts: a file that holds them can make the model again."""
+
+    moe: MoEConfig = MoEConfig()
+
+
 class HybridGPT(GPT):
     """The GPT of gpt/model.py, some of whose MLPs are experts. In training mode the loss that `forward`
     returns holds what keeps the routers in order, too; in eval mode it is the cross-entropy alone.
+
+    `moe` may be left out where `config` is another HybridGPT's.
     """
 
-    def __init__(self, config: GPTConfig, moe: MoEConfig):
+    def __init__(self, config: GPTConfig, moe: MoEConfig | None = None):
         super().__init__(config)
-        self.moe_config = moe
+        self.moe_config = moe = moe or config.moe
+        self.config = HybridConfig(**{one.name: getattr(config, one.name)
+                                      for one in fields(GPTConfig)}, moe=moe)
         self.kinds = layer_kinds(moe.layers, config.n_layer)
         width = expert_width(config, moe)
         for block, kind in zip(self.blocks, self.kinds):
@@ -100,10 +112,13 @@ class HybridGPT(GPT):
         """Balance and z-loss of the last forward pass in training, summed over the layers."""
         return sum(moe.loss for moe in self.moes)
 
-    def update_biases(self) -> None:
-        """Call it after each optimizer step: eq. 5.6 in every layer."""
-        for moe in self.moes:
-            moe.router.update_bias()
+    def update_biases(self, processes=None) -> None:
+        """Call it after each optimizer step: eq. 5.6 in every layer, with the load of all `processes`
+        (run/distributed.py). A router that is frozen keeps its bias, too."""
+        for router in (moe.router for moe in self.moes if moe.router.weight.requires_grad):
+            if processes is not None:
+                processes.sum(router.load)
+            router.update_bias()
 
     def loads(self) -> torch.Tensor:
         """(L, E): choices of each expert in the last forward pass, for each layer with experts."""

@@ -68,7 +68,8 @@ def learn(model, rows: TokenRows, runtime: Runtime, schedule: Schedule, *, steps
     for step in range(first, steps):
         # 1. the batch is a function of the step, the rate of the share that is done
         ids, targets = rows.batch(step, rows_a_step)
-        # 2. forward, backward, clip, update; the loss of a HybridGPT holds the routers' losses
+        # 2. forward, backward, clip, update; the loss of a HybridGPT holds the routers' losses, and its
+        # biases follow the load of the step: balance without a loss
         rate = schedule.rate((step + 1) / steps)
         try:
             report = train_step(model, optimizer, ids.to(runtime.device),
@@ -78,9 +79,6 @@ def learn(model, rows: TokenRows, runtime: Runtime, schedule: Schedule, *, steps
             raise ValueError(f"step {step + 1}: {error}, at the rate {rate:.2g}; nothing was "
                              "updated in this step. Try a lower rate, a smaller --scale or "
                              "--balance-weight, or --amp float32") from None
-        # 3. balance without a loss: the biases follow the load of this step
-        if isinstance(model, HybridGPT):
-            model.update_biases()
         yield step, report
 
 

@@ -160,7 +160,7 @@ class Router(nn.Module):
         load = count_load(experts, E)
         if self.training:
             self.load += load
-        if config.capacity is not None:
+        if config.capacity is not None and self.training:  # else a reply would depend on the batch
             room = capacity_of(x.size(0), config.n_active, E, config.capacity)
             experts = drop_overflow(experts, E, room)
         if config.gate == "sigmoid":

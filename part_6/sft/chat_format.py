@@ -83,7 +83,7 @@ def grow_vocabulary(model: GPT, vocab_size: int, seed: int = 0) -> GPT:
     config = model.config
     if vocab_size < config.vocab_size:
         raise ValueError(f"vocab_size={vocab_size}: the model has {config.vocab_size} already")
-    grown = GPT(replace(config, vocab_size=vocab_size)).to(next(model.parameters()).device)
+    grown = type(model)(replace(config, vocab_size=vocab_size)).to(next(model.parameters()).device)
     generator = torch.Generator().manual_seed(seed)
     weights = model.state_dict()
     for name in ("token_embedding.weight", "head.weight"):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from gpt.generate import generate
+from text.rows import IGNORED, segments
 from text.tokenizer import Tokenizer
 
 from sft.chat_format import (
@@ -81,6 +82,25 @@ def continue_prompts(model, tokenizer, prompts, runtime, *, longest, size, stop,
     model.train(was_training)
     return [Reply(decode_reply(ids, tokenizer), bool(ids) and ids[-1] in stop, tuple(ids))
             for ids in said]
+
+
+@torch.no_grad()
+def labels_loss(model, rows, begin: int | None, runtime, size: int = 8) -> float:
+    """Mean over all labels of `rows` (ExampleRows), `size` of them at a time. `begin`: the token that
+    opens a conversation, where rows hold several. The model is in training mode afterwards."""
+    nats, labels = 0.0, 0
+    model.eval()
+    for step in range(-(-len(rows.rows) // size)):
+        ids, targets = rows.batch(step, size)  # the last batch may begin anew
+        kept = min(size, len(rows.rows) - step * size)
+        ids, targets = (t[:kept].to(runtime.device) for t in (ids, targets))
+        with runtime.autocast():
+            parts = segments(ids, begin) if rows.packed and begin is not None else None
+            _, loss = model(ids, targets, segments=parts, loss_only=True)
+        count = int((targets != IGNORED).sum())
+        nats, labels = nats + float(loss) * count, labels + count
+    model.train()
+    return nats / max(labels, 1)
 
 
 def is_chat_model(tokenizer: Tokenizer) -> bool:

@@ -15,19 +15,15 @@ from run.optim import model_state
 from run.runtime import print_table, save_results
 
 from sft.evaluation import evaluate_split, reply_to, skill_table, token_f1, wilson
-from sft.lora import lora_state, merge_lora
+from sft.lora import lora_training, merge_lora
 from sft.skills import TEST_SPLITS, normalise
 
 
 def finish_tuning(run) -> None:
     """Merge LoRA, write what was learnt, measure it, and write that too."""
     run.logger.bytes_written()  # the curves are drawn from the file
-    training = None
+    training = lora_training(run.model, run.args.base)  # export_weights.py --adapter
     if run.settings.lora:
-        rank = run.settings.lora  # what it has learnt is kept by itself too: export_weights.py --adapter
-        training = {"lora": {"rank": rank, "alpha": 2 * rank, "weights": lora_state(run.model),
-                             "embedding": run.model.token_embedding.weight.requires_grad,
-                             "base": str(run.args.base)}}
         merge_lora(run.model.float())
     metrics = {**run.metrics, "trained_parameters": run.trained}
     if run.loss_before is not None:

@@ -10,6 +10,7 @@ from pretrained.released_tokenizer import ReleasedTokenizer
 from run.schedule import Schedule
 
 from sft.curriculum import ORDERS
+from sft.lora import check_lora
 from sft.manners import PEOPLE, SETS
 
 
@@ -47,17 +48,13 @@ class SFTSettings:
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at "
                                  "least 1")
-        for name in ("weight_decay", "muon", "lora", "replay", "context"):
+        for name in ("weight_decay", "muon", "replay", "context"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: must not be "
                                  "below 0")
         if not self.clip > 0:
             raise ValueError(f"--clip {self.clip}: must be above 0")
-        if self.weights not in ("float32", "bfloat16"):
-            raise ValueError(f"--weights {self.weights}: float32 or bfloat16")
-        if self.weights == "bfloat16" and not self.lora:
-            raise ValueError("--weights bfloat16: a trained weight would lose every change of less "
-                             "than 1/256 of it; give --lora too, so that the weights stay as they are")
+        check_lora(self.lora, self.weights)
         if self.order not in ORDERS:
             raise ValueError(f"--order {self.order}: choose from {', '.join(ORDERS)}")
         if self.manners not in SETS:

@@ -8,8 +8,7 @@ from math import isfinite
 from pathlib import Path
 
 import torch
-from gpt.model import GPT, GPTConfig
-from run.checkpoint import read_archive, restored
+from run.checkpoint import model_of, read_archive, restored
 from run.runtime import replacing
 from text.tokenizer import Tokenizer
 
@@ -46,5 +45,5 @@ def load_reward(path: Path, make_with: str) -> tuple[RewardModel, Tokenizer, dic
             or content["std"] <= 0:
         raise ValueError(f"{path}: damaged, its mean, std and reply_token are {numbers}; {remedy}")
     model = restored(path, content["config"], content["weights"], lambda: RewardModel(
-        GPT(GPTConfig(**content["config"])), content["bidirectional"], content["reply_token"]))
+        model_of(content["config"]), content["bidirectional"], content["reply_token"]))
     return model.eval(), Tokenizer.from_dict(content["tokenizer"], str(path)), content

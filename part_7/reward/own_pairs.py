@@ -33,7 +33,7 @@ def usable_pairs(path, tokenizer: Tokenizer, context: int) -> list[Pair]:
 
 
 def file_data(args, tokenizer: Tokenizer, context: int) -> RewardData:
-    """A file's pairs to learn from and held out, by prompt."""
+    """A file's pairs to learn from (args.pairs at most; 0: all) and held out, by prompt."""
     if args.loss == "margin":
         raise ValueError("--loss margin needs the gap in quality between two replies, and a file of "
                          "pairs says only which is better; leave out --loss margin, or use --loss "
@@ -42,6 +42,10 @@ def file_data(args, tokenizer: Tokenizer, context: int) -> RewardData:
     division = divide([[pair_key(pair)] for pair in pairs],
                       [(pair.prompt, pair.chosen, pair.rejected) for pair in pairs])
     print(division.line())
-    return RewardData([pairs[i] for i in division.learnt], [pairs[i] for i in division.held_out],
+    learnt = [pairs[i] for i in division.learnt]
+    if 0 < args.pairs < len(learnt):
+        print(f"        the first {args.pairs:,} of them are learnt from (--pairs)")
+        learnt = learnt[:args.pairs]
+    return RewardData(learnt, [pairs[i] for i in division.held_out],
                       about={"file": args.data.name, "prompts": division.prompts,
                              "read_once": division.twice})

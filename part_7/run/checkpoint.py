@@ -23,6 +23,11 @@ from text.tokenizer import Tokenizer
 
 from run.runtime import replacing
 
+try:
+    from moe.hybrid import HybridGPT, MoEConfig
+except ModuleNotFoundError:  # it is a room of part 5 and the parts after it
+    HybridGPT = None
+
 # CHANGED in part 4: the tokenizer, and all that a resume needs
 FORMAT = 4  # of this file; counts up when a field changes its meaning
 # CHANGED in part 4: another part
@@ -37,6 +42,8 @@ TRAINING = {"optimizer", "seconds", "log_bytes"}  # of every training; each has 
 # Settings of the model that files of before do not hold: they are as by default.
 # NEW in part 4
 LATER = {"rope_scaling", "rope_factor", "rope_low", "rope_high", "rope_trained", "rope_gain"}
+# NEW in part 4
+OLD_MOE = "moe of part 5"  # files of before, which kept the settings of experts beside the others
 LONGEST_CONTEXT = 2**24  # tokens; a file that claims more wants to fill the memory
 
 
@@ -122,6 +129,15 @@ def restored(path: Path, config: dict, weights: dict, make: Callable[[], torch.n
     return model
 
 
+# NEW in part 4
+def model_of(config: dict) -> GPT:
+    """The model that a file's settings describe: with experts where "moe" is among them."""
+    if "moe" not in config:
+        return GPT(GPTConfig(**config))
+    dense = {name: value for name, value in config.items() if name != "moe"}
+    return HybridGPT(GPTConfig(**dense), MoEConfig(**config["moe"]))
+
+
 # CHANGED in part 4: checksums are compared first
 def read_checkpoint(path: Path, *, make_with: str = "python part_4/train.py") -> dict:
     """Read a checkpoint file and check that it is one of ours, and whole."""
@@ -129,6 +145,9 @@ def read_checkpoint(path: Path, *, make_with: str = "python part_4/train.py") ->
     checkpoint = read_archive(path, "checkpoint", remedy)
     if not isinstance(checkpoint, dict) or "format" not in checkpoint:
         raise ValueError(f"{path}: a PyTorch file, but no checkpoint of this part; {remedy}")
+    if checkpoint.get("kind") == OLD_MOE and isinstance(checkpoint.get("config"), dict):
+        checkpoint |= {"format": FORMAT, "kind": KIND, "training": None,
+                       "config": {**checkpoint["config"], "moe": checkpoint.get("moe")}}
     held = f"format {checkpoint['format']!r}, kind {checkpoint.get('kind')!r}"
     if held != (wanted := f"format {FORMAT!r}, kind {KIND!r}"):
         raise ValueError(f"{path}: holds {held[:90]}; this part reads {wanted}; {remedy}")
@@ -153,11 +172,13 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu", *, chat: str
         return load_released(path, device, chat)
     checkpoint = read_checkpoint(path, make_with=make_with)
     config, known = checkpoint["config"], {field.name for field in fields(GPTConfig)}
-    if set(config) not in (known, known - LATER):
+    if "moe" in config and HybridGPT is None:
+        raise ValueError(f"{path}: a model with experts; part 5 and the parts after it read it")
+    if set(config) - {"moe"} not in (known, known - LATER):
         odd = ", ".join(sorted(map(str, set(config) ^ known - LATER)))
         raise ValueError(f"{path}: its model settings do not fit this part's GPTConfig ({odd}); "
                          f"make it with: {make_with}")
-    model = restored(path, config, checkpoint["weights"], lambda: GPT(GPTConfig(**config)))
+    model = restored(path, config, checkpoint["weights"], lambda: model_of(config))
     tokenizer = Tokenizer.from_dict(checkpoint["tokenizer"], str(path))
     if chat != "auto":
         raise ValueError(f"--chat {chat} is for the folder of a released model; {path} is a "

@@ -11,28 +11,38 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from run.checkpoint import Checkpoints
-from run.distributed import Processes, others_watched, start_processes, stop_processes
+from run.distributed import Processes, others_watched, start_processes, stop_processes, whole
 from run.lock import only_run_in
 from run.optim import load_model_state, load_optimizer_state, model_state, optimizer_state
 from run.runtime import cores, out_folder
+from run.thrift import add_thrift_flags, spend_less
 
 ALONE = Processes()  # one process
 
 
 def add_progress_flags(parser, save_every: int) -> None:
-    """The flags of a training that can stop and go on."""
+    """The flags of a training that can stop and go on, and spend less."""
     parser.add_argument("--resume", action="store_true",
                         help="go on from the newest checkpoint in --out (default: off)")
     parser.add_argument("--stop-at", type=int, default=None,
                         help="stop and save after this step, as Ctrl-C would (default: never)")
     parser.add_argument("--save-every", type=int, default=save_every,
                         help=f"steps between checkpoints (default: {save_every})")
+    add_thrift_flags(parser)
+    add_shard_flag(parser)
+
+
+def add_shard_flag(parser) -> None:
+    parser.add_argument("--shard", action="store_true",
+                        help="each of several processes keeps a slice of every model and of the "
+                             "optimizer, as FSDP does (default: off)")
 
 
 @contextmanager
@@ -44,6 +54,7 @@ def training_in(script: str, args) -> Iterator[tuple[Path, Processes]]:
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} {value}: must be at least 1")
     processes, args.device = start_processes(args.device)
+    processes = replace(processes, shards=processes.world > 1 and getattr(args, "shard", False))
     try:
         out = out_folder(script, args.out)
         if processes.is_main:
@@ -63,11 +74,11 @@ def sum_of(things) -> str:
 
 
 def sum_of_weights(model: nn.Module) -> str:
-    """A short sum of a model's weights, whatever its file is called."""
+    """A short sum of a model's weights, whatever its file is called. All processes must ask."""
     found = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         found.update(name.encode())
-        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        found.update(whole(value).detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return found.hexdigest()[:16]
 
 
@@ -99,6 +110,7 @@ class Progress:
         self.folder, self.settings, self.tokenizer = folder, settings or {}, tokenizer
         self.processes, self.stop_at = processes, getattr(args, "stop_at", None)
         self.every, self.seed = getattr(args, "save_every", None), getattr(args, "seed", 0)
+        self.thrift = [getattr(args, name, False) for name in ("recompute", "compile")]
         self.log_bytes: Callable[[], int] = lambda: 0
         self.step, self.steps, self.seconds, self.log, self.more = 0, 0, 0.0, [], {}
         self.saved = None if folder is None else self.find(args.resume)
@@ -125,7 +137,12 @@ class Progress:
         return saved
 
     def begin(self, model: nn.Module, optimizer, scaler, steps: int, config=None) -> "Progress":
-        """What the training moves, put back to where the checkpoint left it, if there is one."""
+        """What the training moves, put back to where the checkpoint left it, if there is one. The
+        model then spends what the flags say."""
+        if self.processes.shards and scaler.is_enabled():
+            raise ValueError("--shard with --amp float16: the scaler does not see all slices; use "
+                             "--amp bfloat16")
+        spend_less(model, *self.thrift)
         self.model, self.optimizer, self.scaler, self.steps = model, optimizer, scaler, steps
         self.config = config
         if self.saved:

@@ -166,6 +166,8 @@ def from_config(config: GPTConfig) -> dict:
         odd.append(f"sink={config.sink} (attention sinks)")
     if config.qk_norm and config.qkv_bias:
         odd.append("qk_norm together with qkv_bias")
+    if hasattr(config, "moe"):
+        odd.append(f"{config.moe.n_expert} experts as part 5 makes them")
     if odd:
         raise ValueError(f"no released architecture has {', '.join(odd)}: such a model cannot be "
                          "written for other programs")

@@ -4,7 +4,7 @@ Math   π(a_t | s_t) = softmax(E h_t),   V(s_t) = v · h_t,   h_t the normed str
        s_t is the prompt and the reply so far: the column *before* the token a_t.
 Idea   Policy and critic read the same features, so a step reads a row once. v starts at zero: all
        values are 0, and the first advantages are the rewards themselves.
-Used   rl/ppo_loop.py, train_ppo.py, train_dpo.py
+Used   rl/ppo_loop.py, train_dpo.py
 Shapes B rows, T tokens of prompt and reply, R tokens of the longest reply, N reply tokens in all,
        C = n_embd, V vocabulary. Rows are padded on the right, so no mask is needed.
 Source Ziegler et al. 2019; Stiennon et al. 2020; Ouyang et al. 2022 (frozen reference)
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from gpt.model import GPT
 from reward.siblings import share_prompts
+from sft.lora import with_reference
 from torch import nn
 
 
@@ -119,6 +120,7 @@ class Policy(nn.Module):
         features = response_features(self.body, rows)  # (N, C)
         logp, entropy = token_logp(self.body, features, rows.responses[rows.is_response],
                                    temperature=temperature)
+        features = features.to(self.value_head.weight.dtype)  # frozen weights may be bfloat16
         values = self.value_head(features).float().squeeze(1)  # eq. 8.1
         return tuple(spread(part, rows.is_response) for part in (logp, entropy, values))
 
@@ -126,3 +128,14 @@ class Policy(nn.Module):
 def frozen_copy(model: GPT) -> GPT:
     """The reference: the same weights, never trained, dropout off."""
     return copy.deepcopy(model).eval().requires_grad_(False)
+
+
+def reference_of(model: GPT, settings, seed: int = 0, processes=None) -> GPT:
+    """The reference of a model that is going to learn: a copy; with `settings.lora` the model gets
+    LoRA here, and the reference is its own frozen weights, as `settings.weights`."""
+    if settings.lora:
+        if processes is not None and processes.shards:
+            raise ValueError("--shard with --lora: the reference is the policy itself without its "
+                             "detours, and frozen weights are not sliced; use one of the two")
+        return with_reference(model, settings.lora, settings.weights, seed)
+    return frozen_copy(model)

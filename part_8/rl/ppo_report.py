@@ -11,6 +11,7 @@ from run.checkpoint import save_checkpoint
 from run.logger import read_log
 from run.optim import model_state
 from run.runtime import print_table, save_results
+from sft.lora import lora_training, merged_weights
 
 from rl.own_files import compare_on_prompts
 from rl.quality_report import compare
@@ -66,9 +67,10 @@ def held_out(run) -> dict:
 def save(run, metrics: dict) -> None:
     """ppo.pt and ppo.json, with the figures that there are so far."""
     policy = run.ppo.policy
-    save_checkpoint(run.out / "ppo.pt", weights=model_state(policy.body), config=policy.config,
-                    tokenizer=run.tokenizer, step=run.ppo.steps_done, settings=run.described(),
-                    metrics=metrics, training=None)
+    save_checkpoint(run.out / "ppo.pt", config=policy.config, tokenizer=run.tokenizer,
+                    weights=merged_weights(policy.body, model_state(policy.body)),
+                    step=run.ppo.steps_done, settings=run.described(), metrics=metrics,
+                    training=lora_training(policy.body, run.args.sft))
     save_results(run.out / "ppo.json", name="ppo", preset=run.args.preset, seed=run.args.seed,
                  runtime=run.runtime, seconds=run.seconds, tokens=run.tokens,
                  parameters=policy.body.count_parameters(), metrics=metrics)

@@ -8,6 +8,7 @@ from argparse import BooleanOptionalAction
 from dataclasses import asdict, dataclass, field, fields
 
 from run.schedule import Schedule
+from sft.lora import check_lora
 
 
 def setting(default, note: str):
@@ -51,6 +52,8 @@ class PPOSettings:
     max_norm: float = setting(1.0, "largest norm of the gradient; 0: no limit")
     stop_kl: float = setting(0.1, "an update ends at this KL to the rollout's policy; 0: never")
     no_end_penalty: float = setting(1.0, "taken off where a reply was not ended")
+    lora: int = setting(0, "rank of LoRA's detours; 0: all weights are trained")
+    weights: str = setting("float32", "format of frozen weights: float32, or bfloat16 with --lora")
 
     def __post_init__(self):
         for name in ("steps", "pool", "prompts", "copies", "max_new", "epochs", "minibatch",
@@ -81,6 +84,7 @@ class PPOSettings:
         if self.minibatch % self.micro_rows:
             raise ValueError(f"--micro-rows {self.micro_rows} does not divide --minibatch "
                              f"{self.minibatch}")
+        check_lora(self.lora, self.weights)
         self.learning_rate()  # refuses what does not fit
 
     @property

@@ -5,18 +5,21 @@ Math   score = (r(prompt, reply) − mean) / std,  mean and std of the tuned mod
 Used   rl/ppo_loop.py, evaluate_ppo.py
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from reward.checkpoint import load_reward
 from reward.judge import Judgement, judge_reply
 from reward.model import RewardModel, score_rows
+from run.distributed import Processes, as_whole, shard, whole_model
 from run.runtime import Runtime
 from sft.chat_format import decode_reply
 from text.tokenizer import Tokenizer
 
 from rl.rollout import Rollout
+
+ALONE = Processes()  # one process
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,19 @@ class RewardSource:
 
     def raw(self, rollout: Rollout) -> torch.Tensor:
         """The reward model's own numbers: prompt and reply are read together."""
-        return score_rows(self.model, rollout.token_rows(), self.pad, self.runtime)
+        with as_whole(self.model) as model:
+            return score_rows(model, rollout.token_rows(), self.pad, self.runtime)
+
+    def whole(self) -> "RewardSource":
+        """With all weights in this process, for a report of its own. All processes must ask."""
+        return replace(self, model=whole_model(self.model))
 
 
 def load_source(path: Path, tokenizer: Tokenizer, runtime: Runtime, make_with: str, *,
-                normalise: bool = True, no_end_penalty: float = 1.0,
-                block_size: int | None = None) -> RewardSource:
-    """Part 7's reward model as a source. Raises ValueError where it reads other tokens, or shorter
-    rows (`block_size`), than the policy writes."""
+                normalise: bool = True, no_end_penalty: float = 1.0, block_size: int | None = None,
+                processes: Processes = ALONE) -> RewardSource:
+    """Part 7's reward model as a source, in slices with --shard. Raises ValueError where it reads
+    other tokens, or shorter rows (`block_size`), than the policy writes."""
     model, its_tokenizer, content = load_reward(path, make_with)
     if its_tokenizer.fingerprint != tokenizer.fingerprint:
         raise ValueError(f"{path}: its tokenizer is not the policy's, so its scores would be of "
@@ -53,6 +61,7 @@ def load_source(path: Path, tokenizer: Tokenizer, runtime: Runtime, make_with: s
                          f"{block_size}; train it from the same tuned model: {make_with}")
     mean, std = (content["mean"], content["std"]) if normalise else (0.0, 1.0)
     model.to(runtime.device).requires_grad_(False)
+    shard(model, processes, runtime.device, *model.bodies)
     return RewardSource(model, mean, std, tokenizer.pad, runtime, no_end_penalty)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
-from run.distributed import Processes, part_of
+from run.distributed import Processes, clip_gradient, part_of
 from run.runtime import Runtime, synchronize
 from torch import nn
 
@@ -44,9 +44,14 @@ def pieces(part: torch.Tensor, rows: Rows, size: int) -> list[torch.Tensor]:
 
 
 def own_pieces(part: torch.Tensor, rows: Rows, size: int,
-               processes: Processes) -> list[torch.Tensor]:
-    """Those of a minibatch's pieces that this process reads."""
-    return pieces(part, rows, size)[processes.rank::processes.world]
+               processes: Processes) -> list[tuple[torch.Tensor, int]]:
+    """Those of a minibatch's pieces that this process reads, and how often each counts: once. With
+    --shard all must read equally often, so one that has nothing left reads what counts 0 times."""
+    every = pieces(part, rows, size)
+    own = [(piece, 1) for piece in every[processes.rank::processes.world]]
+    if processes.shards and len(own) < -(-len(every) // processes.world):
+        own.append((every[0], 0))
+    return own
 
 
 def own_prompts(prompts: list, copies: int, longest: int, generator: torch.Generator,
@@ -86,11 +91,11 @@ def take_step(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler,
               parameters: Iterable[nn.Parameter], max_norm: float) -> float:
     """Clip the gradient (0: no limit), step, forget the gradient -> its norm before clipping."""
     scaler.unscale_(optimizer)
-    norm = nn.utils.clip_grad_norm_(parameters, max_norm or math.inf)
+    norm = clip_gradient(parameters, max_norm or math.inf)
     scaler.step(optimizer)
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
-    return float(norm)
+    return norm
 
 
 class Clock:

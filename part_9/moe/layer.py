@@ -34,7 +34,7 @@ class MoEConfig:
     scale: float = 1.0              # s of eq. 5.3; n_active: as loud as the dense MLP cut in pieces
     shared_gate: bool = False       # the shared experts' output times sigmoid(w . x)
     noise: float = 0.0              # standard deviation added to the scores in training
-    capacity: float | None = None   # room of an expert, in even shares; None: nothing is dropped
+    capacity: float | None = None   # room of an expert in training, in even shares; None: endless
     balance: str = "loss"           # "loss" (eq. 5.4), "bias" (eq. 5.6) or "none"
     balance_weight: float = 0.01    # of eq. 5.4 in the training loss
     bias_rate: float = 0.01         # u of eq. 5.6
@@ -83,6 +83,10 @@ class MoE(nn.Module):
         self.shared = SwiGLU(n_embd, config.n_shared * n_hidden) if config.n_shared else None
         self.shared_gate = nn.Linear(n_embd, 1, bias=False) if config.shared_gate else None
         self.routing = self.loss = None
+
+    def __getstate__(self) -> dict:
+        """For copies: they begin without what the last pass left, which hangs on its gradients."""
+        return {**self.__dict__, "routing": None, "loss": None}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         tokens = x.reshape(-1, x.size(-1))  # (N, C)

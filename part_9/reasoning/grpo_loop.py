@@ -15,10 +15,17 @@ from dataclasses import dataclass
 
 import torch
 from gpt.model import GPT
-from rl.policy import Rows, frozen_copy, response_logp
+from rl.policy import Rows, reference_of, response_logp
 from rl.rollout import Rollout, roll_out
 from rl.steps import Clock, gathered, own_pieces, own_prompts, summed, take_step
-from run.distributed import Processes, part_of, sum_gradients
+from run.distributed import (
+    Processes,
+    as_whole,
+    part_of,
+    shard,
+    sum_gradients,
+    whole_model,
+)
 from run.runtime import Runtime
 from text.rows import IGNORED
 
@@ -53,7 +60,9 @@ class GRPO:
                              "`keep`, or set keep_rows=0")
         self.keep = keep if settings.keep_rows else None
         self.model = model.to(runtime.device).eval()  # eval: dropout would spoil the ratio
-        self.reference = frozen_copy(model)
+        self.reference = shard(reference_of(self.model, settings, seed, processes), processes,
+                               runtime.device)
+        shard(model, processes, runtime.device)
         self.score, self.settings, self.runtime, self.seed = score, settings, runtime, seed
         self.end, self.pad, self.processes = end, pad, processes
         # eps: rows of the embedding that no reply uses have gradients near 0; without it Adam would
@@ -72,8 +81,9 @@ class GRPO:
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.steps_done)
         clock = Clock(self.runtime)
         own, uniform = own_prompts(prompts, s.group, s.max_new, generator, self.processes)
-        rollout = roll_out(self.model, own, s.max_new, end=self.end, pad=self.pad, copies=s.group,
-                           temperature=s.temperature, uniform=uniform, runtime=self.runtime)
+        with as_whole(self.model) as model:
+            rollout = roll_out(model, own, s.max_new, end=self.end, pad=self.pad, copies=s.group,
+                               temperature=s.temperature, uniform=uniform, runtime=self.runtime)
         clock.lap("rollout")
         rewards = self.score(rollout, part_of(tasks, self.processes)).float()
         rollout, rewards = gathered(rollout, rewards, s.group, self.end, self.pad, self.processes)
@@ -122,14 +132,15 @@ class GRPO:
         logps = [None if model is None else torch.zeros(
             rows.is_response.shape, device=rows.ids.device) for model in models]
         for part in order[0]:
-            for piece in own_pieces(part, rows, s.micro_rows, self.processes):
+            for piece, counts in own_pieces(part, rows, s.micro_rows, self.processes):
                 few = rows.pick(piece)
                 width = few.is_response.size(1)
                 for model, logp in zip(models, logps):
                     if model is not None:
                         with self.runtime.autocast():
-                            logp[piece, :width] = response_logp(model, few,
-                                                                temperature=s.temperature)
+                            measured = response_logp(model, few, temperature=s.temperature)
+                        if counts:
+                            logp[piece, :width] = measured
         for logp in logps:  # zero where another process measured
             if logp is not None:
                 self.processes.sum(logp)
@@ -163,7 +174,7 @@ class GRPO:
         s, all_rows = self.settings, batch.rows
         tokens = int(all_rows.is_response[part].sum())
         metrics = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0, "ratio": 0.0}
-        for piece in own_pieces(part, all_rows, s.micro_rows, self.processes):
+        for piece, counts in own_pieces(part, all_rows, s.micro_rows, self.processes):
             few = all_rows.pick(piece)
             width = few.is_response.size(1)
             with self.runtime.autocast():
@@ -174,9 +185,9 @@ class GRPO:
                                batch.advantages[piece], few.is_response, clip_low=s.clip_low,
                                clip_high=s.clip_high, beta=s.beta, normaliser=s.normaliser,
                                length=s.max_new)
-            held = int(few.is_response.sum()) / tokens
+            held = counts * int(few.is_response.sum()) / tokens
             # a mean over tokens is put together by tokens, a mean over answers by answers
-            share = held if s.normaliser == "token" else len(piece) / len(part)
+            share = held if s.normaliser == "token" else counts * len(piece) / len(part)
             self.scaler.scale(result.loss * share).backward()
             metrics["loss"] += share * float(result.loss.detach())
             for name in ("kl", "clip_fraction", "ratio"):
@@ -191,14 +202,19 @@ class GRPO:
         """
         ids, targets, parts = self.keep(self.steps_done, self.settings.keep_rows)
         own = part_of(list(range(len(ids))), self.processes)
-        if not own:
+        if not own and not self.processes.shards:
             return 0.0
         share = int((targets[own] != IGNORED).sum()) / int((targets != IGNORED).sum())
+        own = own or [0]  # whose share is 0: slices are gathered with everybody's help
         ids, targets, parts = ids[own], targets[own], parts[own]
         with self.runtime.autocast():
             _, loss = self.model(ids, targets, segments=parts, loss_only=True)
         self.scaler.scale(self.settings.keep_weight * share * loss).backward()
         return share * float(loss.detach())
+
+    def become_whole(self) -> None:
+        """With all weights in this process, for what comes after training."""
+        self.model, self.reference = whole_model(self.model), whole_model(self.reference)
 
     def move(self) -> float:
         """Clip, step, forget the gradient -> its norm before clipping."""

@@ -14,6 +14,7 @@ from run.logger import read_log
 from run.optim import model_state
 from run.runtime import print_table, save_results
 from sft.evaluation import evaluate_split
+from sft.lora import lora_training, merged_weights
 
 from reasoning.evaluation import COLUMNS, answer_problems, evaluate, judge_replies
 from reasoning.sampling import LONGEST, draw_samples, pass_rate, voted_right
@@ -23,17 +24,19 @@ K = 8  # samples for pass@k
 
 
 def reasoning_metrics(model, reference, tokenizer, runtime, *, n: int, exact: int, seed: int,
-                      held_out: list[Problem] | None = None, longest: int = LONGEST) -> dict:
+                      held_out: list[Problem] | None = None, longest: int = LONGEST,
+                      families: tuple[str, ...] | None = None) -> dict:
     """Both models on the same held-out problems -> the metrics of grpo.json. `held_out`: those of a
-    file of one's own, which is then all that is asked about."""
-    sets = {split: problems(n, split, seed + 1) for split in TEST_SPLITS} \
+    file of one's own, which is then all that is asked about. `families`: those that were learnt
+    from; None: all."""
+    sets = {split: problems(n, split, seed + 1, families) for split in TEST_SPLITS} \
         if held_out is None else {"file": held_out[:n]}
     metrics: dict = {"splits": {}}
     for split, asked in sets.items():
         both = [evaluate(m, tokenizer, asked, runtime, seed, longest) for m in (reference, model)]
         metrics["splits"][split] = {"before": both[0], "after": both[1]}
     first = next(iter(sets))  # new_operands, or the file
-    asked = sets[first][:150] if held_out else problems(min(n, 150), first, seed + 1)
+    asked = sets[first][:150] if held_out else problems(min(n, 150), first, seed + 1, families)
     rng = random.Random(f"at once {seed}")
     at_once = [direct(problem, rng) for problem in asked] if held_out is None else []
     for when, m in (("before", reference), ("after", model)):
@@ -69,7 +72,7 @@ def measure_checker(run, log: list[dict], metrics: dict) -> None:
     metrics |= reasoning_metrics(run.grpo.model, run.grpo.reference, run.tokenizer, run.runtime,
                                  n=run.args.eval_problems, exact=run.args.eval_exact,
                                  seed=run.args.seed, held_out=run.held_out,
-                                 longest=run.args.longest)
+                                 longest=run.args.longest, families=run.families)
     rows = [[split, when, *(both[when][key] for key in COLUMNS)]
             for split, both in metrics["splits"].items() for when in ("before", "after")]
     print_table(["split", "", *(name.replace("_", " ") for name in COLUMNS)], rows,
@@ -117,9 +120,10 @@ def common(run, log: list[dict]) -> dict:
 def save_model(run, metrics: dict) -> None:
     """The checkpoint and its JSON, with the figures that there are so far."""
     model, name = run.grpo.model, run.name
-    save_checkpoint(run.out / f"{name}.pt", weights=model_state(model), config=model.config,
-                    tokenizer=run.tokenizer, step=run.grpo.steps_done, settings=run.described(),
-                    metrics=metrics)
+    save_checkpoint(run.out / f"{name}.pt", weights=merged_weights(model, model_state(model)),
+                    config=model.config, tokenizer=run.tokenizer, step=run.grpo.steps_done,
+                    settings=run.described(), metrics=metrics,
+                    training=lora_training(model, run.begun_from))
     save_results(run.out / f"{name}.json", name=name, preset=run.args.preset, seed=run.args.seed,
                  runtime=run.runtime, seconds=run.seconds, tokens=run.tokens,
                  parameters=model.count_parameters(), metrics=metrics)
@@ -141,11 +145,11 @@ def draw_curves(run, log: list[dict], metrics: dict) -> Path:
     if "accuracy_after" in metrics:
         on = f" on {run.args.data.name}" if run.args.data else ""
         title = (f"GRPO{on}: {metrics['accuracy_before']:.0%} to {metrics['accuracy_after']:.0%} of "
-                 f"held-out problems right, greedy, in {run.seconds:.0f} s; pass@{K} before: "
+                 f"held-out problems right, greedy; pass@{K} before: "
                  f"{metrics[f'pass_at_{K}_before']:.0%}")
     else:
         title = (f"GRPO on part 7's reward: true quality {metrics['quality_before']:.3f} to "
-                 f"{metrics['quality_after']:.3f} in {run.seconds:.0f} s")
+                 f"{metrics['quality_after']:.3f}")
     fig, axes = plotting.figure(title, f"{len(steps)} steps of {s.prompts} prompts x {s.group} "
                                 f"replies, {s.normaliser} mean, beta {s.beta}, seed "
                                 f"{run.args.seed}", panels=3, size=(7, 3.6))

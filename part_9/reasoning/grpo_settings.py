@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rl.ppo_settings import flag_of, setting
 from run.schedule import Schedule
+from sft.lora import check_lora
 
 from reasoning.grpo import NORMALISERS
 
@@ -36,6 +37,8 @@ class GRPOSettings:
     keep_rows: int = setting(0, "packed rows of earlier examples read in each update; 0: none")
     keep_weight: float = setting(0.5, "weight of their loss, eq. 9.6")
     max_norm: float = setting(1.0, "largest norm of the gradient; 0: no limit")
+    lora: int = setting(0, "rank of LoRA's detours; 0: all weights are trained")
+    weights: str = setting("float32", "format of frozen weights: float32, or bfloat16 with --lora")
 
     def __post_init__(self):
         for name in ("steps", "prompts", "max_new", "epochs", "micro_rows"):
@@ -60,6 +63,7 @@ class GRPOSettings:
         if self.soft_length > self.max_new:
             raise ValueError(f"--soft-length {self.soft_length}: must be at most --max-new "
                              f"{self.max_new}")
+        check_lora(self.lora, self.weights)
         self.learning_rate()  # refuses what does not fit
 
     def learning_rate(self) -> Schedule:

@@ -2,7 +2,7 @@
 
 Math   r(prompt, reply) = w · h_T,  h_T the normed stream at the last real token         (eq. 7.3)
        with a witness:  r = w · h_T − Σ_t (m_t + c_t u_t), t over the reply              (eq. 7.4)
-       u_t = 1 − p(x_t) / max_v p(v),  the doubt: 0 where the witness itself would say x_t, near 1
+       u_t = 1 − p(x_t) / max_x p(x),  the doubt: 0 where the witness itself would say x_t, near 1
        where it would say something else;  c_t = softplus(v · h_t + b), how much doubt counts there;
        m_t = softplus(z · h_t + a), what the token costs by itself
 Idea   The body has read the whole conversation by h_T, so one vector could be enough. But whether
@@ -152,6 +152,11 @@ class RewardModel(PlainRewardModel):
     def prompt_length(self, row) -> int:
         """How many of a row's tokens stand in front of its reply."""
         return next((n for n in range(len(row) - 1, 0, -1) if row[n - 1] == self.reply_token), 1)
+
+    @property
+    def bodies(self) -> list[GPT]:
+        """The GPTs inside."""
+        return [self.body] if self.witness is None else [self.body, self.witness]
 
     def new_parameters(self) -> list[nn.Parameter]:
         """All but the body's: w, and with a witness also v, b, z, a."""

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import torch
 from gpt.model import GPT
-from run.distributed import Processes, sum_gradients
+from run.distributed import Processes, as_whole, shard, sum_gradients, whole_model
 from run.runtime import Runtime
 
-from rl.policy import Policy, Rows, frozen_copy, response_logp
+from rl.policy import Policy, Rows, reference_of, response_logp
 from rl.ppo import (
     AdaptiveKL,
     FixedKL,
@@ -64,15 +64,17 @@ class Experience:
 class PPO:
     """The policy, its reference, and what moves between steps. `step` is the whole algorithm.
 
-    `score(rollout)` gives (B,) scores. `body` is trained in place; `reference` is a copy of it
-    unless it is given.
+    `score(rollout)` gives (B,) scores. `body` is trained in place, all of it or the detours that
+    settings.lora gives it; `reference` is what it was.
     """
 
     def __init__(self, body: GPT, score: Callable[[Rollout], torch.Tensor], settings: PPOSettings,
                  *, end: int, pad: int, runtime: Runtime, seed: int = 0,
-                 reference: GPT | None = None, processes: Processes = ALONE):
+                 processes: Processes = ALONE):
+        reference = reference_of(body.to(runtime.device), settings, seed, processes)
+        self.reference = shard(reference, processes, runtime.device)
         self.policy = Policy(body).to(runtime.device).eval()  # eval: dropout would spoil the ratio
-        self.reference = frozen_copy(body if reference is None else reference)
+        shard(self.policy, processes, runtime.device, body)
         self.score, self.settings, self.runtime, self.seed = score, settings, runtime, seed
         self.end, self.pad, self.processes = end, pad, processes
         self.kl = AdaptiveKL(settings.beta, settings.target_kl, settings.horizon) \
@@ -115,9 +117,9 @@ class PPO:
         s = self.settings
         longest = self.length.length if s.length_control else s.max_new
         own, uniform = own_prompts(prompts, s.copies, longest, generator, self.processes)
-        return roll_out(self.policy.body, own, longest, end=self.end, pad=self.pad,
-                        copies=s.copies, temperature=s.temperature, uniform=uniform,
-                        runtime=self.runtime)
+        with as_whole(self.policy) as policy:
+            return roll_out(policy.body, own, longest, end=self.end, pad=self.pad, copies=s.copies,
+                            temperature=s.temperature, uniform=uniform, runtime=self.runtime)
 
     @torch.no_grad()
     def advantage(self, rollout: Rollout, scores: torch.Tensor, order) -> Experience:
@@ -126,14 +128,15 @@ class PPO:
         zeros = torch.zeros(rows.is_response.shape, device=rows.ids.device)
         logp, values, ref_logp = zeros.clone(), zeros.clone(), zeros.clone()
         for part in order:
-            for piece in own_pieces(part, rows, s.micro_rows, self.processes):
+            for piece, counts in own_pieces(part, rows, s.micro_rows, self.processes):
                 few = rows.pick(piece)
                 width = few.is_response.size(1)
                 with self.runtime.autocast():
                     output = self.policy(few, temperature=s.temperature)
-                    ref_logp[piece, :width] = response_logp(self.reference, few,
-                                                            temperature=s.temperature)
-                logp[piece, :width], values[piece, :width] = output[0], output[2]
+                    ref = response_logp(self.reference, few, temperature=s.temperature)
+                if counts:
+                    logp[piece, :width], values[piece, :width] = output[0], output[2]
+                    ref_logp[piece, :width] = ref
         for measured in (logp, values, ref_logp):  # zero where another process measured
             self.processes.sum(measured)
         compared = leave_one_out(scores, s.copies) if s.group_baseline else scores
@@ -171,10 +174,10 @@ class PPO:
         tokens = int(rows.is_response[part].sum())
         metrics = {"policy_loss": 0.0, "value_loss": 0.0, "entropy": 0.0, "clip_fraction": 0.0,
                    "approx_kl": 0.0, "ratio": 0.0}
-        for piece in own_pieces(part, rows, s.micro_rows, self.processes):
+        for piece, counts in own_pieces(part, rows, s.micro_rows, self.processes):
             few = rows.pick(piece)
             is_response, width = few.is_response, few.is_response.size(1)
-            share = int(is_response.sum()) / tokens  # so that long pieces weigh what they hold
+            share = counts * int(is_response.sum()) / tokens  # so that long pieces weigh what they hold
             old_logp, old_values, advantages, returns = (
                 x[piece, :width] for x in (experience.logp, experience.values,
                                            experience.advantages, experience.returns))
@@ -243,6 +246,10 @@ class PPO:
         return {"steps_done": self.steps_done, "beta": self.kl.beta, "length": self.length.length,
                 "first_entropy": self.first_entropy, "sure_steps": self.sure_steps,
                 "scaler": self.scaler.state_dict()}
+
+    def become_whole(self) -> None:
+        """With all weights in this process, for what comes after training."""
+        self.policy, self.reference = whole_model(self.policy), whole_model(self.reference)
 
     def load_state(self, state: dict) -> None:
         self.steps_done, self.first_entropy = state["steps_done"], state["first_entropy"]

@@ -6,11 +6,9 @@ Used   page.py
 import threading
 from pathlib import Path
 
-from gpt.model import GPT, GPTConfig
-from moe.checkpoint import load_moe
 from reward.checkpoint import load_reward
 from rl.policy import Policy
-from run.checkpoint import Checkpoints, load_checkpoint, read_checkpoint, restored
+from run.checkpoint import Checkpoints, load_checkpoint, model_of, read_checkpoint, restored
 from run.runtime import choose_runtime
 from sft.evaluation import is_chat_model
 from text.bpe import SPLIT
@@ -79,17 +77,11 @@ class Models:
             path = steps[-1] if steps else path
             content = read_checkpoint(path, make_with=make)
             policy = restored(path, content["config"], content["weights"],
-                              lambda: Policy(GPT(GPTConfig(**content["config"]))))
+                              lambda: Policy(model_of(content["config"])))
             self.values = policy.to(device).eval()
         else:
-            try:
-                model, tokenizer, _ = load_moe(path, device) if name == "moe" else \
-                    load_checkpoint(path, device, make_with=make,
-                                    chat=self.chat if path.is_dir() else "auto")
-            except ValueError:
-                if name in CHAIN or path.is_dir():
-                    raise
-                model, tokenizer, _ = load_moe(path, device)
+            model, tokenizer, _ = load_checkpoint(path, device, make_with=make,
+                                                  chat=self.chat if path.is_dir() else "auto")
             self.models[name] = model, tokenizer, title
 
     def get(self, name: str):

@@ -175,3 +175,17 @@ def test_wrong_values_are_refused(main, flags, message):
 def test_flags_for_the_device_reach_every_script(main):
     main.run("--only", "base", "--device", "cpu")
     assert "--device cpu" in (main.root / "all" / "part_4" / "calls.txt").read_text()
+
+
+def test_a_smoke_run_replaces_nothing_of_a_longer_chain(tmp_path, monkeypatch):
+    """Unless a folder is named, it has one of its own; the other presets write to the parts' own."""
+    monkeypatch.setattr(demo_pipeline, "here", lambda file: tmp_path)
+    monkeypatch.setattr(demo_pipeline, "out_folder", lambda file, out=None: Path(out or tmp_path / "out"))
+
+    def chain(*flags):
+        return demo_pipeline.chains_of(demo_pipeline.parse_args(flags))[0]
+    assert chain("--preset", "smoke").file("part_4/base.pt") == tmp_path / "out/smoke/part_4/base.pt"
+    assert chain("--preset", "smoke").home == tmp_path / "out/smoke/part_0"
+    named = str(tmp_path / "mine")
+    assert chain("--preset", "smoke", "--out", named).file("part_4/base.pt") == Path(named) / "part_4/base.pt"
+    assert chain("--preset", "quick").file("part_4/base.pt") == pipeline.ROOT / "part_4/out/base.pt"

@@ -73,7 +73,9 @@ def test_a_missing_file_is_refused_with_the_command_that_makes_it(tmp_path):
 
 @pytest.mark.parametrize("harm, message", [
     ({"format": 99}, "format 99"), ({"kind": "cake"}, "cake"), ({"config": {"vocab": 1}}, "vocab"),
-    ({"weights": {}}, "weights do not fit")])
+    ({"weights": {}}, "weights do not fit"),
+    ({"config": {"moe": {"n_expert": 4}}}, "a model with experts; part 5"),
+    ({"kind": "moe of part 5", "format": 1, "moe": {}}, "a model with experts; part 5")])
 def test_another_format_or_model_is_refused(parts, tmp_path, harm, message):
     path = save(tmp_path / "a.pt", parts)
     torch.save({**read_checkpoint(path), **harm}, path)

@@ -193,6 +193,11 @@ def test_a_missing_cut_or_foreign_checkpoint_is_refused_with_the_way_out(tmp_pat
     (tmp_path / "cut.pt").write_bytes(whole[:len(whole) // 2])
     with pytest.raises(ValueError, match="cut short"):
         load_moe(tmp_path / "cut.pt")
-    torch.save({"kind": "gpt of part 4", "format": 4}, tmp_path / "other.pt")
-    with pytest.raises(ValueError, match="gpt of part 4"):
+    torch.save({"kind": "gpt of part 3", "format": 4}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="gpt of part 3"):
         load_moe(tmp_path / "other.pt")
+    dense = GPT(GPTConfig(vocab_size=262, block_size=16, n_layer=1, n_head=2, n_embd=8))
+    save_moe(tmp_path / "dense.pt", dense, Tokenizer.train("a rose", 262), step=0, settings={},
+             metrics={})
+    with pytest.raises(ValueError, match="dense.pt: a model without experts"):
+        load_moe(tmp_path / "dense.pt")

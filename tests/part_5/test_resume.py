@@ -11,6 +11,7 @@ from moe import resuming
 from moe.checkpoint import load_moe
 from moe.resuming import read_training
 from run.lock import only_run_in
+from stop_and_go import recomputed_and_compiled
 from train_moe import main
 
 SMALL = ["--steps", "6", "--world-megabytes", "0.05", "--amp", "float32", "--device", "cpu",
@@ -39,7 +40,8 @@ def test_a_resumed_training_ends_with_the_same_bytes(tmp_path, balance):
     main(arguments(tmp_path / "whole", *flags))
     main(arguments(tmp_path / "stopped", *flags, "--stop-at", 3))
     assert not (tmp_path / "stopped/moe.pt").exists()
-    main(arguments(tmp_path / "stopped", *flags, "--resume"))
+    with recomputed_and_compiled(True):
+        main(arguments(tmp_path / "stopped", *flags, "--resume", "--recompute", "--compile"))
     assert same_training(tmp_path / "whole", tmp_path / "stopped")
     assert not (tmp_path / "stopped/moe_training.pt").exists()  # it is done
     assert [json.loads((tmp_path / name / "moe.json").read_text())["metrics"]

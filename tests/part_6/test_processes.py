@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import train_sft
-from several import processes
-from stop_and_go import same_weights
+from several import holds, processes
+from stop_and_go import recomputed_and_compiled, same_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--examples", 40, "--steps", 4, "--rows", 4, "--replay", 0.2, "--eval-every", 2, "--amp",
@@ -23,7 +23,8 @@ def arguments(tiny_base, out, *more) -> list[str]:
 
 
 @pytest.mark.scripts
-@pytest.mark.parametrize("more", [(), pytest.param(("--lora", 4), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("more", [(), ("--shard",), pytest.param(("--lora", 4), marks=pytest.mark.slow),
+                                  pytest.param(("--lora", 4, "--shard"), marks=pytest.mark.slow)])
 def test_two_processes_are_tuned_as_one_is(more, tiny_base, tmp_path, run_script):
     train_sft.main(arguments(tiny_base, tmp_path / "a", *more))
     processes(run_script, tmp_path, ROOT / "part_6/train_sft.py",
@@ -33,6 +34,8 @@ def test_two_processes_are_tuned_as_one_is(more, tiny_base, tmp_path, run_script
         one, two = (log_of(tmp_path / run, name) for run in "ab")
         assert two == pytest.approx(one, abs=3e-5), name
     assert len(one) == 4
+    if "--lora" not in more:  # the weights, two moments, and the base, which slices do without
+        assert holds(tmp_path, 3 if more else 4, tmp_path / "a" / "sft.json", bool(more))
 
 
 @pytest.mark.slow
@@ -58,7 +61,9 @@ def test_lora_that_was_stopped_goes_on_to_the_same_bytes(tiny_base, tmp_path):
     train_sft.main(arguments(tiny_base, tmp_path / "b", *lora, "--stop-at", 1))
     assert list((tmp_path / "b" / "checkpoints").glob("step_*.pt"))
     train_sft.main(arguments(tiny_base, tmp_path / "b", *lora, "--resume", "--stop-at", 3))
-    train_sft.main(arguments(tiny_base, tmp_path / "b", *lora, "--resume"))
+    with recomputed_and_compiled(True):
+        train_sft.main(arguments(tiny_base, tmp_path / "b", *lora, "--resume", "--recompute",
+                                 "--compile"))
     assert same_weights(tmp_path / "a" / "sft.pt", tmp_path / "b" / "sft.pt")
 
 
@@ -82,6 +87,7 @@ def test_the_flags_of_a_training_that_can_stop_and_go_on():
     from run.progress import add_progress_flags
     parser = ArgumentParser()
     add_progress_flags(parser, save_every=7)
-    assert vars(parser.parse_args([])) == {"resume": False, "stop_at": None, "save_every": 7}
+    rest = {"recompute": False, "compile": False, "shard": False}
+    assert vars(parser.parse_args([])) == {"resume": False, "stop_at": None, "save_every": 7} | rest
     assert vars(parser.parse_args(["--save-every", "3", "--stop-at", "2", "--resume"])) == {
-        "resume": True, "stop_at": 2, "save_every": 3}
+        "resume": True, "stop_at": 2, "save_every": 3} | rest

@@ -87,6 +87,16 @@ def test_a_margin_is_not_in_a_file(loaded, tmp_path):
         file_data(args_of(path, "--loss", "margin"), loaded[1], 128)
 
 
+def test_of_a_file_so_many_pairs_are_learnt_from_as_asked_and_as_many_held_out(tmp_path, loaded):
+    path = written(tmp_path / "p.jsonl", *(
+        {"prompt": f"Name {n}.", "chosen": "Plum.", "rejected": "No."} for n in range(30)))
+    every, few = (file_data(args_of(path, *flags), loaded[1], 128) for flags in ((), ("--pairs", "5")))
+    assert len(every.pairs) > 20 and few.pairs == every.pairs[:5]
+    assert few.held_out == every.held_out
+    with pytest.raises(ValueError, match="--pairs -1"):
+        settled(parse_args(["--pairs", "-1"]))
+
+
 def test_many_pairs_of_one_prompt_fill_many_steps():
     pairs = [Pair((U,), Reply(f"{n}"), Reply(f"-{n}")) for n in range(600)]
     encoded = [PairIds((1, n), (2, n)) for n in range(600)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import train_reward
-from several import processes
+from several import holds, processes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,10 +25,13 @@ def flags(tiny_base, tmp_path):
 
 
 @pytest.mark.scripts
-def test_two_processes_learn_what_one_learns(flags, tmp_path, run_script):
+@pytest.mark.parametrize("more", [(), ("--shard",)])
+def test_two_processes_learn_what_one_learns(more, flags, tmp_path, run_script):
     train_reward.main([*map(str, flags), "--out", str(tmp_path / "a")])
     out = ("--out", tmp_path / "b")
-    processes(run_script, tmp_path, ROOT / "part_7/train_reward.py", *flags, *out, "--stop-at", 2)
+    processes(run_script, tmp_path, ROOT / "part_7/train_reward.py", *flags, *out, "--stop-at", 2,
+              *more)
+    assert holds(tmp_path, 4, tmp_path / "a" / "reward.json", bool(more)), "a witness, and two moments"
     assert not (tmp_path / "b" / "reward.pt").exists()
     train_reward.main([*map(str, (*flags, *out)), "--resume"])
     one, two = (log_of(tmp_path / name, "loss", "right") for name in "ab")

@@ -9,6 +9,7 @@ from run.lock import only_run_in
 from stop_and_go import goes_on_to_the_same_bytes, is_refused, survives_many_kills
 
 ROOT = Path(__file__).resolve().parents[2]
+THRIFT = ("--recompute", "--compile")
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def flags(tiny_base, tmp_path):
 
 
 def test_a_killed_training_goes_on_to_the_same_bytes(flags, tmp_path):
-    goes_on_to_the_same_bytes(train_reward.main, flags, tmp_path, "reward.pt")
+    goes_on_to_the_same_bytes(train_reward.main, flags, tmp_path, "reward.pt", *THRIFT)
     is_refused(train_reward.main, [*flags, "--peak", 1e-4], tmp_path, "peak: was 0.0003, now 0.0001")
     text = (tmp_path / "pairs.jsonl").read_text()
     (tmp_path / "pairs.jsonl").write_text(text.replace("I think", "perhaps"))

@@ -7,7 +7,7 @@ import pytest
 import torch
 import train_dpo
 import train_ppo
-from several import processes
+from several import holds, processes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,10 +31,13 @@ def log_of(folder: Path) -> list[list[float]]:
 
 
 @pytest.mark.scripts
-def test_two_processes_learn_from_pairs_what_one_learns(flags, tmp_path, run_script):
+@pytest.mark.parametrize("more", [(), ("--shard",)])
+def test_two_processes_learn_from_pairs_what_one_learns(more, flags, tmp_path, run_script):
     train_dpo.main([*map(str, flags), "--out", str(tmp_path / "a")])
     out = ("--out", tmp_path / "b")
-    processes(run_script, tmp_path, ROOT / "part_8/train_dpo.py", *flags, *out, "--stop-at", 2)
+    processes(run_script, tmp_path, ROOT / "part_8/train_dpo.py", *flags, *out, "--stop-at", 2,
+              *more)
+    assert holds(tmp_path, 4, tmp_path / "a" / "dpo.json", bool(more)), "a reference, and two moments"
     assert not (tmp_path / "b" / "dpo.pt").exists()
     train_dpo.main([*map(str, (*flags, *out)), "--resume"])
     one, two = (log_of(tmp_path / name) for name in "ab")
@@ -52,7 +55,7 @@ def test_four_processes_learn_from_pairs_what_one_learns(flags, tmp_path, run_sc
 
 
 @pytest.mark.scripts
-@pytest.mark.parametrize("many, more", [(2, ()), pytest.param(4, (), marks=pytest.mark.slow),
+@pytest.mark.parametrize("many, more", [(2, ()), (2, ("--shard",)), pytest.param(4, (), marks=pytest.mark.slow),
                                         pytest.param(2, ("--stop-kl", 1e-9), marks=pytest.mark.slow)])
 def test_several_processes_draw_whiten_and_decide_as_one_does(many, more, tiny_sft, tiny_reward,
                                                               tmp_path, run_script):
@@ -63,3 +66,5 @@ def test_several_processes_draw_whiten_and_decide_as_one_does(many, more, tiny_s
     one, two = ([json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
                 for name in "ab")
     assert len(one) == 3 and two == [pytest.approx(line, abs=1e-4) for line in one]
+    if many == 2:  # policy, reference, reward model, two moments
+        assert holds(tmp_path, 5, tmp_path / "a" / "ppo.json", "--shard" in more)

@@ -155,7 +155,7 @@ def test_rollouts_are_timed_for_the_asked_prompts_and_rounds(monkeypatch, watch,
 
     monkeypatch.setattr(benchmark_rollout, "SIZES", {"r1": (1, 64), "r2": (1, 64)})
     calls = watch(benchmark_rollout, "roll_out")
-    benchmark_rollout.main(["--prompts", "2", "--rounds", "2", "--alone", "3", "--out",
+    benchmark_rollout.main(["--prompts", "2", "--rounds", "2", "--alone", "3", "--device", "cpu", "--out",
                             str(tmp_path)])
     alone = [call for call in calls if call.size == 1]
     together = [call for call in calls if call.size == 2 * benchmark_rollout.COPIES]

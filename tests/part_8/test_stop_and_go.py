@@ -10,6 +10,7 @@ import train_ppo
 from stop_and_go import goes_on_to_the_same_bytes, is_refused, survives_many_kills
 
 ROOT = Path(__file__).resolve().parents[2]
+THRIFT = ("--recompute", "--compile")
 PPO = ("--steps", 4, "--pool", 8, "--kept", 0.5, "--prompts", 2, "--copies", 2, "--minibatch", 2,
        "--micro-rows", 2, "--max-new", 5, "--amp", "float32", "--no-tensorboard", "--eval-prompts", 0)
 
@@ -32,7 +33,7 @@ def other_weights(path: Path, folder: Path) -> Path:
 
 
 def test_dpo_that_was_killed_goes_on_to_the_same_bytes(dpo_flags, tiny_sft, tmp_path):
-    goes_on_to_the_same_bytes(train_dpo.main, dpo_flags, tmp_path, "dpo.pt")
+    goes_on_to_the_same_bytes(train_dpo.main, dpo_flags, tmp_path, "dpo.pt", *THRIFT)
     is_refused(train_dpo.main, [*dpo_flags, "--beta", 0.3], tmp_path, "beta: was 0.1, now 0.3")
     moved = other_weights(tiny_sft, tmp_path)
     is_refused(train_dpo.main, [*dpo_flags, "--sft", moved], tmp_path, "weights: was")
@@ -43,7 +44,7 @@ def test_dpo_that_was_killed_goes_on_to_the_same_bytes(dpo_flags, tiny_sft, tmp_
 
 def test_ppo_that_was_killed_goes_on_to_the_same_bytes(tiny_sft, tiny_reward, tmp_path):
     flags = (*PPO, "--sft", tiny_sft, "--reward", tiny_reward)
-    goes_on_to_the_same_bytes(train_ppo.main, flags, tmp_path, "ppo.pt")
+    goes_on_to_the_same_bytes(train_ppo.main, flags, tmp_path, "ppo.pt", *THRIFT)
     moved = other_weights(tiny_reward, tmp_path)
     is_refused(train_ppo.main, [*flags, "--reward", moved], tmp_path, "reward: was")
 

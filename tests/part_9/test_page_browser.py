@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 from gpt.model import GPT, GPTConfig
-from moe.checkpoint import save_moe
 from moe.hybrid import HybridGPT
 from moe.layer import MoEConfig
 from picture_page import PICTURES, Browser, Serving, find_browser, shoot
@@ -39,8 +38,9 @@ def address(tmp_path_factory):
     paths["reward"], paths["moe"] = folder / "reward.pt", folder / "moe.pt"
     save_reward(paths["reward"], RewardModel(body), tokenizer, mean=0.0, std=1.0, settings={},
                 metrics={})
-    save_moe(paths["moe"], HybridGPT(body.config, MoEConfig(n_expert=4)), tokenizer, step=0,
-             settings={}, metrics={})
+    experts = HybridGPT(body.config, MoEConfig(n_expert=4))
+    save_checkpoint(paths["moe"], weights=experts.state_dict(), config=experts.config,
+                    tokenizer=tokenizer, step=0, settings={}, metrics={})
     paths["cold"] = paths["sft"]
     flags = [str(x) for name, path in paths.items() for x in (f"--{name}", path)]
     with Serving(*flags, "--values", str(folder / "none")) as address:

@@ -7,7 +7,7 @@ import cold_start
 import pytest
 import torch
 import train_grpo
-from several import processes
+from several import holds, processes
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ("--examples", 24, "--steps", 4, "--rows", 4, "--amp", "float32")
@@ -24,13 +24,14 @@ def losses(folder: Path) -> list[float]:
 
 
 @pytest.mark.scripts
-@pytest.mark.parametrize("many", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_several_processes_begin_as_one_does(many, tiny_sft, tmp_path, run_script):
+@pytest.mark.parametrize("many, more", [(2, ()), (2, ("--shard",)),
+                                        pytest.param(4, (), marks=pytest.mark.slow)])
+def test_several_processes_begin_as_one_does(many, more, tiny_sft, tmp_path, run_script):
     flags = (*FLAGS, "--sft", tiny_sft)
     cold_start.main([*map(str, flags), "--out", str(tmp_path / "a")])
     out = ("--out", tmp_path / "b")
     processes(run_script, tmp_path, ROOT / "part_9/cold_start.py", *flags, *out, "--stop-at", 2,
-              many=many)
+              *more, many=many)
     assert not (tmp_path / "b" / "cold.pt").exists()
     cold_start.main([*map(str, (*flags, *out)), "--resume"])
     assert losses(tmp_path / "b") == pytest.approx(losses(tmp_path / "a"), abs=3e-5)
@@ -42,14 +43,19 @@ def log_of(folder: Path) -> list[dict]:
 
 
 @pytest.mark.scripts
-@pytest.mark.parametrize("many", [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_several_processes_draw_and_learn_as_one_does(many, tiny_sft, tmp_path, run_script):
-    """The same replies, groups whole, the same update."""
+@pytest.mark.parametrize("many, more", [(2, ()), (2, ("--shard",)),
+                                        pytest.param(3, (), marks=pytest.mark.slow)])
+def test_several_processes_draw_and_learn_as_one_does(many, more, tiny_sft, tmp_path, run_script):
+    """The same replies, groups whole, the same update; a reference and two moments are held too."""
+    sizes = torch.load(tiny_sft, weights_only=True)["weights"]
+    tiny_sft.with_name("size.json").write_text(json.dumps({"parameters": sum(
+        value.numel() for name, value in sizes.items() if name != "head.weight")}))
     flags = (*GRPO, "--model", tiny_sft)
     processes(run_script, tmp_path, ROOT / "part_9/train_grpo.py", *flags, "--out", tmp_path / "b",
-              "--stop-at", 3, many=many)
+              "--stop-at", 3, *more, many=many)
     train_grpo.main([*map(str, flags), "--out", str(tmp_path / "a"), "--stop-at", "3"])
     one, two = (log_of(tmp_path / name) for name in "ab")
+    assert many != 2 or holds(tmp_path, 4, tiny_sft.with_name("size.json"), bool(more))
     assert len(one) == 3 and any(line["loss"] != 0 for line in one)
     assert two == [pytest.approx(line, abs=1e-4) for line in one]
 

@@ -1,0 +1,67 @@
+"""Less memory, or less time, for the same numbers: two flags that every training has.
+
+Idea   --recompute: of a block only its input is kept for the way back; the rest is computed again
+       when its gradient is asked for. Dropout draws the same numbers again, so the gradient is the
+       same to the last bit; a step takes about a quarter longer.
+       --compile: a block's operations become few kernels. Sums are then taken in another order, so
+       the loss agrees to rounding. Decoding with a cache stays as it is: each token would bring
+       another length, and another compilation.
+Used   train.py and the training scripts after it   (lesson 4.2)
+"""
+
+import os
+import shutil
+import sys
+from importlib.util import find_spec
+from types import MethodType
+
+import torch
+from torch import nn
+
+
+def add_thrift_flags(parser, recompute: bool = True) -> None:
+    """`recompute`: False where the script's settings have that flag already."""
+    if recompute:
+        parser.add_argument("--recompute", action="store_true",
+                            help="keep little for the backward pass, compute the rest again "
+                                 "(default: off)")
+    parser.add_argument("--compile", action="store_true",
+                        help="torch.compile for the blocks; needs a compiler (default: off)")
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise ValueError where torch.compile has nothing to compile with."""
+    if device.type == "cpu":
+        name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+        if shutil.which(name) is None:
+            raise ValueError(f"--compile: torch.compile needs a C++ compiler, and {name} is not "
+                             "there; install one, name one in the variable CXX, or leave --compile "
+                             "out")
+    elif device.type == "cuda" and find_spec("triton") is None:
+        raise ValueError("--compile: torch.compile needs Triton on a GPU, and it is not there; "
+                         "install the package triton, or leave --compile out")
+
+
+def spend_less(model: nn.Module, recompute: bool, compiled: bool) -> nn.Module:
+    """The same model, whose blocks are recomputed and compiled as asked; the GPTs inside of it too."""
+    if compiled:
+        check_compiler(next(model.parameters()).device)
+    for part in model.modules():
+        if hasattr(part, "recompute"):
+            part.recompute = recompute
+            if compiled:
+                compile_blocks(part.blocks)
+    return model
+
+
+def compile_blocks(blocks: nn.ModuleList) -> None:
+    """All blocks share what is compiled. A bound method, so that a copy of the model, as the reference
+    is one, runs its own weights; the weights keep their names."""
+    plain = type(blocks[0]).forward
+    fast = torch.compile(plain)
+
+    def forward(self, x: torch.Tensor, plan) -> torch.Tensor:
+        return (fast if plan.cache is None else plain)(self, x, plan)
+
+    for block in blocks:
+        block.forward = MethodType(forward, block)
