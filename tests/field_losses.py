@@ -105,7 +105,7 @@ def field_model(folder: Path):
     return load_checkpoint(make_released(folder, "smollm2"))[0].eval()
 
 
-def agrees_with_trl(case: str, loss, model, near: float = 1e-4, **more) -> None:
+def same_as_trl(case: str, loss, model, near: float = 1e-4, **more) -> None:
     """Are the loss and the gradients of the model and of `more`, by name, those of trl?"""
     from pretrained.loading import family_places
     figures = json.loads(FIGURES.read_text(encoding="utf-8"))[case]

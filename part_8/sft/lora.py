@@ -42,9 +42,8 @@ class LoRALinear(nn.Module):
         self.base, self.scale = base, alpha / rank
         for parameter in base.parameters():
             parameter.requires_grad_(False)
-        device = base.weight.device
-        self.a = nn.Parameter(torch.empty(rank, base.in_features, device=device))
-        self.b = nn.Parameter(torch.zeros(base.out_features, rank, device=device))
+        self.a = nn.Parameter(torch.empty(rank, base.in_features))
+        self.b = nn.Parameter(torch.zeros(base.out_features, rank))
         nn.init.normal_(self.a, std=1 / math.sqrt(base.in_features))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -100,6 +99,7 @@ def with_reference(model: nn.Module, rank: int, weights: str = "float32",
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # in all processes the same detours
         add_lora(model, rank, train_embedding=False)  # the reference has that embedding too
+    model.to(model.token_embedding.weight.device)  # the detours were made on the CPU
     return reference
 
 

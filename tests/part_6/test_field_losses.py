@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from field_losses import PAD, agrees_with_trl, field_model, sft_rows
+from field_losses import PAD, field_model, same_as_trl, sft_rows
 from sft.data import Example, ExampleRows
 from text.rows import IGNORED
 
@@ -22,7 +22,7 @@ def batch():
 def test_the_loss_is_trls_mean_over_all_labels(model):
     ids, targets = batch()
     assert int((targets != IGNORED).sum()) == 16
-    agrees_with_trl("sft", model(ids, targets, loss_only=True)[1], model)
+    same_as_trl("sft", model(ids, targets, loss_only=True)[1], model)
 
 
 def test_cut_into_pieces_it_is_still_the_mean_over_all_labels(model):
@@ -32,4 +32,4 @@ def test_cut_into_pieces_it_is_still_the_mean_over_all_labels(model):
     labels = (targets != IGNORED).sum()
     shares = [model(x, y, loss_only=True)[1] * (y != IGNORED).sum() / labels
               for x, y in zip(ids.split(1), targets.split(1))]
-    agrees_with_trl("sft", torch.stack(shares).sum(), model)
+    same_as_trl("sft", torch.stack(shares).sum(), model)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from field_losses import MARGINS, PAD, agrees_with_trl, field_model, head, pairs
+from field_losses import MARGINS, PAD, field_model, head, pairs, same_as_trl
 from reward.data import PairIds, pair_batch
 from reward.losses import bradley_terry, centring
 from reward.model import PlainRewardModel
@@ -27,4 +27,4 @@ def scores(model):
     ("reward_margin", lambda a, b: bradley_terry(a, b, margin=torch.tensor(MARGINS))),
     ("reward_centred", lambda a, b: bradley_terry(a, b) + 0.01 * centring(a, b))])
 def test_the_loss_is_trls(model, case, loss):
-    agrees_with_trl(case, loss(*scores(model)), model.body, **{"score.weight": model.head.weight})
+    same_as_trl(case, loss(*scores(model)), model.body, **{"score.weight": model.head.weight})

@@ -19,11 +19,11 @@ from field_losses import (
     FULL,
     PAD,
     RAGGED,
-    agrees_with_trl,
     field_model,
     head,
     pairs,
     ppo_batch,
+    same_as_trl,
     scaled,
 )
 from rl.dpo import dpo_loss
@@ -50,7 +50,7 @@ def test_dpo_is_trls(model, case, smoothing, gold):
     one, other = logp.sum(1).view(-1, 2).unbind(1)
     loss = dpo_loss(one, other, *ref.view(-1, 2).unbind(1), beta=0.1, smoothing=smoothing).loss
     labels = sum(len(chosen) for _, chosen, _ in pairs())
-    agrees_with_trl(case, loss - gold * one.sum() / labels, model)  # eq. 8.18, as train_dpo.py has it
+    same_as_trl(case, loss - gold * one.sum() / labels, model)  # eq. 8.18, as train_dpo.py has it
 
 
 def ppo_parts(model, lengths, longer=0):
@@ -81,7 +81,7 @@ def test_ppo_is_trls(model):
     assert first.clip_fraction == pytest.approx(0.2), "some are clipped, some are not"
     assert float(first.loss) == pytest.approx(SEEN["ppo"]["policy_loss"], abs=1e-4)
     assert float(second) == pytest.approx(SEEN["ppo"]["value_loss"], abs=1e-4)
-    agrees_with_trl("ppo", first.loss + 0.1 * second, model, **heads(policy))
+    same_as_trl("ppo", first.loss + 0.1 * second, model, **heads(policy))
 
 
 def test_ppo_on_replies_of_different_lengths_is_trls_but_for_the_value_behind_the_end(model):
@@ -94,4 +94,4 @@ def test_ppo_on_replies_of_different_lengths_is_trls_but_for_the_value_behind_th
     assert int(more.sum()) == int(real.sum()) + 3  # one place in each of the three shorter replies
     theirs = value_loss(values, old_values, returns, more, clip=0.2)
     assert float(theirs) == pytest.approx(SEEN["ppo_ragged"]["value_loss"], abs=1e-4)
-    agrees_with_trl("ppo_ragged", first.loss + 0.1 * theirs, model, **heads(policy))
+    same_as_trl("ppo_ragged", first.loss + 0.1 * theirs, model, **heads(policy))

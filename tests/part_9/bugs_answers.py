@@ -67,7 +67,7 @@ BUGS = [
     Bug("the world's examples are mixed into a file's", "part_9/train_grpo.py",
         "preset = replace(preset, keep_rows=0)", "preset = replace(preset, keep_rows=1)", T_ALONE),
     Bug("looks are at the world, whatever is learnt", "part_9/train_grpo.py",
-        "run.held_out[:96] if run.held_out else\n", "", T_ABOUT),
+        "run.held_out[:96] if run.held_out else\n        problems(", "problems(", T_ABOUT),
     Bug("reports are about what was learnt from", "part_9/train_grpo.py",
         "self.held_out = split.held_out", "self.held_out = split.learnt", T_ALONE),
     Bug("replies of a batch have the room of its longest prompt", "part_6/sft/evaluation.py",

@@ -6,16 +6,7 @@ into pieces; "constant" is "dr_grpo", whose length is the limit of a completion.
 
 import pytest
 import torch
-from field_losses import (
-    LONGEST,
-    OLD,
-    PAD,
-    REWARDS,
-    agrees_with_trl,
-    field_model,
-    grpo_batch,
-    scaled,
-)
+from field_losses import LONGEST, OLD, PAD, REWARDS, field_model, grpo_batch, same_as_trl, scaled
 from reasoning.grpo import group_advantages, grpo_loss
 from rl.policy import response_logp
 from rl.rollout import as_rollout
@@ -39,4 +30,4 @@ def test_grpo_is_trls(model, case, normaliser, beta):
                       rows.is_response, clip_low=0.2, clip_high=0.28, beta=beta,
                       normaliser=normaliser, length=LONGEST)
     assert 0 < found.clip_fraction < 1
-    agrees_with_trl(case, found.loss, model)
+    same_as_trl(case, found.loss, model)
