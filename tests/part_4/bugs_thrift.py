@@ -25,6 +25,6 @@ BUGS = [
         "        spend_less(model, *self.thrift)\n", "", STOP_7),
     Bug("a resume of the reward model may not recompute", "part_7/train_reward.py",
         '"held_out_items", "recompute", "compile", "shard")', '"held_out_items")', STOP_7),
-    Bug("the router's loss is lost where experts are recomputed", "part_5/train_moe.py",
+    Bug("the training of experts does not hear the flags", "part_5/train_moe.py",
         "spend_less(model, args.recompute, args.compile)", "model", "tests/part_5/test_resume.py"),
 ]
