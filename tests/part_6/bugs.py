@@ -110,8 +110,8 @@ BUGS = [
         "self.base.weight += self.scale * self.b @ self.a", "self.base.weight += self.b @ self.a",
         TEST_SCORES),
     Bug("LoRA starts with noise", "part_6/sft/lora.py",
-        "nn.Parameter(torch.zeros(base.out_features, rank, device=device))",
-        "nn.Parameter(torch.randn(base.out_features, rank, device=device))", TEST_SCORES),
+        "nn.Parameter(torch.zeros(base.out_features, rank))",
+        "nn.Parameter(torch.randn(base.out_features, rank))", TEST_SCORES),
     Bug("LoRA leaves the base trainable", "part_6/sft/lora.py",
         "    for parameter in model.parameters():\n        parameter.requires_grad_(False)\n"
         "    count",
