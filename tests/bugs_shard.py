@@ -3,7 +3,7 @@
 from planted import Bug
 
 DISTRIBUTED_6, DISTRIBUTED_8 = (f"part_{n}/run/distributed.py" for n in (6, 8))
-DPO, PPO, STEPS = "part_8/train_dpo.py", "part_8/rl/ppo_loop.py", "part_8/rl/steps.py"
+DPO, PPO = "part_8/train_dpo.py", "part_8/rl/ppo_loop.py"
 GRPO, OPTIM_6 = "part_9/reasoning/grpo_loop.py", "part_6/run/optim.py"
 TEST_6, TEST_7, TEST_8, TEST_9 = (f"tests/part_{n}/test_processes.py" for n in (6, 7, 8, 9))
 
@@ -36,8 +36,8 @@ BUGS = [
         TEST_8),
     Bug("PPO's reward model stays whole", "part_8/rl/scoring.py",
         "    shard(model, processes, runtime.device, *model.bodies)\n", "", TEST_8),
-    Bug("what is read for the others' sake is learnt from", STEPS,
-        "own.append((every[0], 0))", "own.append((every[0], 1))", TEST_8),
+    Bug("what is read for the others' sake is learnt from", "part_9/rl/steps.py",
+        "own.append((every[0], 0))", "own.append((every[0], 1))", TEST_9),
     Bug("GRPO learns from what is read for the others' sake", GRPO,
         "held = counts * int(few.is_response.sum()) / tokens",
         "held = int(few.is_response.sum()) / tokens", TEST_9),
@@ -45,4 +45,7 @@ BUGS = [
         "            elif processes.shards:  # slices are gathered with everybody's help\n"
         "                learn_from(batch[:1], batch, body, reference, scaler, tokenizer, runtime, "
         "settings, 0)\n", "", TEST_8),
+    Bug("the reward's pair that is read for the others' sake counts", "part_7/train_reward.py",
+        "learn_from(pairs[:1], encoded[:1], math.inf, model", "learn_from(pairs[:1], encoded[:1], 1, model",
+        TEST_7),
 ]
