@@ -53,7 +53,7 @@ def span_of(topic: Topic, bug) -> str | None:
 
 def bugs_of(topic: Topic, bugs: list) -> list:
     """The bugs inside a topic's functions; one that changes a comment alone is none."""
-    return [bug for bug in bugs if span_of(topic, bug) and stamp_of_bug(topic, bug) != stamp_of_bug(
+    return [bug for bug in bugs if bug.practised and span_of(topic, bug) and stamp_of_bug(topic, bug) != stamp_of_bug(
         topic, replace(bug, new=bug.old))]
 
 

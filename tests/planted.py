@@ -12,3 +12,4 @@ class Bug:
     old: str
     new: str
     test: str  # the test file (or file::test) that must fail
+    practised: bool = True  # False: what a learner writes in practice.py cannot show it

@@ -27,7 +27,7 @@ BUGS = [
         'if weights == "bfloat16" and not rank:', "if False:", TEST),
     Bug("features in bfloat16 meet a value head in float32", "part_8/rl/policy.py",
         "        features = features.to(self.value_head.weight.dtype)  # frozen weights may be bfloat16\n",
-        "", TEST),
+        "", TEST, practised=False),
     Bug("--lora is forgotten in PPO and DPO", "part_8/rl/policy.py",
         "    if settings.lora:\n", "    if False:\n", TEST),
     Bug("DPO saves no adapter", "part_8/train_dpo.py",
