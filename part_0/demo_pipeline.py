@@ -4,7 +4,7 @@
     python part_0/demo_pipeline.py --moe            with a model of experts beside the base model
     python part_0/demo_pipeline.py --only sft       one stage
     python part_0/demo_pipeline.py --seeds 3        three times over, for intervals
-    python part_0/demo_pipeline.py --preset smoke   a small chain in two minutes, in out/smoke/
+    python part_0/demo_pipeline.py --preset smoke   a small chain in minutes, in out/smoke/
     python part_0/demo_pipeline.py --report         trains nothing: the report card of what is there
 
 Each stage is a process with a progress bar of its own. A stage whose result is there, made with the
