@@ -1,6 +1,6 @@
 """The model learns to call its tools, from worked examples of calls.
 
-    python part_9/train_tools.py                     from out/grpo.pt, under a minute
+    python part_9/train_tools.py                     from out/grpo.pt, a minute or two
     python part_9/train_tools.py --resume            go on after a stop; torchrun works too
 
 Half of the examples are calls: sums of up to 7 numbers for the calculator, and names to look up. The
