@@ -1,7 +1,7 @@
 """How fast is all this on a GPU, and does it compute the same there? One run, one JSON, one picture.
 
     python part_0/measure_gpu.py                          on a CUDA device, at most 25 minutes
-    python part_0/measure_gpu.py --device cpu --quick     the whole path in under a minute, tiny sizes
+    python part_0/measure_gpu.py --device cpu --quick   the whole path, tiny sizes, in minutes
 
 Runs the benchmark of every part that has one, each in a process of its own with a limit in seconds,
 and the tests that need a GPU. A benchmark that fails or takes too long costs its own figures, no
