@@ -1,6 +1,6 @@
 """The chain: every stage from an empty folder to a model that reasons, in order.
 
-Presets   smoke   2 minutes, a sixth of the weights: a first look, every stage learns a little
+Presets   smoke   2 to 5 minutes, a sixth of the weights: a first look, rarely a right answer
           quick   11 minutes on two cores with nothing else running, all stages together
           full    each stage as its own lesson runs it
           gpu     the sizes that a GPU can train

@@ -126,8 +126,8 @@ def main(argv=None):
                  for name, mine in runs.items()],
                 f"nats per byte after {seconds:g} seconds of the processor, {seeds} seeds")
     draw(out / "muon.png", runs, means,
-         f"{LAYERS} layers of width {WIDTH}, bytes of the little world, {ROWS} rows of {CONTEXT}, highest rate "
-         f"{RATE:g} (Muon {RATE * MUON:g}), {seeds} seeds from {args.seed}")
+         f"{LAYERS} layers of width {WIDTH}, bytes of the little world, {ROWS} rows of {CONTEXT}, "
+         f"highest rate {RATE:g} (Muon {RATE * MUON:g}), {seeds} seeds from {args.seed}")
 
 
 if __name__ == "__main__":

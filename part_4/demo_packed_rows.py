@@ -2,9 +2,10 @@
 
     python part_4/demo_packed_rows.py
 
-Draws texts of the little world packed into rows by `pack` of text/data.py, and the pairs that attention may use in
-one of them, by `segments` of text/rows.py. Lengths are in bytes here.
-What to see: whole documents fill nearly all of each row; attention is a chain of triangles, one for each.
+Draws texts of the little world packed into rows by `pack` of text/data.py, and the pairs that
+attention may use in one of them, by `segments` of text/rows.py. Lengths are in bytes here.
+What to see: whole documents fill nearly all of each row; attention is a chain of triangles, one for
+each.
 """
 
 from run.runtime import make_parser, out_folder, print_table, run_main
@@ -41,8 +42,9 @@ def visible_pairs(row: list[int], lengths: list[int], every: int) -> np.ndarray:
 
 def draw(path, lengths: list[int], rows: list[list[int]], setup: str) -> None:
     filled = sum(lengths) / (len(rows) * SIZE)
-    fig, (left, right) = figure(f"{len(lengths):,} documents fill {filled:.0%} of {len(rows)} rows; inside a row "
-                                "each sees itself alone", setup, panels=2, size=(8, 4), widths=[1.5, 1])
+    fig, (left, right) = figure(
+        f"{len(lengths):,} documents fill {filled:.0%} of {len(rows)} rows; inside a row "
+        "each sees itself alone", setup, panels=2, size=(8, 4), widths=[1.5, 1])
     for y, row in enumerate(rows[:SHOWN]):
         at = 0
         for place, number in enumerate(row):
@@ -52,7 +54,8 @@ def draw(path, lengths: list[int], rows: list[list[int]], setup: str) -> None:
                 left.text(at + lengths[number] / 2, -y, f"{number}", ha="center", va="center", fontsize=7.5)
             at += lengths[number]
     left.axvline(SIZE, color=GREY, linewidth=0.8)
-    left.set(xlabel="slots of the row (numbers: documents, in their order)", yticks=[-y for y in range(SHOWN)],
+    left.set(xlabel="slots of the row (numbers: documents, in their order)",
+             yticks=[-y for y in range(SHOWN)],
              yticklabels=[f"row {y}" for y in range(SHOWN)])
     left.grid(visible=False)
     longest = max(rows[:SHOWN], key=len)
@@ -74,8 +77,9 @@ def main(argv=None):
                 [[str(y), ", ".join(map(str, row)), sum(lengths[n] for n in row),
                   f"{sum(lengths[n] for n in row) / SIZE:.0%}"] for y, row in enumerate(rows[:SHOWN])],
                 f"{DOCUMENTS:,} texts in {len(rows)} rows of {SIZE} bytes; the first {SHOWN} rows")
-    draw(out / "diagram_packing.png", lengths, rows, f"texts of the little world, rows of {SIZE} bytes, best fit, "
-         f"seed {args.seed}; the first {SHOWN} rows")
+    draw(out / "diagram_packing.png", lengths, rows,
+         f"texts of the little world, rows of {SIZE} bytes, best fit, seed {args.seed}; "
+         f"the first {SHOWN} rows")
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def measure(size: str, runtime: Runtime, prompts: list, rounds: int, alone: int)
 
 def cost_of_ended_rows(runtime: Runtime, prompts: list, rounds: int) -> tuple[float, float]:
     """-> (tokens drawn, seconds), each as a share of a rollout in which no row ends."""
-    model = make_model("r2", vocab_size=24).to(runtime.device)  # a random model: END has a chance of about 1/24
+    model = make_model("r2", vocab_size=24).to(runtime.device)  # random: END has about 1/24
     prompts = [[token % 24 for token in prompt] for prompt in prompts]
     times, tokens = {0: [], NEVER: []}, {}
     for _ in range(rounds + 1):

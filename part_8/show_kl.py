@@ -123,7 +123,8 @@ def main(argv=None):
                 f"{args.policy}: KL {whole:.3f} nats a reply, {args.prompts} held-out prompts")
     replies = rollout.replies()
     few = [i for i, reply in enumerate(replies) if len(reply) <= args.widest][:args.show]
-    shown = [(shorten(asked[i].prompt.split("\n")[-1], 44, placeholder=" …"), pieces_of(replies[i], tokenizer),
+    shown = [(shorten(asked[i].prompt.split("\n")[-1], 44, placeholder=" …"),
+              pieces_of(replies[i], tokenizer),
               kl[i].tolist()) for i in few]
     for question, pieces, costs in shown:
         print(f"{question:46s}" + "  ".join(f"{piece.strip()} {cost:+.2f}"
