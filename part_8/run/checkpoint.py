@@ -132,6 +132,9 @@ def restored(path: Path, config: dict, weights: dict, make: Callable[[], torch.n
 # NEW in part 4
 def model_of(config: dict) -> GPT:
     """The model that a file's settings describe: with experts where "moe" is among them."""
+    if config.get("sink"):
+        raise ValueError(f"sink={config['sink']}: models have attention sinks in part 3 alone")
+    config = {name: value for name, value in config.items() if name != "sink"}  # old files: 0
     if "moe" not in config:
         return GPT(GPTConfig(**config))
     dense = {name: value for name, value in config.items() if name != "moe"}

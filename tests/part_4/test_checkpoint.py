@@ -41,6 +41,13 @@ def test_a_checkpoint_gives_back_model_tokenizer_and_figures(parts, tmp_path):
         assert torch.equal(model.state_dict()[name], value)
 
 
+def test_a_file_from_when_models_had_sinks_is_read_where_it_has_none():
+    old = {**vars(CONFIG), "sink": 0}
+    assert module.model_of(old).config == CONFIG
+    with pytest.raises(ValueError, match="sink=2: models have attention sinks in part 3 alone"):
+        module.model_of({**old, "window": 6, "sink": 2})
+
+
 def test_the_same_content_gives_the_same_bytes_whatever_the_name(parts, tmp_path):
     one, two = save(tmp_path / "a.pt", parts), save(tmp_path / "other.pt", parts)
     assert one.read_bytes() == two.read_bytes()
