@@ -177,8 +177,9 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu", *, chat: str
     config, known = checkpoint["config"], {field.name for field in fields(GPTConfig)}
     if "moe" in config and HybridGPT is None:
         raise ValueError(f"{path}: a model with experts; part 5 and the parts after it read it")
-    if set(config) - {"moe"} not in (known, known - LATER):
-        odd = ", ".join(sorted(map(str, set(config) ^ known - LATER)))
+    held = set(config) - {"moe", "sink"}
+    if held not in (known, known - LATER):
+        odd = ", ".join(sorted(map(str, held ^ known - LATER)))
         raise ValueError(f"{path}: its model settings do not fit this part's GPTConfig ({odd}); "
                          f"make it with: {make_with}")
     model = restored(path, config, checkpoint["weights"], lambda: model_of(config))
