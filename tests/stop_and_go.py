@@ -78,9 +78,10 @@ def is_refused(main, flags, folder: Path, message: str) -> None:
         main([*map(str, flags), "--out", str(folder / "b"), "--resume"])
 
 
-def survives_many_kills(script: Path, flags, folder: Path, name: str, kills: int = 20) -> None:
+def survives_many_kills(script: Path, flags, folder: Path, name: str, kills: int = 20,
+                        every: str = "--save-every") -> None:
     """The real thing: SIGKILL at a random moment, many times, and the same weights."""
-    command = [sys.executable, str(script), *map(str, flags), "--save-every", "1"]
+    command = [sys.executable, str(script), *map(str, flags), every, "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     start = time.perf_counter()
     subprocess.run([*command, "--out", str(folder / "a")], check=True, env=environment)
