@@ -136,8 +136,8 @@ def test_the_value_head_of_a_run_by_lora_is_read_with_what_its_detours_have_lear
         wanted, before = (policy.value_head(body.features(ids).float())
                           for body in (policy.body, reference))
         seen = found.values.value_head(found.values.body.features(ids))
-    torch.testing.assert_close(seen, wanted, atol=1e-4 if weights == "float32" else 0.1, rtol=0)
-    assert (wanted - before).abs().max() > 0.3
+    torch.testing.assert_close(seen, wanted, atol=1e-4 if weights == "float32" else 0.3, rtol=0)
+    assert (wanted - before).abs().max() > 1
     assert not any(isinstance(module, LoRALinear) for module in found.values.modules())
 
 
