@@ -5,6 +5,7 @@
     python part_7/train_reward.py --start scratch      random weights, or --start base
     python part_7/train_reward.py --loss ranking       margin ranking in place of Bradley–Terry
     python part_7/train_reward.py --data pairs.jsonl.gz    chosen/rejected records of your own
+    python part_7/train_reward.py --sft FOLDER --data pairs.jsonl --lora 16   a released model, by LoRA
     python part_7/train_reward.py --resume             go on after a stop
     torchrun --nproc_per_node=2 part_7/train_reward.py    in two processes
 
@@ -29,18 +30,17 @@ from reward.losses import bradley_terry, centring, margin_ranking
 from reward.model import RewardModel, sharing
 from reward.own_pairs import file_data
 from reward.preferences import FLIPPED
-from reward.report import finish
+from reward.report import finish, write_log
 from reward.sources import DRAWN, shuffled_labels, world_data
-from run import plotting
 from run.checkpoint import load_checkpoint
 from run.distributed import clip_gradient, part_of, shard, sum_gradients, whole_model
 from run.interrupt import StopOnSignal
-from run.logger import Logger
 from run.optim import make_optimizer
 from run.progress import Progress, add_progress_flags, sum_of, sum_of_weights, training_in
 from run.schedule import Schedule
 from sft.chat_format import chat_tokenizer, grow_vocabulary, reply_token
 from sft.evaluation import is_chat_model
+from sft.lora import check_lora, with_reference
 from tqdm import tqdm
 
 SFT = here(__file__).parent / "part_6" / "out" / "sft.pt"
@@ -65,6 +65,10 @@ def settled(args):
             raise ValueError(f"--{name} {getattr(args, name)}: must not be below 0")
     if not 0 <= args.unseen <= 1:
         raise ValueError(f"--unseen {args.unseen}: a share, from 0 to 1")
+    check_lora(args.lora, args.weights)
+    if args.lora and args.start == "scratch":
+        raise ValueError(f"--lora {args.lora} --start scratch: random weights would stay as they "
+                         "are; leave one of the two out")
     if args.bidirectional:
         args.witness = False  # an encoder is compared by its head alone
     return args
@@ -90,14 +94,15 @@ def make_model(args, sft: GPT, tokenizer) -> RewardModel:
         if chat_tokenizer(base_tokenizer).fingerprint != tokenizer.fingerprint:
             raise ValueError(f"{args.base}: its tokenizer is not that of {args.sft}")
         body = grow_vocabulary(base, tokenizer.vocab_size, args.seed)
-    return RewardModel(body, args.bidirectional,
-                       reply_token(tokenizer) if args.witness else None)
+    witness = with_reference(body, args.lora, args.weights, args.seed) if args.lora else None
+    return RewardModel(body, args.bidirectional, reply_token(tokenizer) if args.witness else None,
+                       witness)
 
 
 def optimizer_of(model: RewardModel, runtime, args):
     """As in tuning; what is new (w, v, z of eq. 7.4) has a higher rate than the tuned body."""
     optimizer = make_optimizer(model.body, weight_decay=0.0, betas=(0.9, 0.98),
-                               muon=args.muon / args.peak,
+                               muon=0.0 if args.lora else args.muon / args.peak,
                                dtype=runtime.amp_dtype or torch.float32)
     optimizer.add_param_group({"params": model.new_parameters(), "weight_decay": 0.0,
                                "scale": args.head_peak / args.peak})
@@ -172,26 +177,6 @@ def learn_from(pairs: list, encoded: list, all_pairs: int, model, scaler, tokeni
                         torch.tensor(float(len(read)), dtype=torch.float64, device=read.device)])
 
 
-def write_log(log: list[dict], out: Path, args) -> None:
-    """log.jsonl, TensorBoard, and a picture of the run."""
-    logger = Logger(out, tensorboard=not args.no_tensorboard)
-    for step, line in enumerate(log, 1):
-        logger.log(step, **line)
-    logger.close()
-    size = max(1, len(log) // 20)
-    steps = [first + size for first in range(0, len(log) - size + 1, size)]
-    right = [sum(line["right"] for line in log[step - size:step]) / size for step in steps]
-    fig, ax = plotting.figure(
-        f"From {right[0]:.0%} to {right[-1]:.0%} of new pairs in the order of their labels in "
-        f"{len(log)} steps",
-        f"pairs{f' of {args.data.name}' if args.data else ''} not trained on yet, one pass, "
-        f"{args.rows} replies a step, loss {args.loss}, start {args.start}, seed {args.seed}")
-    ax.plot(range(1, len(log) + 1), [line["right"] for line in log], color=plotting.GREY, lw=0.6)
-    ax.plot(steps, right, color=plotting.BLUE, marker="o", ms=3)
-    ax.set(xlabel="step", ylabel="share of pairs in the right order", ylim=(0.4, 1))
-    plotting.save(fig, out / "reward.png")
-
-
 def parse_args(argv=None):
     parser = make_parser(__doc__)
     parser.add_argument("--sft", type=Path, default=SFT,
@@ -235,6 +220,11 @@ def parse_args(argv=None):
                         help="a check: labels at random, so 50%% is all there is (default: off)")
     parser.add_argument("--held-out-items", type=int, default=300,
                         help="held-out instructions for the figures (default: 300)")
+    parser.add_argument("--lora", type=int, default=0,
+                        help="rank of LoRA's detours; 0: all weights are trained (default: 0)")
+    parser.add_argument("--weights", default="float32",
+                        help="format of frozen weights: float32, or bfloat16 with --lora "
+                             "(default: float32)")
     parser.add_argument("--data", type=Path, default=None,
                         help="chosen/rejected records in any usual form, .json, .jsonl, .gz; "
                              "the flags about items and labels are the world's (default: the world)")
@@ -253,6 +243,9 @@ FREE = ("out", "device", "amp", "resume", "stop_at", "save_every", "no_tensorboa
 
 def prepared(args, out: Path, processes):
     """-> (model, data, pairs, encoded, tokenizer, runtime, progress): all that training needs."""
+    if args.lora and processes.shards:
+        raise ValueError("--shard with --lora: the witness is the body itself without its detours, "
+                         "and frozen weights are not sliced; use one of the two")
     sft, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
     if not is_chat_model(tokenizer):
         raise ValueError(f"{args.sft} knows no roles; make a tuned model with: {SFT_WITH}")

@@ -25,7 +25,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path, help="a checkpoint of parts 4, 6, 8 or 9")
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint of parts 4, 5, 6, 8 or 9")
     parser.add_argument("folder", type=Path, help="a new folder to write")
     parser.add_argument("--dtype", choices=DTYPES, default="float32",
                         help="number format of the weights in the file (default: float32)")

@@ -63,19 +63,41 @@ def shapes(config: dict) -> dict[str, tuple[int, ...]]:
         found |= {at + "self_attn.q_proj.weight": (H * D, C),
                   at + "self_attn.k_proj.weight": (K * D, C),
                   at + "self_attn.v_proj.weight": (K * D, C),
-                  at + "self_attn.o_proj.weight": (C, H * D),
-                  at + "mlp.gate_proj.weight": (F, C), at + "mlp.up_proj.weight": (F, C),
-                  at + "mlp.down_proj.weight": (C, F),
+                  at + "self_attn.o_proj.weight": (C, H * D), **mlp_shapes(config, i, at, C, F),
                   at + "input_layernorm.weight": (C,),
                   at + "post_attention_layernorm.weight": (C,)}
-        if config["model_type"] == "qwen2" or config.get("attention_bias"):
+        if config["model_type"] in ("qwen2", "qwen2_moe") or config.get("attention_bias"):
             found |= {f"{at}self_attn.{letter}_proj.bias": (heads * D,)
                       for letter, heads in (("q", H), ("k", K), ("v", K))}
         if config.get("mlp_bias"):
             found |= {at + "self_attn.o_proj.bias": (C,), at + "mlp.gate_proj.bias": (F,),
                       at + "mlp.up_proj.bias": (F,), at + "mlp.down_proj.bias": (C,)}
-        if config["model_type"] == "qwen3":
+        if config["model_type"] in ("qwen3", "qwen3_moe"):
             found |= {at + "self_attn.q_norm.weight": (D,), at + "self_attn.k_norm.weight": (D,)}
+    return found
+
+
+def mlp_shapes(config: dict, i: int, at: str, C: int, F: int) -> dict[str, tuple[int, ...]]:
+    """Those of layer i's MLP, or of what stands in its place."""
+    kind = config["model_type"]
+    def three(where, width, names=("gate_proj", "up_proj", "down_proj")):
+        return {f"{at}{where}.{name}.weight": (C, width) if name == names[2] else (width, C)
+                for name in names}
+
+    if kind == "mixtral":
+        found = {at + "block_sparse_moe.gate.weight": (config["num_local_experts"], C)}
+        for e in range(config["num_local_experts"]):
+            found |= three(f"block_sparse_moe.experts.{e}", F, ("w1", "w3", "w2"))
+        return found
+    if not kind.endswith("_moe") or i in config.get("mlp_only_layers", ()) or \
+            (i + 1) % config.get("decoder_sparse_step", 1):
+        return three("mlp", F)
+    found = {at + "mlp.gate.weight": (config["num_experts"], C)}
+    for e in range(config["num_experts"]):
+        found |= three(f"mlp.experts.{e}", config["moe_intermediate_size"])
+    if kind == "qwen2_moe":
+        found |= three("mlp.shared_expert", config["shared_expert_intermediate_size"])
+        found[at + "mlp.shared_expert_gate.weight"] = (1, C)
     return found
 
 

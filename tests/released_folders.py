@@ -124,16 +124,22 @@ WITH_THOUGHT = [("user", "a"), ("assistant", "<think>\nso\n</think>\n\nb"), ("us
 
 def make_released(folder: Path, name: str, *, template: str | None = "own", **changes) -> Path:
     """Write the folder of FOLDERS[name]; `changes` go into config.json."""
-    folder = Path(folder)
+    return write_released(Path(folder), FOLDERS[name], template, changes,
+                          is_apart=name in ("smollm2", "llama3.1"))
+
+
+def write_released(folder: Path, entry: tuple, template: str | None = "own", changes: dict | None = None,
+                   is_apart: bool = False) -> Path:
+    """`entry`: as in FOLDERS. `is_apart`: the template has a file of its own, as in newer folders."""
     folder.mkdir(parents=True, exist_ok=True)
-    config, tokenizer, own, begin, end, pad = FOLDERS[name]
-    (folder / "config.json").write_text(json.dumps(config | changes))
+    config, tokenizer, own, begin, end, pad = entry
+    (folder / "config.json").write_text(json.dumps(config | (changes or {})))
     write_file(folder / "model.safetensors", random_weights(config))
     (folder / "tokenizer.json").write_bytes((DATA / f"{tokenizer}.json").read_bytes())
     said = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": begin, "eos_token": end,
             "pad_token": pad, "clean_up_tokenization_spaces": False}
     template = own if template == "own" else template
-    if template and name in ("smollm2", "llama3.1"):  # a file of its own, as newer folders have it
+    if template and is_apart:
         (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     elif template:
         said["chat_template"] = template

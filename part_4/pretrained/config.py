@@ -14,6 +14,8 @@ from gpt.model import GPTConfig
 from pretrained.safetensors_io import strict_json
 
 FAMILY = ("llama", "mistral", "qwen2", "qwen3")  # one architecture, with small differences
+# NEW in part 4
+MIXTURES = ("mixtral", "qwen2_moe", "qwen3_moe")  # the same with experts
 # CHANGED in part 4: those of YaRN
 _ROPE_KEYS = {"rope_type", "type", "rope_theta", "factor", "low_freq_factor", "high_freq_factor",
               "original_max_position_embeddings", "partial_rotary_factor", "beta_fast",
@@ -150,8 +152,10 @@ def to_config(config: dict, **changes) -> GPTConfig:
     """A config.json -> GPTConfig. ValueError names what this part's GPT has not."""
     kind = config["model_type"]
     if kind not in FAMILY:
+        elsewhere = {"gpt2": " (GPT-2's weights are for parts 2 and 3)", **dict.fromkeys(
+            MIXTURES, " (a mixture of experts: part 5 and the parts after it read it)")}
         raise ValueError(f"model_type={kind!r} is not known here; known are {', '.join(FAMILY)}"
-                         + (" (GPT-2's weights are for parts 2 and 3)" if kind == "gpt2" else ""))
+                         + elsewhere.get(kind, ""))
     fields = family_config(config) | changes
     if fields.get("window") and fields["window"] > fields["block_size"]:
         fields["window"] = None  # no sequence is so long that the window would act

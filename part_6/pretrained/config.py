@@ -10,11 +10,15 @@ import math
 from pathlib import Path
 
 from gpt.model import GPTConfig
+from moe.hybrid import HybridConfig
+from moe.layer import MoEConfig
 
+from pretrained.mixtures import experts_json, odd_experts
 from pretrained.safetensors_io import strict_json
 
 FAMILY = ("llama", "mistral", "qwen2", "qwen3")  # one architecture, with small differences
-# CHANGED in part 4: those of YaRN
+# CHANGED in part 5: and what the rest of the model is like
+MIXTURES = {"mixtral": "mistral", "qwen2_moe": "qwen2", "qwen3_moe": "qwen3"}  # with experts
 _ROPE_KEYS = {"rope_type", "type", "rope_theta", "factor", "low_freq_factor", "high_freq_factor",
               "original_max_position_embeddings", "partial_rotary_factor", "beta_fast",
               "beta_slow", "attention_factor", "mscale", "mscale_all_dim", "truncate"}
@@ -77,7 +81,6 @@ def window_of(config: dict) -> int | None:
     return _whole_number({"sliding_window": 4096, **config}, "sliding_window")
 
 
-# CHANGED in part 4: YaRN
 def rope_of(config: dict) -> dict:
     """The fields rope_… of GPTConfig, from rope_theta and rope_scaling, or rope_parameters (the
     newer name of both). Kinds of scaling that are not known are refused by name."""
@@ -112,7 +115,6 @@ def rope_of(config: dict) -> dict:
     return fields
 
 
-# NEW in part 4
 def yarn_gain(rope: dict, factor: float) -> float:
     """By how much YaRN lengthens queries and keys: told, or 1 + ln(factor) / 10."""
     if rope.get("attention_factor") is not None:
@@ -122,7 +124,6 @@ def yarn_gain(rope: dict, factor: float) -> float:
     return gain / below if gain and below else 1 + 0.1 * math.log(max(factor, 1.0))
 
 
-# CHANGED in part 4: no biases but those of queries, keys and values
 def family_config(config: dict) -> dict:
     """The config.json of a Llama, Mistral, Qwen2 or Qwen3 -> fields of GPTConfig."""
     kind = config["model_type"]
@@ -145,34 +146,86 @@ def family_config(config: dict) -> dict:
             "window": window_of(config), **rope_of(config)}
 
 
-# CHANGED in part 4: no GPT-2
+# NEW in part 5
+def mixture_config(config: dict) -> dict:
+    """The config.json of a Mixtral, Qwen2-MoE or Qwen3-MoE -> fields of HybridConfig. Nothing keeps
+    the load even when such a model is tuned: nor does it in `transformers`."""
+    kind = config["model_type"]
+    if kind == "mixtral":  # in front: what holds where the file is silent
+        config = {"rms_norm_eps": 1e-5, "sliding_window": None, **config}
+        if "rope_theta" not in (config.get("rope_parameters") or {}):
+            config = {"rope_theta": 1e6, **config}
+        width, sums_to_1, n_shared = _whole_number(config, "intermediate_size"), True, 0
+    else:
+        width, n_shared = _whole_number(config, "moe_intermediate_size"), 0
+        sums_to_1 = config.get("norm_topk_prob", False)
+        if type(sums_to_1) is not bool:
+            raise ValueError(f"config.json: norm_topk_prob={sums_to_1!r} must be true or false")
+    if kind == "qwen2_moe":
+        _refuse(config, {"use_sliding_window": False, "qkv_bias": True})
+        shared = _whole_number(config, "shared_expert_intermediate_size")
+        n_shared = shared // width
+        if shared % width:
+            raise ValueError(f"config.json: shared_expert_intermediate_size={shared} is no multiple "
+                             f"of moe_intermediate_size={width}: here shared experts are as wide "
+                             "as the others")
+    if kind == "qwen3_moe":  # where it has a window, all layers have it
+        config = {"head_dim": None, **config, "max_window_layers": 0, "layer_types": None}
+    key = "num_local_experts" if "num_local_experts" in config else "num_experts"
+    _refuse(config, {"num_experts": config.get(key)})  # told twice, and differently
+    letters = expert_layers(config)
+    moe = MoEConfig(n_expert=_whole_number(config, key), n_hidden=width, renormalize=sums_to_1,
+                    n_active=_whole_number(config, "num_experts_per_tok"), n_shared=n_shared,
+                    shared_gate=n_shared > 0, balance="none", z_weight=0.0,
+                    layers="every" if set(letters) == {"m"} else letters)
+    return {**family_config({**config, "model_type": MIXTURES[kind]}), "moe": moe}
+
+
+# NEW in part 5
+def expert_layers(config: dict) -> str:
+    """One letter a layer, as in moe/hybrid.py: every decoder_sparse_step-th has experts ("m"), but for
+    mlp_only_layers."""
+    step = _whole_number({"decoder_sparse_step": 1, **config}, "decoder_sparse_step")
+    dense = config.get("mlp_only_layers") or []
+    layers = range(_whole_number(config, "num_hidden_layers"))
+    if type(dense) is not list or not all(type(i) is int and i in layers for i in dense):
+        raise ValueError(f"config.json: mlp_only_layers={dense!r} must be a list of numbers from 0 "
+                         f"to {len(layers) - 1}")
+    letters = "".join("d" if i in dense or (i + 1) % step else "m" for i in layers)
+    if "m" not in letters:
+        raise ValueError(f"config.json: mlp_only_layers={dense}, decoder_sparse_step={step}: no "
+                         f"layer of the {len(layers)} has experts")
+    return letters
+
+
+# CHANGED in part 5: experts
 def to_config(config: dict, **changes) -> GPTConfig:
     """A config.json -> GPTConfig. ValueError names what this part's GPT has not."""
     kind = config["model_type"]
-    if kind not in FAMILY:
-        raise ValueError(f"model_type={kind!r} is not known here; known are {', '.join(FAMILY)}"
+    if kind not in FAMILY and kind not in MIXTURES:
+        raise ValueError(f"model_type={kind!r} is not known here; known are "
+                         + ", ".join((*FAMILY, *MIXTURES))
                          + (" (GPT-2's weights are for parts 2 and 3)" if kind == "gpt2" else ""))
-    fields = family_config(config) | changes
+    fields = (mixture_config if kind in MIXTURES else family_config)(config) | changes
     if fields.get("window") and fields["window"] > fields["block_size"]:
         fields["window"] = None  # no sequence is so long that the window would act
-    return GPTConfig(**fields)
+    return (HybridConfig if kind in MIXTURES else GPTConfig)(**fields)
 
 
-# CHANGED in part 4: no GPT-2; YaRN
+# CHANGED in part 5: experts
 def from_config(config: GPTConfig) -> dict:
     """GPTConfig -> config.json. ValueError names what no released architecture has."""
     odd = []
     if config.qk_norm and config.qkv_bias:
         odd.append("qk_norm together with qkv_bias")
-    if hasattr(config, "moe"):
-        odd.append(f"{config.moe.n_expert} experts as part 5 makes them")
+    has_experts = hasattr(config, "moe")
+    odd += odd_experts(config) if has_experts else []
     if odd:
         raise ValueError(f"no released architecture has {', '.join(odd)}: such a model cannot be "
                          "written for other programs")
-    return family_json(config)
+    return family_json(config) | (experts_json(config) if has_experts else {})
 
 
-# CHANGED in part 4: no biases but those of queries, keys and values; YaRN
 def family_json(config: GPTConfig) -> dict:
     """Qwen3 has norms of queries and keys, Qwen2 biases, Mistral a window; the rest is Llama."""
     kind = ("qwen3" if config.qk_norm else "qwen2" if config.qkv_bias

@@ -9,10 +9,12 @@ stacked matrix `qkv` becomes three: they share A, and each has its rows of B.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from gpt.model import GPT, GPTConfig
+from moe.hybrid import HybridGPT
 from run.runtime import save_json
 
 from pretrained.config import from_config
@@ -36,11 +38,25 @@ def new_folder(folder: Path) -> Path:
     return folder
 
 
+# NEW in part 5
+def with_scale_1(model: GPT) -> GPT:
+    """The same function with s = 1 (eq. 5.3), as in released mixtures: its experts are s times as loud."""
+    moe = getattr(model.config, "moe", None)
+    if moe is None or moe.scale == 1:
+        return model
+    plain = HybridGPT(replace(model.config, moe=replace(moe, scale=1.0)))
+    plain.load_state_dict({name: moe.scale * x if name.endswith("experts.down") else x
+                           for name, x in model.state_dict().items()})
+    return plain
+
+
+# CHANGED in part 5: experts
 def export_model(model: GPT, tokenizer, folder: Path, dtype: torch.dtype | None = None,
                  max_shard_bytes: int = 5 * 10**9) -> None:
     """Write everything. config.json comes last: a folder cut short is not taken for a whole one."""
+    model = with_scale_1(model)
     config = from_config(model.config)  # refuses what cannot be written, before anything is
-    if config["model_type"] == "qwen2" and not isinstance(tokenizer, ReleasedTokenizer):
+    if config["model_type"] in ("qwen2", "qwen2_moe") and not isinstance(tokenizer, ReleasedTokenizer):
         raise ValueError("qkv_bias=True is Qwen2's, and `transformers` gives every Qwen2 the "
                          "splitting of Qwen2's own tokenizer: this tokenizer's ids would differ")
     folder = new_folder(folder)

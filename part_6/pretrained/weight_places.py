@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 _TABLES = re.compile(r"(.*\.)?(attn\.(bias|masked_bias)|rotary_emb\.inv_freq)")
 
 
+# CHANGED in part 5: experts, which are stacked
 @dataclass(frozen=True)
 class Place:
     """Where a released tensor belongs: rows begin … end of one of our parameters."""
@@ -27,10 +28,12 @@ class Place:
     end: int | None = None
     turned: bool = False   # the released matrix lies as [in, out]
     is_copy: bool = False  # another name for the same numbers: need not be there, must be equal
+    expert: int | None = None  # which one of a stack of experts
 
     def of(self, parameters: dict[str, torch.Tensor]) -> torch.Tensor:
         """The numbers there, in the released shape: a view, to read from and to write to."""
-        rows = parameters[self.parameter].detach()[self.begin:self.end]
+        whole = parameters[self.parameter].detach()
+        rows = (whole if self.expert is None else whole[self.expert])[self.begin:self.end]
         return rows.T if self.turned else rows
 
 

@@ -1,15 +1,16 @@
-"""The folder of a Llama, SmolLM2, Mistral, Qwen2 or Qwen3 becomes this part's GPT with its tokenizer.
+"""The folder of a Llama, SmolLM2, Mistral, Qwen2 or Qwen3 becomes this part's GPT with its tokenizer;
+that of a Mixtral, Qwen2-MoE or Qwen3-MoE a HybridGPT.
 
 Idea   The released model is this model. Only the names differ. Every name must be accounted for: a
        weight that is missing, left over or of the wrong shape is an error that names it.
 Used   run/checkpoint.py: wherever a script takes a checkpoint it takes such a folder
 Source Touvron et al. 2023, "LLaMA"; Jiang et al. 2023, "Mistral 7B"; Yang et al. 2024, "Qwen2";
-       Yang et al. 2025, "Qwen3"; Allal et al. 2025, "SmolLM2"
+       Yang et al. 2025, "Qwen3"; Allal et al. 2025, "SmolLM2"; Jiang et al. 2024, "Mixtral of Experts"
 
 A folder holds config.json, the weights (model.safetensors, shards of it, or pytorch_model.bin) and
 tokenizer.json; tokenizer_config.json and the chat template where there are any. It is only read.
 Where they are stacked here: `qkv` holds the rows of q_proj, then k_proj, then v_proj; `gate_up`
-those of gate_proj, then up_proj. RoPE's halves lie alike.
+those of gate_proj, then up_proj. RoPE's halves lie alike. Experts come one by one and are stacked.
 """
 
 import json
@@ -17,18 +18,22 @@ from pathlib import Path
 
 import torch
 from gpt.model import GPT, GPTConfig
+from moe.hybrid import HybridConfig, HybridGPT, layer_kinds
 
 from pretrained.chat_forms import ChatForm, chosen_form, form_of
 from pretrained.config import read_hf_config, to_config
+from pretrained.mixtures import expert_places
 from pretrained.released_tokenizer import FILES, ReleasedTokenizer, parsed_json
 from pretrained.safetensors_io import read_weights
 from pretrained.tokenizer_json import ROLE
 from pretrained.weight_places import Place, empty_model, fill, listed
 
 
-# CHANGED in part 4: no biases but those of queries, keys and values
+# CHANGED in part 5: experts
 def family_places(config: GPTConfig) -> dict[str, Place]:
-    """Released name -> Place, for Llama, Mistral, Qwen2 and Qwen3."""
+    """Released name -> Place, for Llama, Mistral, Qwen2, Qwen3, and these with experts."""
+    moe = getattr(config, "moe", None)
+    kinds = layer_kinds(moe.layers, config.n_layer) if moe else "d" * config.n_layer
     q, kv = config.n_head * config.head_dim, config.n_kv_head * config.head_dim
     rows = {"self_attn.q_proj": ("attention.qkv", 0, q),
             "self_attn.k_proj": ("attention.qkv", q, q + kv),
@@ -44,23 +49,25 @@ def family_places(config: GPTConfig) -> dict[str, Place]:
     for i in range(config.n_layer):
         theirs_at, ours_at = f"model.layers.{i}.", f"blocks.{i}."
         for theirs, (ours, begin, end) in rows.items():
+            if kinds[i] == "m" and ours.startswith("mlp."):
+                continue
             places[f"{theirs_at}{theirs}.weight"] = Place(f"{ours_at}{ours}.weight", begin, end)
             if config.qkv_bias and ours == "attention.qkv":
                 places[f"{theirs_at}{theirs}.bias"] = Place(f"{ours_at}{ours}.bias", begin, end)
         for theirs, ours in norms.items():
             places[f"{theirs_at}{theirs}.weight"] = Place(f"{ours_at}{ours}.weight")
+        places |= expert_places(config, i) if kinds[i] == "m" else {}
     head = "token_embedding.weight" if config.tied else "head.weight"
     return places | {"model.norm.weight": Place("norm.weight"),
                      "lm_head.weight": Place(head, is_copy=config.tied)}
 
 
-# CHANGED in part 4: one family of names
 def full_name(name: str) -> str:
     """Some folders hold the model without its head's wrapper: layers.0.… for model.layers.0.…"""
     return name if name.startswith(("model.", "lm_head.")) else f"model.{name}"
 
 
-# CHANGED in part 4: one family
+# CHANGED in part 5: experts
 def load_pretrained(folder: Path, dtype: torch.dtype = torch.float32, device="cpu",
                     **changes) -> GPT:
     """The GPT in a released model's folder, ready to use: eval mode, weights as `dtype`.
@@ -70,7 +77,7 @@ def load_pretrained(folder: Path, dtype: torch.dtype = torch.float32, device="cp
     Raises FileNotFoundError for what is not there, and ValueError by name for what does not fit.
     """
     ours = to_config(read_hf_config(folder), **changes)
-    model = empty_model(GPT, ours, dtype)
+    model = empty_model(HybridGPT if isinstance(ours, HybridConfig) else GPT, ours, dtype)
     weights = ((full_name(name), tensor) for name, tensor in read_weights(folder))
     tables = fill(model, family_places(ours), weights, f"the weights in {folder}")
     if tables:
@@ -78,7 +85,6 @@ def load_pretrained(folder: Path, dtype: torch.dtype = torch.float32, device="cp
     return model.to(device).eval()
 
 
-# NEW in part 4
 def load_released(folder: Path, device="cpu", chat: str = "auto"):
     """A released model's folder -> (model, tokenizer, the fields that a checkpoint has).
 
@@ -93,7 +99,6 @@ def load_released(folder: Path, device="cpu", chat: str = "auto"):
                               "settings": {"released": str(folder)}}
 
 
-# NEW in part 4
 def load_released_tokenizer(folder: Path, config: dict, vocab_size: int,
                             chat: str = "auto") -> ReleasedTokenizer:
     """tokenizer.json and what lies beside it. Raises FileNotFoundError, or ValueError by name."""
@@ -125,7 +130,6 @@ def load_released_tokenizer(folder: Path, config: dict, vocab_size: int,
     return ReleasedTokenizer(files, vocab_size, form, ids, problem, str(where))
 
 
-# NEW in part 4
 def check_form(form: ChatForm | None, names: dict, folder: Path) -> None:
     """ValueError where the vocabulary lacks a token that the form of conversations needs."""
     lacks = [name for name in (form.needs if form else ()) if name not in names.values()]
@@ -135,7 +139,6 @@ def check_form(form: ChatForm | None, names: dict, folder: Path) -> None:
                          "own")
 
 
-# NEW in part 4
 def template_in(said: dict, folder: Path) -> str:
     """The chat template in tokenizer_config.json: one text, or several by name ("default")."""
     template = said.get("chat_template") or ""
@@ -149,7 +152,6 @@ def template_in(said: dict, folder: Path) -> str:
     return template
 
 
-# NEW in part 4
 def marks_of(tokenizer: dict, said: dict, config: dict, where: Path) -> dict:
     """The ids of begin, end and pad, as the folder says: by name in tokenizer_config.json, else by
     id in config.json. `opens`: has the folder a begin token at all? `known`: name -> id.

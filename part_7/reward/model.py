@@ -58,10 +58,12 @@ class RewardModel(PlainRewardModel):
     """The same with a witness, eq. 7.4, and with replies to one prompt read together.
 
     `reply_token`: the token that opens a reply, <|assistant|>; a frozen copy of `body` as it is now
-    becomes the witness. None: no witness, eq. 7.3 alone.
+    becomes the witness. None: no witness, eq. 7.3 alone. `witness`: in place of that copy, as where
+    the body learns by LoRA: its own weights without the detours (sft/lora.py).
     """
 
-    def __init__(self, body: GPT, bidirectional: bool = False, reply_token: int | None = None):
+    def __init__(self, body: GPT, bidirectional: bool = False, reply_token: int | None = None,
+                 witness: GPT | None = None):
         super().__init__(body)
         if bidirectional and reply_token is not None:
             raise ValueError("bidirectional=True is for comparing bodies by eq. 7.3 alone; use "
@@ -72,7 +74,8 @@ class RewardModel(PlainRewardModel):
         self.bidirectional, self.reply_token = bidirectional, reply_token
         self.witness = None
         if reply_token is not None:
-            self.witness = copy.deepcopy(body).eval().requires_grad_(False)
+            witness = copy.deepcopy(body) if witness is None else witness
+            self.witness = witness.eval().requires_grad_(False)
             self.care = nn.Linear(body.config.n_embd, 1)  # v, b
             self.cost = nn.Linear(body.config.n_embd, 1)  # z, a
             for layer, start in ((self.care, 0.0), (self.cost, -3.0)):  # a token costs 0.05

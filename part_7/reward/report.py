@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from files.closing import measuring
 from run import plotting
+from run.logger import Logger
 from run.runtime import print_table, save_results
 from sft.chat_format import messages_of
 
@@ -120,6 +121,26 @@ def measure(model, tokenizer, runtime, data: RewardData, seed: int):
                 "right_against": right_against(model, tokenizer, runtime, data.asked,
                                                data.replies, seed)}
     return metrics, points, own_spread(model, tokenizer, runtime, data.asked, data.replies)
+
+
+def write_log(log: list[dict], out: Path, args) -> None:
+    """log.jsonl, TensorBoard, and a picture of the run."""
+    logger = Logger(out, tensorboard=not args.no_tensorboard)
+    for step, line in enumerate(log, 1):
+        logger.log(step, **line)
+    logger.close()
+    size = max(1, len(log) // 20)
+    steps = [first + size for first in range(0, len(log) - size + 1, size)]
+    right = [sum(line["right"] for line in log[step - size:step]) / size for step in steps]
+    fig, ax = plotting.figure(
+        f"From {right[0]:.0%} to {right[-1]:.0%} of new pairs in the order of their labels in "
+        f"{len(log)} steps",
+        f"pairs{f' of {args.data.name}' if args.data else ''} not trained on yet, one pass, "
+        f"{args.rows} replies a step, loss {args.loss}, start {args.start}, seed {args.seed}")
+    ax.plot(range(1, len(log) + 1), [line["right"] for line in log], color=plotting.GREY, lw=0.6)
+    ax.plot(steps, right, color=plotting.BLUE, marker="o", ms=3)
+    ax.set(xlabel="step", ylabel="share of pairs in the right order", ylim=(0.4, 1))
+    plotting.save(fig, out / "reward.png")
 
 
 def finish(model, tokenizer, runtime, args, out: Path, *, data: RewardData, log: list[dict],

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from run.checkpoint import model_of, read_archive, restored
 from run.runtime import replacing
+from sft.lora import merged_weights
 from text.tokenizer import Tokenizer
 
 from reward.model import RewardModel
@@ -22,9 +23,11 @@ FIELDS = ("format", "kind", "config", "weights", "tokenizer", "bidirectional", "
 
 def save_reward(path: Path, model: RewardModel, tokenizer: Tokenizer, *, mean: float, std: float,
                 settings: dict, metrics: dict) -> None:
-    """`mean`, `std`: of the scores of the tuned model's own replies; users subtract and divide."""
+    """`mean`, `std`: of the scores of the tuned model's own replies; users subtract and divide. What
+    LoRA has learnt is folded in."""
+    weights = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
     content = {"format": FORMAT, "kind": KIND, "config": asdict(model.config),
-               "weights": {k: v.detach().cpu().clone() for k, v in model.state_dict().items()},
+               "weights": merged_weights(model, weights),
                "tokenizer": tokenizer.to_dict(), "bidirectional": model.bidirectional,
                "reply_token": model.reply_token, "mean": mean, "std": std, "settings": settings,
                "metrics": metrics}

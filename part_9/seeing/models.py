@@ -11,6 +11,7 @@ from rl.policy import Policy
 from run.checkpoint import Checkpoints, load_checkpoint, model_of, read_checkpoint, restored
 from run.runtime import choose_runtime
 from sft.evaluation import is_chat_model
+from sft.lora import add_lora, merge_lora
 from text.bpe import SPLIT
 from world.world import KINDS
 
@@ -76,9 +77,14 @@ class Models:
             steps = Checkpoints(path).paths() if path.is_dir() else [path]
             path = steps[-1] if steps else path
             content = read_checkpoint(path, make_with=make)
-            policy = restored(path, content["config"], content["weights"],
-                              lambda: Policy(model_of(content["config"])))
-            self.values = policy.to(device).eval()
+            rank = content["settings"].get("lora", 0)  # of a run by LoRA the file holds detours
+
+            def policy():
+                plain = Policy(model_of(content["config"]))
+                return add_lora(plain, rank, train_embedding=False) if rank else plain
+
+            found = restored(path, content["config"], content["weights"], policy)
+            self.values = (merge_lora(found) if rank else found).to(device).eval()
         else:
             model, tokenizer, _ = load_checkpoint(path, device, make_with=make,
                                                   chat=self.chat if path.is_dir() else "auto")

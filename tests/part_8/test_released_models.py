@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from mixture_folders import make_any
 from released_folders import make_released
 from reward.faults import Reply
 from reward.model import RewardModel, encode_reply
@@ -31,14 +32,15 @@ def test_a_reply_to_score_is_the_models_own_conversation(tmp_path):
 
 
 @pytest.mark.scripts
-def test_dpo_from_a_released_folder_and_out_again(tmp_path, run_script, pairs):
-    folder = make_released(tmp_path / "a", "smollm2")
+@pytest.mark.parametrize("name, form, lora", [("smollm2", "chatml", 0), ("mixtral", "mistral", 2)])
+def test_dpo_from_a_released_folder_and_out_again(tmp_path, run_script, pairs, name, form, lora):
+    folder = make_any(tmp_path / "a", name)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     run_script("part_8/train_dpo.py", "--sft", folder, "--data", pairs, "--eval-prompts", 0, "--out",
-               tmp_path / "o", "--device", "cpu", "--amp", "float32")
+               tmp_path / "o", "--device", "cpu", "--amp", "float32", "--lora", lora)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     model, tokenizer, _ = load_checkpoint(tmp_path / "o" / "dpo.pt")
-    assert tokenizer.chat.name == "chatml"
+    assert tokenizer.chat.name == form
     run_script("part_8/export_weights.py", tmp_path / "o" / "dpo.pt", tmp_path / "b", "--dtype",
                "float32")
     row = torch.tensor([encode_prompt([Message("user", "the fox")], tokenizer)])
@@ -47,4 +49,7 @@ def test_dpo_from_a_released_folder_and_out_again(tmp_path, run_script, pairs):
                                    atol=0)
     refused = run_script("part_8/export_weights.py", tmp_path / "o" / "dpo.pt", tmp_path / "c",
                          "--adapter", check=False)
+    if lora:
+        assert refused.returncode == 0 and (tmp_path / "c" / "adapter_model.safetensors").is_file()
+        return
     assert refused.returncode == 2 and "no LoRA" in refused.stderr

@@ -5,10 +5,13 @@ import torch
 from page import parse_args
 from page_models import CHAT, QUESTION, asked, small
 from released_folders import make_released
+from rl.policy import Policy
+from run.checkpoint import Checkpoints
 from seeing import views
 from seeing.models import Models, named
 from sft.chat_format import Message, encode_conversation, encode_prompt
 from sft.evaluation import reply_to
+from sft.lora import LoRALinear, with_reference
 
 FORMS = ("smollm2", "qwen2.5", "qwen3", "llama3", "mistral")
 
@@ -113,3 +116,36 @@ def test_two_of_one_name_are_both_there_and_one_given_twice_is_read_once(tmp_pat
                                   f"c/{tmp_path.name}/Smol-1.7B": folders[1]}
     twins = [tmp_path / "t" / "m.pt", tmp_path / "t" / "m.bin"]
     assert sorted(named({}, twins).values()) == sorted(twins)
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16"])
+def test_the_value_head_of_a_run_by_lora_is_read_with_what_its_detours_have_learnt(tmp_path, weights):
+    policy = Policy(small())
+    torch.nn.init.normal_(policy.value_head.weight)
+    reference = with_reference(policy.body, 2, weights)
+    for name, parameter in policy.named_parameters():
+        if name.endswith(".b"):
+            torch.nn.init.normal_(parameter, std=0.2)
+    Checkpoints(tmp_path).save(3, None, weights=policy.state_dict(), config=policy.config,
+                               tokenizer=CHAT, settings={"lora": 2}, metrics={})
+    found = Models({"values": tmp_path}, "cpu", "auto")
+    found.read()
+    assert not found.missing
+    ids = torch.tensor([CHAT.encode("What is 3 + 4?")])
+    with torch.no_grad():
+        wanted, before = (policy.value_head(body.features(ids).float())
+                          for body in (policy.body, reference))
+        seen = found.values.value_head(found.values.body.features(ids))
+    torch.testing.assert_close(seen, wanted, atol=1e-4 if weights == "float32" else 0.3, rtol=0)
+    assert (wanted - before).abs().max() > 1
+    assert not any(isinstance(module, LoRALinear) for module in found.values.modules())
+
+
+def test_a_value_head_with_odd_settings_is_named_and_the_page_goes_on(tmp_path):
+    policy = Policy(small())
+    for number, odd in enumerate(("two", 10**6, [2])):
+        Checkpoints(tmp_path).save(number, None, weights=policy.state_dict(), config=policy.config,
+                                   tokenizer=CHAT, settings={"lora": odd}, metrics={})
+        found = Models({"values": tmp_path}, "cpu", "auto")
+        found.read()
+        assert "do not fit its settings" in found.missing["values"]["why"] and not found.values

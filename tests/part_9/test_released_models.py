@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from mixture_folders import make_any
 from released_folders import make_released
 from run.checkpoint import load_checkpoint
 from sft.chat_format import Message, encode_prompt
@@ -11,8 +12,9 @@ from sft.evaluation import reply_to
 
 
 @pytest.mark.scripts
-def test_grpo_from_a_released_folder_and_out_again(tmp_path, run_script):
-    folder = make_released(tmp_path / "a", "smollm2")
+@pytest.mark.parametrize("name", ["smollm2", "qwen2_moe"])
+def test_grpo_from_a_released_folder_and_out_again(tmp_path, run_script, name):
+    folder = make_any(tmp_path / "a", name)
     problems = tmp_path / "p.jsonl"
     problems.write_text("".join(json.dumps({"question": f"What is {i} and 1?",
                                             "answer": f"so\n#### {i + 1}"}) + "\n" for i in range(12)))
