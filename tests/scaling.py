@@ -34,6 +34,17 @@ torch.manual_seed(0)
 save_checkpoint(sys.argv[1], weights=GPT(config).state_dict(), config=config, tokenizer=tokenizer,
                 step=0, settings={}, metrics={})
 '''
+MOE = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "part_5")!r})
+import torch, train_moe
+from run.runtime import run_main
+
+torch.set_default_dtype(torch.float64)  # else a token whose scores tie goes another way, sooner or later
+train_moe.PRESETS["tiny"] = train_moe.Size(n_layer=4, n_head=2, n_kv_head=1, n_embd=64, context=64,
+                                           vocab_size=400, rows=8)
+run_main(train_moe.main, trains=True, processes=True)
+"""
 WAYS = {"1": (1, ()), "2": (2, ()), "4": (4, ()), "FSDP 2": (2, ("--shard",))}
 
 
@@ -46,9 +57,9 @@ def stages(folder: Path, steps: int) -> dict[str, tuple]:
             "--n-layer", 4, "--n-head", 2, "--n-kv-head", 1, "--n-embd", 64, "--context", 64,
             "--vocab-size", 400, "--world-megabytes", 0.05, "--rows", 8, "--micro-rows", 2, "--steps",
             steps, "--eval-documents", 9, "--muon", 0, "--sample-every", 10**6), "base.pt"),
-        "moe": ("part_5/train_moe.py", ("--world-megabytes", 0.3, "--steps", steps), "moe.pt"),
-        "moe, spread": ("part_5/train_moe.py", (
-            "--world-megabytes", 0.3, "--steps", steps, "--parallel", "experts"), "moe.pt"),
+        "moe": (folder / "moe.py", ("--world-megabytes", 0.05, "--steps", steps), "moe.pt"),
+        "moe, spread": (folder / "moe.py", (
+            "--world-megabytes", 0.05, "--steps", steps, "--parallel", "experts"), "moe.pt"),
         "sft": ("part_6/train_sft.py", (
             "--base", folder / "tiny.pt", "--examples", 200, "--rows", 4, "--steps", steps,
             "--eval-items", 0, "--muon", 0), "sft.pt"),
@@ -70,7 +81,7 @@ def stages(folder: Path, steps: int) -> dict[str, tuple]:
     }
 
 
-def run(script: str, flags, out: Path, many: int) -> None:
+def run(script: str | Path, flags, out: Path, many: int) -> None:
     """One training in `many` processes. Its messages are shown where it fails."""
     out.mkdir(parents=True)
     starter = out / "several.py"
@@ -113,7 +124,7 @@ def compare(stage: str, folder: Path, steps: int, ways) -> list:
         if more and stage == "moe, spread":
             line.append("")  # they lie in slices already
             continue
-        if more and script in ("part_4/train.py", "part_5/train_moe.py"):
+        if more and stage in ("train", "moe"):
             more = ("--parallel", "fsdp")
         out = folder / stage / way.replace(" ", "_")
         run(script, (*flags, *more), out, many)
@@ -142,6 +153,7 @@ def main(argv=None) -> list[list]:
         (folder / "pairs.jsonl").write_text("\n".join(json.dumps(
             {"prompt": f"What is {n} + 1?", "chosen": str(n + 1), "rejected": f"{n}, I think"})
             for n in range(7 * args.steps)), encoding="utf-8")
+        (folder / "moe.py").write_text(MOE, encoding="utf-8")
         subprocess.run([sys.executable, "-B", "-c", TINY, str(folder / "tiny.pt")], check=True,
                        env={**os.environ, "PYTHONPATH": str(ROOT / "part_6")})
         rows = []
