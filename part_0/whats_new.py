@@ -107,6 +107,15 @@ def part_files(part: int, root: Path) -> dict[str, Path]:
     return {name_of(path): path for path in sorted(paths)}
 
 
+def holders_of(files: dict[str, Path]) -> dict[str, list[Path]]:
+    """Name of a definition -> the modules among a part's files that hold one of that name."""
+    found = {}
+    for file, path in files.items():
+        for name in definitions(path) if not is_script(file) else ():
+            found.setdefault(name, []).append(path)
+    return found
+
+
 def part_of(path: Path) -> int:
     """The number of the part in which a file lies."""
     return int(next(name[5:] for name in reversed(path.parts) if name.startswith("part_")))
@@ -130,16 +139,16 @@ def same_file(file: str, files: dict[str, Path]) -> Path | None:
 
 def find_ancestor(definition: Definition, earlier: list) -> tuple[int, Definition] | None:
     """The nearest earlier definition of the same name -> (its part, it), or None. `earlier`: the parts
-    before with their files, the nearest first."""
-    has_same_file = any(same_file(definition.file, files) for _, files in earlier)
+    before, the nearest first, with their files and what these define."""
+    has_same_file = any(same_file(definition.file, files) for _, files, _ in earlier)
     private = definition.name.startswith("_") or definition.name in COMPARED_IN_SAME_FILE_ONLY
-    for p, files in earlier:
+    for p, files, holders in earlier:
         if has_same_file:
             candidates = [path for path in [same_file(definition.file, files)] if path]
         elif private or is_script(definition.file):
             candidates = []
         else:
-            candidates = [path for name, path in files.items() if not is_script(name)]
+            candidates = holders.get(definition.name, [])
         for path in candidates:
             namesake = definitions(path).get(definition.name)
             if namesake and (has_same_file or is_moved(definition, namesake)):
@@ -153,8 +162,9 @@ def is_moved(definition: Definition, older: Definition) -> bool:
         return True
     if not re.match(r"@|def |class |async ", definition.text):
         return False  # a constant: short ones read alike by chance
-    alike = difflib.SequenceMatcher(None, older.text, definition.text, autojunk=False).ratio()
-    return alike >= ALIKE
+    alike = difflib.SequenceMatcher(None, older.text, definition.text, autojunk=False)
+    return all(share() >= ALIKE for share in  # the first two are quick, and never too low
+               (alike.real_quick_ratio, alike.quick_ratio, alike.ratio))
 
 
 @cache
@@ -198,7 +208,7 @@ def compare_file(path: Path, part: int, earlier: list, listing: Listing) -> None
     """Sort the definitions of one file into same, changed and new; note every violation."""
     name = name_of(path)
     ancestor_part, ancestor_path = next(
-        ((p, old) for p, files in earlier if (old := same_file(name, files))), (None, None))
+        ((p, old) for p, files, _ in earlier if (old := same_file(name, files))), (None, None))
     if ancestor_path and is_copy(path, ancestor_path):
         listing.same.append(f"{name} (the file of part {ancestor_part})")
         return
@@ -243,7 +253,8 @@ def compare(part: int, root: Path = REPOSITORY) -> Listing:
         there = [p.name for p in sorted(root.glob("part_*"))]
         raise ValueError(f"part {part} has no Python files; there are: {', '.join(there)}")
     listing = Listing(part)
-    earlier = [(p, part_files(p, root)) for p in range(part - 1, -1, -1)]
+    earlier = [(p, old, holders_of(old)) for p in range(part - 1, -1, -1)
+               for old in [part_files(p, root)]]
     for path in files.values():
         compare_file(path, part, earlier, listing)
     if part > 0:

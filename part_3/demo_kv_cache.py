@@ -83,6 +83,7 @@ def main(argv=None):
     settings = {"n_layer": 4, "n_head": 8, "n_embd": 256, "block_size": lengths[-1] + 16}
     models = {heads: make_model(args.seed, n_kv_head=heads, **settings).to(runtime.device).eval()
               for heads in HEADS}
+    time_step(models[8], lengths[0], True, runtime)  # warm-up: the first steps of all are slow
     cached = [time_step(models[8], n, True, runtime) for n in lengths]
     uncached = [time_step(models[8], n, False, runtime) for n in lengths]
     memory = {heads: [model.make_cache(1, n).bytes / 1e6 for n in lengths]

@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +33,7 @@ from practice_room.topics import Topic, functions_of  # noqa: E402
 from zygote import PRELOADED  # noqa: E402
 
 MOST_CHANGES = 50  # small changes that are tried, of a topic
+KEPT: dict[str, str] = {}  # text of a function -> its meaning
 SLOWEST, TOGETHER, MOST = 2.0, 4.0, 40  # seconds of a test, of all of a topic; how many tests
 
 
@@ -73,6 +75,28 @@ def meaning(node: ast.AST) -> str:
     return ast.dump(node)
 
 
+@cache
+def meanings(source: str) -> dict[str, str]:
+    """Name of each function in a file -> its meaning. A function's is worked out once, in how many
+    versions of its file it may stand."""
+    lines, found = source.splitlines(), {}
+    for name, node in functions_of(source).items():
+        first = min([node.lineno, *(mark.lineno for mark in node.decorator_list)])
+        text = "\n".join(lines[first - 1:node.end_lineno])
+        if text not in KEPT:
+            KEPT[text] = meaning(node)
+        found[name] = KEPT[text]
+    return found
+
+
+@cache
+def cases_in(path: Path) -> list[tuple[list[str], bool, str]]:
+    """For each statement of a file of worked cases: its marks, is it a definition, its meaning."""
+    return [([ast.unparse(mark) for mark in getattr(node, "decorator_list", [])],
+             isinstance(node, (ast.FunctionDef, ast.ClassDef)), meaning(node))
+            for node in ast.parse(path.read_text(encoding="utf-8")).body]
+
+
 def short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -81,22 +105,21 @@ def stamp_of(topic: Topic, tests: list[str]) -> str:
     """Changes when the topic's functions, tests or worked cases do."""
     parts = []
     for name, functions in topic.hints.items():
-        nodes = functions_of((ROOT / topic.part / name).read_text(encoding="utf-8"))
-        parts += [meaning(nodes[function]) for function in functions]
+        found = meanings((ROOT / topic.part / name).read_text(encoding="utf-8"))
+        parts += [found[function] for function in functions]
     wanted = {}
     for test in tests:
         file, _, name = test.partition("::")
         wanted.setdefault(file, set()).add(name.partition("[")[0])
     for file, names in sorted(wanted.items()):
-        nodes = functions_of((ROOT / file).read_text(encoding="utf-8"))
-        parts += [meaning(nodes[n]) if n in nodes else f"no {n}" for n in sorted(names)]
+        found = meanings((ROOT / file).read_text(encoding="utf-8"))
+        parts += [found.get(name, f"no {name}") for name in sorted(names)]
     for path in sorted((ROOT / "tests" / topic.part).glob("cases*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            marks = [ast.unparse(d) for d in getattr(node, "decorator_list", [])]
+        for marks, is_definition, code in cases_in(path):
             mine = [mark for mark in marks if mark.startswith(f"case('{topic.name}',")]
             others = [mark for mark in marks if mark.startswith("case(")]
-            if mine or (isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not others):
-                parts.append(meaning(node))
+            if mine or (is_definition and not others):
+                parts.append(code)
     return short("\n".join(parts))
 
 
@@ -104,8 +127,8 @@ def stamp_of_bug(topic: Topic, bug) -> str:
     """Changes when what the bug does changes, not when its text does."""
     name = bug.file.removeprefix(f"{topic.part}/")
     source = (ROOT / bug.file).read_text(encoding="utf-8").replace(bug.old, bug.new)
-    nodes = functions_of(source)
-    return short("\n".join(meaning(nodes[f]) for f in topic.hints[name] if f in nodes))
+    found = meanings(source)
+    return short("\n".join(found[f] for f in topic.hints[name] if f in found))
 
 
 def is_stale(topic: Topic, bugs: list, one: dict | None) -> bool:

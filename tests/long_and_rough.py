@@ -128,9 +128,9 @@ def training():
 
 
 def generating(count: int):
-    """Tokens of one stream: a window of 16 and 2 sinks, far beyond block_size."""
+    """Tokens of one stream: a window of 16, far beyond block_size."""
     from gpt.generate import stream
-    yield from stream(small_model(window=16, sink=2), [[1, 2, 3]], count, temperature=1.0)
+    yield from stream(small_model(window=16), [[1, 2, 3]], count, temperature=1.0)
 
 
 def parse_args(argv=None):

@@ -47,7 +47,7 @@ def small_models() -> Models:
                     "tools": (small(TOOLS), TOOLS, "calls tools"),
                     "moe": (small(moe=experts), CHAT, "experts"),
                     "blend": (small(moe=MoEConfig(n_expert=4, layers="db")), CHAT, "some"),
-                    "window": (small(window=6, sink=2), CHAT, "sees six and two")}
+                    "window": (small(window=6), CHAT, "sees six")}
     reward = RewardModel(small(), reply_token=CHAT.id_of("<|assistant|>")).eval()
     torch.nn.init.normal_(reward.care.weight)
     torch.nn.init.normal_(reward.cost.weight)

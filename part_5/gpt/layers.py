@@ -1,11 +1,10 @@
-"""What a block is made of: RMSNorm, RoPE, SwiGLU, and attention with grouped heads, window, sinks.
+"""What a block is made of: RMSNorm, RoPE, SwiGLU, and attention with grouped heads and a window.
 
 Math   RMSNorm   y = weight * x / sqrt(mean(x^2) + eps)                                (eq. 3.1)
        RoPE      pair i of a head at position t is turned by t * theta^(-2i/D)         (eq. 3.2)
        SwiGLU    W_down (silu(W_gate x) * W_up x)                                      (eq. 3.4)
        attention softmax(q_t . k_s / sqrt(D)) over the visible s                       (eq. 3.5)
-       s is visible from t  if  0 <= t - s  and  (t - s < W  or  s < S)                (eq. 3.7)
-       the distance to a sink is  min(t, S + W - 1) - s: sinks stay near               (eq. 3.8)
+       s is visible from t  if  0 <= t - s < W                                         (eq. 3.7)
 Used   gpt/model.py. Part 3 explains each of them; here they are together, without the alternatives.
 Shapes B batch, T queries, N keys, C = n_embd, H query heads, K key/value heads, G = H/K,
        D head width, F = n_hidden
@@ -18,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gpt.kv_cache import KVCache, pick_sinks, without_sinks
+from gpt.kv_cache import KVCache
 
 
 class RMSNorm(nn.Module):
@@ -134,91 +133,76 @@ class SwiGLU(nn.Module):
         return self.project(F.silu(gate) * up)       # eq. 3.4
 
 
-def visibility(query: torch.Tensor, key: torch.Tensor, window: int | None = None,
-               sink: int = 0) -> torch.Tensor:
+# CHANGED in part 4: no attention sinks
+def visibility(query: torch.Tensor, key: torch.Tensor, window: int | None = None) -> torch.Tensor:
     """Positions (B, T) and (B, N) -> (B, T, N): may token t look at token s? The one definition.
 
     Positions below 0 are pads: no token sees them, and each sees itself alone (a softmax over
-    nothing would be NaN).   positions 0 … 4, window 2, sink 1: row 4 is [1, 0, 0, 1, 1]
+    nothing would be NaN).   positions 0 … 4, window 2: row 4 is [0, 0, 0, 1, 1]
     """
     t, s = query[:, :, None], key[:, None, :]
     is_visible = (s <= t) & ((s >= 0) | (s == t))
     if window is not None:
-        is_visible &= (t - s < window) | ((s >= 0) & (s < sink))  # eq. 3.7
+        is_visible &= t - s < window  # eq. 3.7, without sinks
     return is_visible
 
 
+# CHANGED in part 4: no attention sinks
 @dataclass
 class Plan:
     """What all layers of one forward pass share; made once, by `make_plan`."""
 
     rotation: tuple | None = None       # cos, sin of the tokens' positions; None: no RoPE
-    sink_rotation: tuple | None = None  # those of the capped positions of eq. 3.8, where they act
     is_visible: torch.Tensor | None = None  # (B or 1, 1, T, N); None: all keys are visible …
     is_causal: bool = False                 # … or, with this, those that are not later
-    sinks: torch.Tensor | None = None   # columns (B or 1, S) to put in front of uncached keys
     cache: KVCache | None = None
 
 
-# CHANGED in part 4: segments
-def make_plan(ids_shape: tuple, device, *, window: int | None, sink: int,
-              table: RotaryTable | None, cache: KVCache | None, start=None,
-              segments=None) -> Plan:
+# CHANGED in part 4: segments; no attention sinks
+def make_plan(ids_shape: tuple, device, *, window: int | None, table: RotaryTable | None,
+              cache: KVCache | None, start=None, segments=None) -> Plan:
     """Positions, rotations and visibility for T tokens that follow what the cache holds.
 
     `segments` (B, T) numbers the documents of a row: attention stays inside each.
     """
-    if segments is not None and (cache is not None or sink):
-        raise ValueError("segments are for training on packed rows: without a cache, and without "
-                         f"sinks (sink={sink})")
+    if segments is not None and cache is not None:
+        raise ValueError("segments are for training on packed rows: without a cache")
     T, first = ids_shape[1], cache.seen if cache else 0
     columns = torch.arange(first, first + T, device=device)[None]
     position = columns if start is None else columns - start[:, None]  # (B or 1, T)
     plan = Plan(cache=cache)
     if table is not None:
         plan.rotation = table.at(position.clamp(min=0), first + T - 1)
-        near = sink + (window or 0) - 1  # the farthest query that has its sinks in place
-        if sink and first + T - 1 > near:
-            plan.sink_rotation = table.at(position.clamp(0, near), near)
-    is_plain = segments is None and start is None and not (cache and cache.sink)
-    if is_plain and first == 0 and T <= (window or T):
+    if segments is None and start is None and first == 0 and T <= (window or T):
         plan.is_causal = T > 1
         return plan
     if cache is not None:
         if T == 1 and start is None and all_visible(cache):
             return plan
         key = cache.key_positions(T)
-    elif sink and T > window:
-        begin = columns[:, :1] if start is None else start[:, None]
-        plan.sinks = begin + torch.arange(sink, device=device)
-        ahead = torch.arange(sink, device=device).expand(position.size(0), -1)
-        key = torch.cat([ahead, without_sinks(position, sink)], dim=1)
     else:
         key = position
-    plan.is_visible = visibility(position, key, window, sink)[:, None]
+    plan.is_visible = visibility(position, key, window)[:, None]
     if segments is not None:
         plan.is_visible = plan.is_visible & (segments[:, :, None] == segments[:, None, :])[:, None]
     return plan
 
 
+# CHANGED in part 4: no attention sinks
 def all_visible(cache: KVCache) -> bool:
     """Does the next single token see every entry of this cache? (The usual case: no mask.)"""
-    if cache.window is None:
-        return True
-    if cache.seen + 1 <= cache.window:  # the sinks have copies in the ring, which must be hidden
-        return cache.sink == 0
-    return cache.rolling and cache.seen + 1 - cache.window >= cache.sink
+    return cache.window is None or cache.seen + 1 <= cache.window or cache.rolling
 
 
-def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: Plan,
-           q_sink: torch.Tensor | None = None, *, scale: float | None = None,
-           dropout: float = 0.0) -> torch.Tensor:
+# CHANGED in part 4: no attention sinks
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: Plan, *,
+           scale: float | None = None, dropout: float = 0.0) -> torch.Tensor:
     """(B, H, T, D), (B, K, N, D), (B, K, N, E) -> (B, H, T, E): eq. 3.5 for groups of heads.
 
-    PyTorch's fused kernel, but for two cases: where sinks are seen from a capped position, and
-    bfloat16 on a CPU, where plain matrix products are faster (1.5 to 5 times, lesson 3.4).
+    PyTorch's fused kernel, but for bfloat16 on a CPU, where plain matrix products are faster (1.5
+    to 5 times, lesson 3.4).
     """
-    if q_sink is None and k.size(-1) == v.size(-1) and not (
+    if k.size(-1) == v.size(-1) and not (
             q.device.type == "cpu" and q.dtype == torch.bfloat16):
         return F.scaled_dot_product_attention(
             q, k, v, attn_mask=plan.is_visible, dropout_p=dropout, is_causal=plan.is_causal,
@@ -228,10 +212,6 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: Plan,
     scale = 1 / math.sqrt(D) if scale is None else scale
     grouped = (B, K, H // K * T, D)  # the G heads that share a key head, one below the other
     scores = (q * scale).reshape(grouped) @ k.transpose(-2, -1)
-    if q_sink is not None:
-        S = plan.cache.sink if plan.cache else plan.sinks.size(1)
-        near = (q_sink * scale).reshape(grouped) @ k[:, :, :S].transpose(-2, -1)
-        scores = torch.cat([near, scores[..., S:]], dim=-1)  # eq. 3.8
     scores = scores.view(B, K, H // K, T, N)
     is_visible = plan.is_visible
     if plan.is_causal:
@@ -243,7 +223,7 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: Plan,
     return (weights.view(B, K, H // K * T, N) @ v).view(B, H, T, v.size(-1))
 
 
-# CHANGED in part 4: no biases but those of queries, keys and values
+# CHANGED in part 4: no biases but those of queries, keys and values; no attention sinks
 class GroupedQueryAttention(nn.Module):
     """(B, T, C) -> (B, T, C). K = H is plain multi-head attention (MHA), K = 1 is MQA.
 
@@ -268,22 +248,11 @@ class GroupedQueryAttention(nn.Module):
         qk, v = qkv.split([H + K, K], dim=2)
         if self.q_norm is not None:
             qk = torch.cat([self.q_norm(qk[:, :, :H]), self.k_norm(qk[:, :, H:])], dim=2)
-        plain, q_sink = qk, None
         if plan.rotation is not None:
             qk = apply_rope(qk, *plan.rotation)
-        if plan.sink_rotation is not None:
-            q_sink = apply_rope(plain[:, :, :H], *plan.sink_rotation).transpose(1, 2)
         q, k = (part.transpose(1, 2) for part in qk.split([H, K], dim=2))  # (B, H or K, T, D)
-        k, v = gather_keys(plan, self.layer, k, v.transpose(1, 2))
-        out = attend(q, k, v, plan, q_sink, dropout=self.dropout if self.training else 0.0)
+        v = v.transpose(1, 2)
+        if plan.cache is not None:
+            k, v = plan.cache.update(self.layer, k, v)
+        out = attend(q, k, v, plan, dropout=self.dropout if self.training else 0.0)
         return self.project(out.transpose(1, 2).reshape(B, T, H * D))
-
-
-def gather_keys(plan: Plan, layer: int, k: torch.Tensor, v: torch.Tensor):
-    """What the queries may see: from the cache, or the sinks in front of the chunk, or the chunk"""
-    if plan.cache is not None:
-        return plan.cache.update(layer, k, v)
-    if plan.sinks is not None:
-        return (torch.cat([pick_sinks(k, plan.sinks), k], dim=2),
-                torch.cat([pick_sinks(v, plan.sinks), v], dim=2))
-    return k, v

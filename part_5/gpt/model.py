@@ -1,4 +1,4 @@
-"""GPT as part 3 left it: RMSNorm, RoPE, SwiGLU, grouped queries, sliding window, sinks, caches.
+"""GPT as part 3 left it: RMSNorm, RoPE, SwiGLU, grouped queries, sliding window, caches.
 
 Math   x = E[ids];  x <- x + Attention(norm(x));  x <- x + MLP(norm(x));  logits = E norm(x)
 New    `segments`: attention stays inside a document; `loss_only`: no full logits for the loss
@@ -50,7 +50,6 @@ class GPTConfig:
     qk_norm: bool = False        # RMSNorm of each query and key head (Qwen3)
     tied: bool = True            # the output layer is the embedding
     window: int | None = None    # W, tokens that a token sees, itself included (None: all)
-    sink: int = 0                # S, first tokens that stay visible beyond the window
     rope_theta: float = 10000.0  # base of the rotation's frequencies
     rope_scaling: str | None = None  # None, "linear", "llama3" or "yarn": for longer contexts
     rope_factor: float = 1.0     # how many times longer
@@ -139,8 +138,7 @@ class GPT(nn.Module):
             dtype = torch.get_autocast_dtype(weight.device.type) if amp else weight.dtype
         return KVCache(config.n_layer, batch, config.n_kv_head, config.head_dim, config.head_dim,
                        config.block_size if length is None else length, window=config.window,
-                       sink=config.sink, rolling=rolling, start=start, dtype=dtype,
-                       device=weight.device)
+                       rolling=rolling, start=start, dtype=dtype, device=weight.device)
 
     def check(self, ids: torch.Tensor, cache: KVCache | None, start):
         """-> the first column of `ids` and the pads of each row. Raises where `ids` do not fit."""
@@ -165,8 +163,7 @@ class GPT(nn.Module):
         _, start = self.check(ids, cache, start)
         if plan is None:
             plan = make_plan(ids.shape, ids.device, window=self.config.window,
-                             sink=self.config.sink, table=self.table, cache=cache, start=start,
-                             segments=segments)
+                             table=self.table, cache=cache, start=start, segments=segments)
         x = self.dropout(self.token_embedding(ids))  # (B, T, C)
         if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             x = x.to(torch.get_autocast_dtype("cpu"))  # the stream too: fewer casts, 10% faster

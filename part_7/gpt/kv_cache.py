@@ -3,13 +3,12 @@
 Idea   Memory is taken once and written in place. A chunk of tokens in column n, n + 1, … goes to
        slot  n mod R  of a ring of R slots. R = length: the ring never wraps, a plain cache.
        R = window: what falls out of the window is overwritten, memory is constant (lesson 3.6).
-       The first `sink` tokens of each row have slots of their own, in front of the ring.
 Used   attention.py, mla.py, gpt/model.py.   See it: python demo_kv_cache.py, demo_streaming.py
 Shapes B batch, K key/value heads, T tokens of a chunk, N visible slots, D key or value width
-       keys, values (B, K, sink + R, D) for each layer: slot order [sinks | ring]
+       keys, values (B, K, R, D) for each layer
 
 Rows of different lengths are padded on the LEFT. A column counts the pads, a position does not:
-position = column - start[row]. So all rows write the same slot, and the sinks differ by row.
+position = column - start[row]. So all rows write the same slot.
 """
 
 import torch
@@ -27,41 +26,28 @@ def check_start(start, batch: int, device=None) -> torch.Tensor | None:
     return start if int(start.max()) > 0 else None
 
 
-def pick_sinks(x: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """(B, K, T, D) at columns (B or 1, S) of T -> (B, K, S, D)"""
-    B, K, T, D = x.shape
-    index = columns.clamp(0, T - 1).expand(B, -1)[:, None, :, None].expand(-1, K, -1, D)
-    return x.gather(2, index)
-
-
-def without_sinks(position: torch.Tensor, sink: int) -> torch.Tensor:
-    """Hide the tokens that stand among the sinks already, so that none is seen twice."""
-    return position.masked_fill((position >= 0) & (position < sink), NOWHERE)
-
-
-# CHANGED in part 4: rows that stay are not copied when others leave
+# CHANGED in part 4: no attention sinks; rows that stay are not copied when others leave
 class KVCache:
     """What attention has to remember of all tokens so far, for all layers.
 
-    `rolling` (default: when there is a window) keeps sink + window slots; without it there is one
-    for each of `length` tokens. `value_width` is 0 where keys and values are the same (MLA).
+    `rolling` (default: when there is a window) keeps `window` slots; without it there is one for
+    each of `length` tokens. `value_width` is 0 where keys and values are the same (MLA).
     """
 
     def __init__(self, n_layer: int, batch: int, n_kv_head: int, key_width: int, value_width: int,
-                 length: int, *, window: int | None = None, sink: int = 0,
-                 rolling: bool | None = None, start=None, dtype=torch.float32, device=None):
+                 length: int, *, window: int | None = None, rolling: bool | None = None,
+                 start=None, dtype=torch.float32, device=None):
         if batch < 1 or length < 1:
             raise ValueError(f"a cache for batch={batch} rows of length={length} tokens: both "
                              "must be at least 1")
         self.rolling = (window is not None) if rolling is None else rolling
         if self.rolling and window is None:
             raise ValueError("rolling=True needs a window: set window in the model's config")
-        self.length, self.window, self.sink = length, window, sink if window else 0
+        self.length, self.window = length, window
         self.ring = window if self.rolling else length  # R
         self.start = check_start(start, batch, device)
-        self.last_start = 0 if self.start is None else int(self.start.max())
         self.seen = 0  # columns written so far, pads included
-        shape = (batch, n_kv_head, self.sink + self.ring)
+        shape = (batch, n_kv_head, self.ring)
         self.keys = [torch.zeros(*shape, key_width, dtype=dtype, device=device)
                      for _ in range(n_layer)]
         self.values = [torch.zeros(*shape, value_width, dtype=dtype, device=device)
@@ -73,8 +59,8 @@ class KVCache:
 
     @property
     def entries(self) -> int:
-        """Slots in use, per row, layer and head: never more than sink + R."""
-        return self.sink + min(self.seen, self.ring)
+        """Slots in use, per row, layer and head: never more than R."""
+        return min(self.seen, self.ring)
 
     @property
     def bytes(self) -> int:
@@ -100,11 +86,7 @@ class KVCache:
             slots = torch.arange(min(self.seen, self.ring), device=device)
             old = self.seen - 1 - (self.seen - 1 - slots) % self.ring
             columns = torch.cat([old, torch.arange(self.seen, end, device=device)])
-        position = columns[None] if self.start is None else columns - self.start[:, None]
-        if self.sink:
-            sinks = torch.arange(self.sink, device=device).expand(position.size(0), -1)
-            position = torch.cat([sinks, without_sinks(position, self.sink)], dim=1)
-        return position
+        return columns[None] if self.start is None else columns - self.start[:, None]
 
     def update(self, layer: int, k: torch.Tensor, v: torch.Tensor):
         """Write a chunk (B, K, T, D) -> keys and values that its queries may see (B, K, N, D).
@@ -114,26 +96,16 @@ class KVCache:
         return (self.write(self.keys[layer], k), self.write(self.values[layer], v))
 
     def write(self, slots: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        T, S, R = x.size(2), self.sink, self.ring
-        if S and self.seen < self.last_start + S:
-            self.write_sinks(slots, x)
+        T, R = x.size(2), self.ring
         if self.reads_in_place(T):
-            first = S + self.seen % R
+            first = self.seen % R
             slots[:, :, first:first + T] = x
-            return slots[:, :, :S + min(self.seen + T, R)]
+            return slots[:, :, :min(self.seen + T, R)]
         visible = torch.cat([slots[:, :, :self.entries], x.to(slots.dtype)], dim=2)  # read first
         last = min(T, R)
         columns = torch.arange(self.seen + T - last, self.seen + T, device=x.device)
-        slots[:, :, S + columns % R] = x[:, :, T - last:].to(slots.dtype)
+        slots[:, :, columns % R] = x[:, :, T - last:].to(slots.dtype)
         return visible
-
-    def write_sinks(self, slots: torch.Tensor, x: torch.Tensor) -> None:
-        """Copy those of the chunk's tokens that are sinks of their row."""
-        begin = 0 if self.start is None else self.start[:, None]
-        column = begin + torch.arange(self.sink, device=x.device)[None] - self.seen  # in the chunk
-        is_here = ((column >= 0) & (column < x.size(2)))[:, None, :, None]
-        old = slots[:, :, :self.sink]
-        slots[:, :, :self.sink] = torch.where(is_here, pick_sinks(x, column).to(old.dtype), old)
 
     def advance(self, count: int) -> None:
         self.seen += count

@@ -97,7 +97,7 @@ class RewardModel(PlainRewardModel):
     def can_share(self) -> bool:
         """Can replies to one prompt stand in one row? Where it is known how a reply opens, and a
         prompt does not see its replies: with a witness."""
-        return self.reply_token is not None and not self.config.sink
+        return self.reply_token is not None
 
     def features(self, ids: torch.Tensor, last: torch.Tensor,
                  shared: SharedRows | None = None, body: GPT | None = None) -> torch.Tensor:
@@ -110,7 +110,7 @@ class RewardModel(PlainRewardModel):
         if not self.bidirectional:
             return body.features(ids)
         T = ids.size(1)
-        plan = make_plan(ids.shape, ids.device, window=None, sink=0, table=body.table, cache=None)
+        plan = make_plan(ids.shape, ids.device, window=None, table=body.table, cache=None)
         plan.is_causal = False
         is_real = torch.arange(T, device=ids.device) <= last[:, None]  # (B, T) keys
         plan.is_visible = is_real[:, None, None, :].expand(-1, 1, T, -1)

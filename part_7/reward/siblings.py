@@ -51,9 +51,6 @@ class SharedRows:
     def plan(self, body: GPT) -> Plan:
         """Rotations and visibility, eq. 7.5, for `body.features(ids, plan=...)`."""
         config = body.config
-        if config.sink:
-            raise ValueError(f"sink={config.sink}: rows with shared prompts are for models "
-                             "without sinks")
         position = self.column.masked_fill(self.part < 0, -1)
         part = self.part
         is_mine = (part[:, None, :] == 0) | (part[:, None, :] == part[:, :, None])

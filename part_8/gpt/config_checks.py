@@ -26,17 +26,15 @@ def check_config(config) -> None:
     check_window(config)
 
 
+# CHANGED in part 4: no attention sinks
 def check_window(config) -> None:
-    """Raise ValueError for a window or sinks that cannot be."""
+    """Raise ValueError for a window that cannot be."""
     if config.window is not None and config.window < 1:
         raise ValueError(f"window={config.window} must be at least 1: a token sees itself; "
                          "use None for full attention")
-    if config.sink < 0 or (config.sink and config.window is None):
-        raise ValueError(f"sink={config.sink} with window={config.window}: sinks are for models "
-                         "with a window; set window, or sink=0")
-    if config.window is not None and config.window + config.sink > config.block_size:
-        raise ValueError(f"window={config.window} + sink={config.sink} must be at most "
-                         f"block_size={config.block_size}; use window=None for full attention")
+    if config.window is not None and config.window > config.block_size:
+        raise ValueError(f"window={config.window} must be at most block_size={config.block_size}; "
+                         "use window=None for full attention")
 
 
 def check_ids(ids: torch.Tensor, vocab_size: int, name: str = "ids") -> None:

@@ -74,7 +74,7 @@ def response_features(body: GPT, rows: Rows) -> torch.Tensor:
     row = torch.arange(len(rows), device=rows.ids.device)[:, None]
     row = row.expand_as(rows.is_response)[rows.is_response]  # (N,)
     before = (rows.columns - 1)[rows.is_response]  # (N,)
-    if rows.prompt is None or body.config.sink:
+    if rows.prompt is None:
         return body.features(rows.ids[:, :-1])[row, before]  # nobody asks what follows the last
     shared = share_prompts(rows.prompt.tolist(), rows.first.tolist(),
                            (rows.is_response.sum(1) - 1).tolist(), widest=body.config.block_size,

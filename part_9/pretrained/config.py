@@ -216,8 +216,6 @@ def to_config(config: dict, **changes) -> GPTConfig:
 def from_config(config: GPTConfig) -> dict:
     """GPTConfig -> config.json. ValueError names what no released architecture has."""
     odd = []
-    if config.sink:
-        odd.append(f"sink={config.sink} (attention sinks)")
     if config.qk_norm and config.qkv_bias:
         odd.append("qk_norm together with qkv_bias")
     has_experts = hasattr(config, "moe")

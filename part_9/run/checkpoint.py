@@ -132,6 +132,9 @@ def restored(path: Path, config: dict, weights: dict, make: Callable[[], torch.n
 # NEW in part 4
 def model_of(config: dict) -> GPT:
     """The model that a file's settings describe: with experts where "moe" is among them."""
+    if config.get("sink"):
+        raise ValueError(f"sink={config['sink']}: models have attention sinks in part 3 alone")
+    config = {name: value for name, value in config.items() if name != "sink"}  # old files: 0
     if "moe" not in config:
         return GPT(GPTConfig(**config))
     dense = {name: value for name, value in config.items() if name != "moe"}
@@ -174,8 +177,9 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu", *, chat: str
     config, known = checkpoint["config"], {field.name for field in fields(GPTConfig)}
     if "moe" in config and HybridGPT is None:
         raise ValueError(f"{path}: a model with experts; part 5 and the parts after it read it")
-    if set(config) - {"moe"} not in (known, known - LATER):
-        odd = ", ".join(sorted(map(str, set(config) ^ known - LATER)))
+    held = set(config) - {"moe", "sink"}
+    if held not in (known, known - LATER):
+        odd = ", ".join(sorted(map(str, held ^ known - LATER)))
         raise ValueError(f"{path}: its model settings do not fit this part's GPTConfig ({odd}); "
                          f"make it with: {make_with}")
     model = restored(path, config, checkpoint["weights"], lambda: model_of(config))

@@ -12,7 +12,7 @@ import time
 from codecs import getincrementaldecoder
 
 import torch
-from gpt.layers import apply_rope, attend, gather_keys, make_plan
+from gpt.layers import apply_rope, attend, make_plan
 from reasoning.grpo import group_advantages
 from reasoning.tool_use import say, spoken
 from reasoning.tools import RUN
@@ -152,26 +152,17 @@ def attention_weights(attention, x: torch.Tensor, plan) -> torch.Tensor:
     """Normed stream (1, T, C) -> (H, T, T): row = who looks, column = at whom.
 
     The model's own `attend` with the identity in place of the values: what comes out are the
-    weights, window and sinks as they are. Sinks that stand in front are put back to their places.
+    weights, with the window as it is.
     """
     T, H, K, D = x.size(1), attention.H, attention.K, attention.D
     qk = attention.qkv(x).view(1, T, H + 2 * K, D)[:, :, :H + K]
     if attention.q_norm is not None:
         qk = torch.cat([attention.q_norm(qk[:, :, :H]), attention.k_norm(qk[:, :, H:])], dim=2)
-    plain, q_sink = qk, None
     if plan.rotation is not None:
         qk = apply_rope(qk, *plan.rotation)
-    if plan.sink_rotation is not None:
-        q_sink = apply_rope(plain[:, :, :H], *plan.sink_rotation).transpose(1, 2)
     q, k = (part.transpose(1, 2) for part in qk.split([H, K], dim=2))
-    k, _ = gather_keys(plan, attention.layer, k, k)
     same = torch.eye(k.size(2), dtype=k.dtype, device=k.device).expand(1, K, -1, -1)
-    weights = attend(q, k, same, plan, q_sink)[0]  # (H, T, N)
-    extra = weights.size(-1) - T
-    if extra:
-        weights, sinks = weights[..., extra:].clone(), weights[..., :extra]
-        weights[..., :extra] += sinks
-    return weights
+    return attend(q, k, same, plan)[0]  # (H, T, T)
 
 
 @torch.inference_mode()
@@ -185,8 +176,8 @@ def inside(model, tokenizer, ids: list[int], layer: int) -> dict:
         raise ValueError(f"layer {layer}: this model has layers 0 to {len(model.blocks) - 1}")
     config, row = model.config, torch.tensor([ids], device=model.head.weight.device)
     model.check(row, None, None)
-    plan = make_plan(row.shape, row.device, window=config.window, sink=config.sink,
-                     table=model.table, cache=None)
+    plan = make_plan(row.shape, row.device, window=config.window, table=model.table,
+                     cache=None)
     view = {"layer": layer, "lens": [], "experts": [], "texts": texts_of(ids, tokenizer)}
     x = model.token_embedding(row)
     for number, block in enumerate(model.blocks):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from released_folders import TEXTS, VOCAB, make_released
 
-SETTINGS = [{}, {"n_kv_head": 1}, {"window": 7}, {"window": 7, "sink": 2}, {"qk_norm": True},
+SETTINGS = [{}, {"n_kv_head": 1}, {"window": 7}, {"qk_norm": True},
             {"qkv_bias": True, "tied": False}, {"head_dim": 20, "n_hidden": 96}]
 
 

@@ -1,7 +1,7 @@
 """whats_new.py must see every way in which a copy can drift: each is planted in a small tree."""
 
 import pytest
-from whats_new import compare, main, rooms
+from whats_new import compare, main, rooms, show
 
 OLD = '''"""A module."""
 
@@ -131,7 +131,7 @@ def test_a_part_that_is_not_there_is_refused_by_name(capsys):
 def test_brief_shows_every_new_file_and_every_change_on_one_screen(capsys):
     for part in range(1, 10):
         listing = compare(part)
-        main([str(part), "--brief"])
+        show(listing, brief=True)
         lines = capsys.readouterr().out.splitlines()
         assert max(map(len, lines)) <= 110 and (len(lines) <= 50 or part in (3, 4)), part
         for name in listing.new_files:

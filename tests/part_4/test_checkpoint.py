@@ -41,6 +41,19 @@ def test_a_checkpoint_gives_back_model_tokenizer_and_figures(parts, tmp_path):
         assert torch.equal(model.state_dict()[name], value)
 
 
+def test_a_file_from_when_models_could_have_sinks_is_read_where_it_has_none(parts, tmp_path):
+    path = save(tmp_path / "old.pt", parts)
+    content = torch.load(path, weights_only=True)
+    content["config"]["sink"] = 0
+    torch.save(content, path)
+    model, _, _ = load_checkpoint(path)
+    assert model.config == CONFIG
+    content["config"] |= {"sink": 2, "window": 6}
+    torch.save(content, path)
+    with pytest.raises(ValueError, match="sink=2: models have attention sinks in part 3 alone"):
+        load_checkpoint(path)
+
+
 def test_the_same_content_gives_the_same_bytes_whatever_the_name(parts, tmp_path):
     one, two = save(tmp_path / "a.pt", parts), save(tmp_path / "other.pt", parts)
     assert one.read_bytes() == two.read_bytes()

@@ -18,10 +18,8 @@ BUGS = [
         "    if False:\n", NUMBERS),
     Bug("positions are forgotten", VIEWS, "        qk = apply_rope(qk, *plan.rotation)\n",
         "        pass\n", NUMBERS),
-    Bug("sinks that stand in front are dropped", VIEWS, "        weights[..., :extra] += sinks\n",
-        "", NUMBERS),
-    Bug("the window is not heeded", VIEWS, "window=config.window, sink=config.sink",
-        "window=None, sink=0", NUMBERS),
+    Bug("the window is not heeded", VIEWS, "window=config.window, table", "window=None, table",
+        NUMBERS),
     Bug("the lens without the last norm", VIEWS, "model.head(model.norm(x))[0]",
         "model.head(x)[0]", NUMBERS),
     Bug("the lens looks before the layer", VIEWS, "        x = x + block.mlp(normed)\n", "        "

@@ -47,7 +47,7 @@ def test_a_token_s_probability_entropy_and_others_are_those_of_the_text_before_i
 
 @pytest.mark.parametrize("name", ["sft", "window", "moe"])
 def test_attention_weights_times_values_are_what_the_layer_gives(name, models):
-    """Window and sinks as they are: with the wrong weights the layer's output would be another."""
+    """The window as it is: with the wrong weights the layer's output would be another."""
     model, tokenizer = models.get(name)
     ids = [tokenizer.begin, *tokenizer.encode("Tom has the bell now.")]
     found = views.inside(model, tokenizer, ids, 1)
@@ -65,9 +65,8 @@ def test_attention_weights_times_values_are_what_the_layer_gives(name, models):
                 assert len(row) == t + 1 and sum(row) == pytest.approx(1, abs=1e-3)
                 weights[h, t, :t + 1] = torch.tensor(row)
                 if name == "window":
-                    hidden = [s for s in range(t + 1) if t - s >= 6 and s >= 2]
+                    hidden = [s for s in range(t + 1) if t - s >= 6]
                     assert all(row[s] == 0 for s in hidden)
-                    assert t < 10 or row[0] > 0, "a sink is seen from afar"
         out = torch.einsum("hts,shd->thd", weights, v.repeat_interleave(H // K, 1))
         torch.testing.assert_close(attention.project(out.reshape(T, H * D)), taken["out"][0],
                                    atol=3e-3, rtol=1e-2)
