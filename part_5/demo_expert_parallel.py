@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from moe.expert_parallel import ExpertParallelMoE, join, launch
+from moe.expert_parallel import join, launch, spread
 from moe.layer import MoE, MoEConfig
 from run import plotting
 
@@ -43,18 +43,6 @@ def whole_layer(seed: int) -> MoE:
     """The same layer in every process."""
     torch.manual_seed(seed)
     return MoE(WIDTH, HIDDEN, CONFIG)
-
-
-def spread(layer: MoE) -> ExpertParallelMoE:
-    """A whole layer -> this process's part of it."""
-    part = ExpertParallelMoE(WIDTH, HIDDEN, CONFIG)
-    own = CONFIG.n_expert // part.world
-    weights = layer.state_dict()
-    for name in ("gate_up", "down"):
-        stacked = weights[f"experts.{name}"]
-        weights[f"experts.{name}"] = stacked[part.rank * own:(part.rank + 1) * own]
-    part.load_state_dict(weights)
-    return part
 
 
 def measure(rank: int, world: int, sizes: list[int], rounds: int, seed: int, path: str) -> None:

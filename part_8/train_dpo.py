@@ -33,7 +33,7 @@ from files.closing import measuring
 from reward.preferences import FLIPPED
 from reward.sources import DRAWN, training_pairs
 from rl.dpo import dpo_loss
-from rl.dpo_pairs import batches_of, pair_rows, pair_tokens
+from rl.dpo_pairs import batches_of, own_pairs, pair_rows, pair_tokens
 from rl.own_files import file_pairs, measure_pairs
 from rl.policy import reference_of, response_logp
 from rl.ppo_report import check_report
@@ -43,7 +43,7 @@ from rl.scoring import load_source
 from rl.steps import take_step
 from run import plotting
 from run.checkpoint import load_checkpoint, save_checkpoint
-from run.distributed import part_of, shard, sum_gradients, whole_model
+from run.distributed import shard, sum_gradients, whole_model
 from run.interrupt import StopOnSignal
 from run.optim import model_state
 from run.progress import Progress, add_progress_flags, sum_of, sum_of_weights, training_in
@@ -66,6 +66,7 @@ class DPOSettings:
     pairs_an_item: int = setting(10, "most pairs of one instruction")
     pairs: int = setting(4000, "most pairs to learn from")
     pairs_a_step: int = setting(32, "pairs in one optimizer step")
+    micro_tokens: int = setting(2048, "most tokens in one forward pass; one pair at least")
     peak: float = setting(1e-4, "highest learning rate")
     beta: float = setting(0.1, "how dear it is to leave the reference")
     smoothing: float = setting(0.1, "share of labels believed to be wrong")
@@ -76,7 +77,7 @@ class DPOSettings:
     weights: str = setting("float32", "format of frozen weights: float32, or bfloat16 with --lora")
 
     def __post_init__(self):
-        for name in ("items", "pairs_an_item", "pairs", "pairs_a_step"):
+        for name in ("items", "pairs_an_item", "pairs", "pairs_a_step", "micro_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{flag_of(name)} {getattr(self, name)}: must be at least 1")
         for name in ("peak", "beta", "max_norm"):
@@ -115,12 +116,10 @@ def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, see
             start = time.perf_counter()
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(step / (len(batches) + 1))  # never 0
-            own = part_of(batch, processes)
             told = torch.zeros(6, dtype=torch.float64, device=runtime.device)
-            if own:
-                told = learn_from(own, batch, body, reference, scaler, tokenizer, runtime, settings)
-            elif processes.shards:  # slices are gathered with everybody's help
-                learn_from(batch[:1], batch, body, reference, scaler, tokenizer, runtime, settings, 0)
+            for few, counts in own_pairs(batch, settings.micro_tokens, processes):
+                told += learn_from(few, batch, body, reference, scaler, tokenizer, runtime, settings,
+                                   counts)
             told = dict(zip(TOLD, processes.sum(told).tolist()))
             if not math.isfinite(told.pop("whole")):
                 raise ValueError(f"step {step}: the loss is {told['loss']}; lower --peak")
@@ -136,21 +135,21 @@ def train(body, reference, pairs, tokenizer, runtime, settings: DPOSettings, see
 TOLD = ("loss", "accuracy", "chosen", "rejected", "chosen_change", "whole")
 
 
-def learn_from(own: list, batch: list, body, reference, scaler, tokenizer, runtime,
+def learn_from(few: list, batch: list, body, reference, scaler, tokenizer, runtime,
                settings: DPOSettings, counts: int = 1) -> torch.Tensor:
-    """Add the gradient of `own`, some pairs of a step's `batch` -> their share of TOLD. `counts`: 0
-    where they are only read."""
-    rows = pair_rows(own, tokenizer.end, tokenizer.pad, runtime.device)
+    """Add the gradient of a `few` pairs of a step's `batch` -> their share of TOLD. `counts`: 0 where
+    they are only read."""
+    rows = pair_rows(few, tokenizer.end, tokenizer.pad, runtime.device)
     with runtime.autocast():
-        logp = response_logp(body, rows)
-        with torch.no_grad():
+        with torch.no_grad():  # first: what it needs is gone before the policy keeps anything
             ref_logp = response_logp(reference, rows).sum(1)
+        logp = response_logp(body, rows)
     one, other = logp.sum(1).view(-1, 2).unbind(1)
     result = dpo_loss(one, other, *ref_logp.view(-1, 2).unbind(1), beta=settings.beta,
                       smoothing=settings.smoothing)
-    share, labels = len(own) / len(batch), sum(len(pair.chosen) for pair in batch)
-    loss = share * result.loss - settings.gold_weight * one.sum() / labels  # eq. 8.18
-    scaler.scale(counts * loss).backward()
+    share, labels = counts * len(few) / len(batch), sum(len(pair.chosen) for pair in batch)
+    loss = share * result.loss - counts * settings.gold_weight * one.sum() / labels  # eq. 8.18
+    scaler.scale(loss).backward()
     change = float((one.detach() - ref_logp[::2]).mean())
     told = [share * x for x in (float(result.loss.detach()), result.accuracy, result.chosen,
                                 result.rejected, change)]

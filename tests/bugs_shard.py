@@ -41,10 +41,8 @@ BUGS = [
     Bug("GRPO learns from what is read for the others' sake", GRPO,
         "held = counts * int(few.is_response.sum()) / tokens",
         "held = int(few.is_response.sum()) / tokens", TEST_9),
-    Bug("a process without pairs lets the others wait", DPO,
-        "            elif processes.shards:  # slices are gathered with everybody's help\n"
-        "                learn_from(batch[:1], batch, body, reference, scaler, tokenizer, runtime, "
-        "settings, 0)\n", "", TEST_8),
+    Bug("a process without pairs lets the others wait", "part_8/rl/dpo_pairs.py",
+        "for piece in pieces if piece or processes.shards]", "for piece in pieces if piece]", TEST_8),
     Bug("the reward's pair that is read for the others' sake counts", "part_7/train_reward.py",
         "learn_from(pairs[:1], encoded[:1], math.inf, model", "learn_from(pairs[:1], encoded[:1], 1, model",
         TEST_7),

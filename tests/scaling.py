@@ -46,6 +46,9 @@ def stages(folder: Path, steps: int) -> dict[str, tuple]:
             "--n-layer", 4, "--n-head", 2, "--n-kv-head", 1, "--n-embd", 64, "--context", 64,
             "--vocab-size", 400, "--world-megabytes", 0.05, "--rows", 8, "--micro-rows", 2, "--steps",
             steps, "--eval-documents", 9, "--muon", 0, "--sample-every", 10**6), "base.pt"),
+        "moe": ("part_5/train_moe.py", ("--world-megabytes", 0.3, "--steps", steps), "moe.pt"),
+        "moe, spread": ("part_5/train_moe.py", (
+            "--world-megabytes", 0.3, "--steps", steps, "--parallel", "experts"), "moe.pt"),
         "sft": ("part_6/train_sft.py", (
             "--base", folder / "tiny.pt", "--examples", 200, "--rows", 4, "--steps", steps,
             "--eval-items", 0, "--muon", 0), "sft.pt"),
@@ -84,8 +87,8 @@ def run(script: str, flags, out: Path, many: int) -> None:
 def log_of(out: Path, steps: int) -> list[dict]:
     """What each of the first steps logged: in log.jsonl, or in the newest checkpoint."""
     import torch
-    if (out / "log.jsonl").exists():
-        lines = [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
+    if logs := [*out.glob("log.jsonl"), *out.glob("moe_log/log.jsonl")]:
+        lines = [json.loads(line) for line in logs[0].read_text("utf-8").splitlines()]
     else:
         newest = sorted(out.glob("checkpoints*/step_*.pt"))[-1]
         lines = torch.load(newest, weights_only=True)["training"]["log"]
@@ -107,8 +110,11 @@ def compare(stage: str, folder: Path, steps: int, ways) -> list:
     line, logs = [stage], {}
     for way in ways:
         many, more = WAYS[way]
-        if stage == "train":
-            more = ("--parallel", "fsdp") if more else ()
+        if more and stage == "moe, spread":
+            line.append("")  # they lie in slices already
+            continue
+        if more and script in ("part_4/train.py", "part_5/train_moe.py"):
+            more = ("--parallel", "fsdp")
         out = folder / stage / way.replace(" ", "_")
         run(script, (*flags, *more), out, many)
         if way == "1":

@@ -35,7 +35,7 @@ finally:
 
 
 COUNTING = '''
-import gc, os, torch
+import gc, os, torch, weakref
 from torch.distributed.tensor import DTensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -44,7 +44,8 @@ done = []
 def held() -> int:
     """Bytes of all weights that this process knows, of trained and of frozen models, and of what
     optimizers keep; of slices its own."""
-    found = [x for x in gc.get_objects() if isinstance(x, (torch.nn.Parameter, torch.optim.Optimizer))]
+    found = [x for x in gc.get_objects() if type(x) not in weakref.ProxyTypes  # whose object may be gone
+             and isinstance(x, (torch.nn.Parameter, torch.optim.Optimizer))]
     tensors = [x for x in found if isinstance(x, torch.Tensor)]
     tensors += [x for one in found if isinstance(one, torch.optim.Optimizer)
                 for state in one.state.values() for x in state.values() if isinstance(x, torch.Tensor)]

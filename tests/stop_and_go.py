@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,20 +79,28 @@ def is_refused(main, flags, folder: Path, message: str) -> None:
         main([*map(str, flags), "--out", str(folder / "b"), "--resume"])
 
 
-def survives_many_kills(script: Path, flags, folder: Path, name: str, kills: int = 20) -> None:
-    """The real thing: SIGKILL at a random moment, many times, and the same weights."""
-    command = [sys.executable, str(script), *map(str, flags), "--save-every", "1"]
+def survives_many_kills(script: Path, flags, folder: Path, name: str, kills: int = 20,
+                        every: str = "--save-every") -> None:
+    """The real thing: SIGKILL at a random moment, many times, and the same weights. Only kills of a
+    training that has steps behind it count; one that came to its end is compared, and begun again."""
+    command = [sys.executable, str(script), *map(str, flags), every, "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     start = time.perf_counter()
     subprocess.run([*command, "--out", str(folder / "a")], check=True, env=environment)
-    took, rng = time.perf_counter() - start, random.Random(0)
+    took, rng, done = time.perf_counter() - start, random.Random(0), 0
     broken = [*command, "--out", str(folder / "b"), "--resume"]
-    for _ in range(kills):
+    while done < kills:
         run = subprocess.Popen(broken, env=environment)
         try:
-            run.wait(rng.uniform(0.3, 1.1) * took)
+            assert run.wait(rng.uniform(0.3, 1.1) * took) == 0
         except subprocess.TimeoutExpired:
             run.send_signal(signal.SIGKILL)
             run.wait()
+            saved = (*folder.glob("b/checkpoints*/step_*.pt"), *folder.glob("b/*_training.pt"))
+            done += bool(saved)
+        if (folder / "b" / name).exists():
+            subprocess.run(broken, check=True, env=environment)  # it may be killed while measuring
+            assert same_weights(folder / "a" / name, folder / "b" / name)
+            shutil.rmtree(folder / "b")
     subprocess.run(broken, check=True, env=environment)
     assert same_weights(folder / "a" / name, folder / "b" / name)

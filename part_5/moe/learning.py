@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from run.loop import Report, train_step
+from run.distributed import Processes
+from run.loop import ALONE, Report, train_step
 from run.optim import make_optimizer
 from run.runtime import Runtime
 from run.schedule import Schedule
 from text.data import DataPlan, TokenRows, open_shards, prepare
 from text.rows import segments
 from text.tokenizer import Tokenizer
+from torch.distributed.tensor import DTensor
 
 from moe.hybrid import HybridGPT
 
@@ -38,9 +40,14 @@ class Texts:
         return loss / math.log(2) / self.bytes_per_label
 
 
-def read_texts(plan: DataPlan, folder: Path, context: int, seed: int = 0) -> Texts:
-    """Make the tokens of a plan (or find them in `folder`), and open them."""
+def read_texts(plan: DataPlan, folder: Path, context: int, seed: int = 0,
+               processes: Processes = ALONE) -> Texts:
+    """Make the tokens of a plan (or find them in `folder`), and open them. One process makes them."""
+    if not processes.is_main:
+        processes.wait()
     tokenizer, made = prepare(plan, folder / "data", folder / "cache")
+    if processes.is_main:
+        processes.wait()
     train, held_out = (TokenRows(open_shards(folder / "data", split, tokenizer), context,
                                  begin=tokenizer.begin, seed=seed)
                        for split in ("train", "validation"))
@@ -50,16 +57,25 @@ def read_texts(plan: DataPlan, folder: Path, context: int, seed: int = 0) -> Tex
 
 
 def optimizer_of(model, weight_decay: float = 0.1) -> torch.optim.Optimizer:
-    return make_optimizer(model, weight_decay=weight_decay, betas=(0.9, 0.95))
+    """AdamW. Slices (experts over processes) are a group of their own: one call takes one kind."""
+    optimizer = make_optimizer(model, weight_decay=weight_decay, betas=(0.9, 0.95))
+    for group in list(optimizer.param_groups):
+        slices = [p for p in group["params"] if isinstance(p, DTensor)]
+        rest = [p for p in group["params"] if not isinstance(p, DTensor)]
+        if slices and rest:
+            group["params"] = rest
+            optimizer.add_param_group({**group, "params": slices})
+    return optimizer
 
 
 def learn(model, rows: TokenRows, runtime: Runtime, schedule: Schedule, *, steps: int,
           rows_a_step: int, weight_decay: float = 0.1, first: int = 0, optimizer=None,
-          scaler=None) -> Iterator[tuple[int, Report]]:
+          scaler=None, processes: Processes = ALONE) -> Iterator[tuple[int, Report]]:
     """Train; after each step yield (its number, its report), so that the caller can look in.
 
     As in part 4, attention stays inside a document (`rows.begin` is the token that opens one).
-    A run that is resumed gives its first step and the optimizer and scaler as they were.
+    A run that is resumed gives its first step and the optimizer and scaler as they were. Of several
+    processes each reads its rows of the step.
     Raises ValueError when the loss or the gradient is not a number: that step changed nothing.
     """
     optimizer = optimizer or optimizer_of(model, weight_decay)
@@ -67,14 +83,14 @@ def learn(model, rows: TokenRows, runtime: Runtime, schedule: Schedule, *, steps
     model.train()
     for step in range(first, steps):
         # 1. the batch is a function of the step, the rate of the share that is done
-        ids, targets = rows.batch(step, rows_a_step)
+        ids, targets = rows.batch(step, rows_a_step, processes.rank, processes.world)
         # 2. forward, backward, clip, update; the loss of a HybridGPT holds the routers' losses, and its
         # biases follow the load of the step: balance without a loss
         rate = schedule.rate((step + 1) / steps)
         try:
             report = train_step(model, optimizer, ids.to(runtime.device),
                                 targets.to(runtime.device), runtime=runtime, scaler=scaler,
-                                rate=rate, begin=rows.begin)
+                                rate=rate, processes=processes, begin=rows.begin)
         except FloatingPointError as error:
             raise ValueError(f"step {step + 1}: {error}, at the rate {rate:.2g}; nothing was "
                              "updated in this step. Try a lower rate, a smaller --scale or "

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from run.checkpoint import read_archive
+from run.loop import ALONE
 from run.optim import load_model_state, load_optimizer_state, model_state, optimizer_state
 from run.runtime import cores, replacing
 
@@ -22,21 +23,24 @@ FIELDS = {"format", "step", "seconds", "curve", "log_bytes", "threads", "setting
 MAY_DIFFER = ("data",)  # by its name: what the texts hold is compared
 
 
-def save_training(path: Path, model: HybridGPT, optimizer, scaler, **more) -> None:
+def save_training(path: Path, model: HybridGPT, optimizer, scaler, processes=ALONE, **more) -> None:
     """Write the state of a training, whole or not at all; if the disk is full, where there is room.
 
-    Raises OSError, which says where the state is.
+    All processes gather what lies in slices, the main one writes. Raises OSError, which says where the
+    state is.
     """
     state = {"format": FORMAT, "threads": torch.get_num_threads(), "weights": model_state(model),
              "optimizer": optimizer_state(model, optimizer), "scaler": scaler.state_dict(), **more}
     try:
-        write(path, state)
+        if processes.is_main:
+            write(path, state)
     except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
         rescue = Path(tempfile.gettempdir()) / f"rescued_{path.name}"
         write(rescue, state)
         raise OSError(f"{path}: the training could not be saved ({str(error).splitlines()[0]}); "
                       f"free some space there, move {rescue} to it, and go on with "
                       "--resume") from None
+    processes.wait()
 
 
 def write(path: Path, state: dict) -> None:

@@ -16,10 +16,12 @@ Source alternate layers: Lepikhin et al. 2020, "GShard"; dense first layers: Dee
 """
 
 import math
+import time
 from dataclasses import dataclass, fields, replace
 
 import torch
 from gpt.model import GPT, GPTConfig
+from run.distributed import Processes
 from torch import nn
 
 from moe.layer import MoE, MoEConfig
@@ -72,11 +74,13 @@ class HybridGPT(GPT):
     """The GPT of gpt/model.py, some of whose MLPs are experts. In training mode the loss that `forward`
     returns holds what keeps the routers in order, too; in eval mode it is the cross-entropy alone.
 
-    `moe` may be left out where `config` is another HybridGPT's.
+    `moe` may be left out where `config` is another HybridGPT's. `processes`: those that share a step, each
+    with equally many tokens; the balance is then that of the step.
     """
 
     def __init__(self, config: GPTConfig, moe: MoEConfig | None = None):
         super().__init__(config)
+        self.processes, self.waited = Processes(), 0.0  # seconds of waiting for others, once a step
         self.moe_config = moe = moe or config.moe
         self.config = HybridConfig(**{one.name: getattr(config, one.name)
                                       for one in fields(GPTConfig)}, moe=moe)
@@ -105,8 +109,24 @@ class HybridGPT(GPT):
         """As GPT.forward -> (logits, loss)."""
         logits, loss = super().forward(ids, targets, cache, **options)
         if loss is not None and self.training:
+            if self.processes.world > 1:
+                self.balance_step(targets)
             loss = loss + self.router_loss()
         return logits, loss
+
+    def balance_step(self, targets: torch.Tensor) -> None:
+        """Several processes: make the routers' losses those of the whole step.
+
+        eq. 5.4 is a sum of products f_i P_i. f of this process alone would be another loss: the loads are
+        summed before. P is a mean over tokens, the z-loss, too: the mean of equal parts is that of all. But
+        the loop weighs a process's loss by its share of the labels, not of the tokens: that is undone here.
+        """
+        labels, start = (targets != -100).sum(), time.perf_counter()
+        summed = self.processes.sum(torch.cat([self.loads().flatten(), labels[None]]))
+        self.waited += time.perf_counter() - start
+        undone = summed[-1] / (labels.clamp(min=1) * self.processes.world)
+        for moe, load in zip(self.moes, summed[:-1].view(len(self.moes), -1)):
+            moe.loss = undone * moe.router_loss(replace(moe.routing, load=load))
 
     def router_loss(self) -> torch.Tensor | float:
         """Balance and z-loss of the last forward pass in training, summed over the layers."""
@@ -125,8 +145,9 @@ class HybridGPT(GPT):
         return torch.stack([moe.routing.load for moe in self.moes])
 
     def max_load(self) -> float:
-        """The fullest expert of all layers, over the mean of its layer, in the last forward pass"""
-        return max(max_load(load) for load in self.loads())
+        """The fullest expert of all layers, over the mean of its layer, in the last forward pass. All
+        `processes` must ask."""
+        return max(max_load(load) for load in self.processes.sum(self.loads()))
 
     def count_active(self) -> int:
         """Parameters that one token uses: of E routed experts only k."""

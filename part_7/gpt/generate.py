@@ -29,9 +29,14 @@ def pad_left(prompts: list[list[int]], pad: int = 0) -> tuple[torch.Tensor, torc
     return ids, torch.tensor([longest - len(p) for p in prompts])
 
 
+# NEW in part 4
+AT_ONCE = 2**13  # tokens of prompts in one pass: in a small model each takes 16 kB meanwhile
+
+
+# CHANGED in part 4: many long prompts are not read all at once
 def prefill(model, ids: torch.Tensor, cache, chunk: int | None = None) -> torch.Tensor:
-    """Read the prompts (B, T), `chunk` tokens at a time (all at once), -> last logits (B, V)."""
-    for part in ids.split(chunk or ids.size(1), dim=1):
+    """Read the prompts (B, T), `chunk` tokens a row at a time (AT_ONCE in all) -> last logits (B, V)."""
+    for part in ids.split(chunk or max(1, AT_ONCE // len(ids)), dim=1):
         logits, _ = model(part, cache=cache, last_only=True)
     return logits[:, -1]
 

@@ -7,6 +7,7 @@ Shapes P pairs, 2P rows
 import random
 from dataclasses import dataclass
 
+from run.distributed import Processes, part_of
 from sft.chat_format import encode_answer, encode_prompt
 
 from rl.policy import Rows
@@ -24,6 +25,11 @@ class PairTokens:
     @property
     def longest(self) -> int:
         return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+
+    @property
+    def together(self) -> int:
+        """Tokens of the row in which both replies share the prompt."""
+        return len(self.prompt) + len(self.chosen) + len(self.rejected)
 
 
 def pair_tokens(pairs: list, tokenizer, context: int) -> tuple[list[PairTokens], int]:
@@ -54,3 +60,15 @@ def batches_of(pairs: list[PairTokens], size: int, seed: int) -> list[list[PairT
     batches = [order[i:i + size] for i in range(0, len(order), size)]
     rng.shuffle(batches)
     return batches
+
+
+def own_pairs(batch: list[PairTokens], most: int,
+              processes: Processes) -> list[tuple[list[PairTokens], int]]:
+    """Those of a step's pairs that this process reads, in equal pieces of at most `most` tokens, padding
+    included (or one pair), and how often each counts: once. What a pass keeps for the way back grows
+    with its tokens: 32 long pairs at once would keep 1 GB. With --shard all must read equally often,
+    so one that has nothing left reads what counts 0 times."""
+    size = max(1, most // max(pair.together for pair in batch))
+    own, times = part_of(batch, processes), -(-len(batch) // (size * processes.world))
+    pieces = [own[len(own) * i // times:len(own) * (i + 1) // times] for i in range(times)]
+    return [(piece or batch[:1], int(bool(piece))) for piece in pieces if piece or processes.shards]

@@ -23,7 +23,7 @@ class GRPOSettings:
     temperature: float = setting(1.0, "of sampling and of all log-probabilities")
     epochs: int = setting(1, "times that each rollout is learnt from")
     minibatch: int = setting(0, "rows in one optimizer step; 0: all that have a signal")
-    micro_rows: int = setting(48, "rows in one forward pass")
+    micro_rows: int = setting(16, "rows in one forward pass")
     peak: float = setting(2e-4, "highest learning rate of AdamW")
     eps: float = setting(1e-5, "of AdamW: gradients far below it hardly move their weights")
     warmup: float = setting(0.1, "share of the run in which the rate climbs; then down to 0")

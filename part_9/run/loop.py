@@ -16,7 +16,7 @@ import torch
 from text.rows import IGNORED, segments
 from torch import nn
 
-from run.distributed import Processes, gradients_exchanged, unwrapped, whole
+from run.distributed import Processes, clip_gradient, gradients_exchanged, unwrapped
 from run.runtime import Runtime
 
 ALONE = Processes()  # one process
@@ -63,7 +63,7 @@ def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, ids: torch.Te
         optimizer.zero_grad(set_to_none=True)
         raise FloatingPointError(f"the loss is {loss}")
     scaler.unscale_(optimizer)  # before clipping, else the limit would be `scale` times too low
-    norm = float(whole(nn.utils.clip_grad_norm_(model.parameters(), clip)))
+    norm = clip_gradient(model.parameters(), clip)
     overflowed = not math.isfinite(norm)
     if overflowed and not scaler.is_enabled():
         optimizer.zero_grad(set_to_none=True)

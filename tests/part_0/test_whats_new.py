@@ -141,6 +141,8 @@ def test_brief_shows_every_new_file_and_every_change_on_one_screen(capsys):
 
 
 def test_in_full_the_differences_are_shown(capsys):
+    main(["3", "--brief"])
+    assert not any(line.startswith(" " * 11 + "+") for line in capsys.readouterr().out.splitlines())
     main(["3"])
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith(" " * 11 + "+") for line in lines)

@@ -30,7 +30,7 @@ BUGS = [
         old="    scaler.unscale_(optimizer)  # before clipping, else the limit would be `scale` times "
             "too low\n", new="", test=LOOP),
     Bug("gradients zeroed before their norm is told", "part_4/run/loop.py",
-        old="    norm = float(whole(", new="    optimizer.zero_grad()\n    norm = float(whole(",
+        old="    norm = clip_", new="    optimizer.zero_grad()\n    norm = clip_",
         test=LOOP),
     Bug("gradients of the last step are left in place", "part_4/run/loop.py",
         old="    scaler.update()\n    optimizer.zero_grad(set_to_none=True)\n",

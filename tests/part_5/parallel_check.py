@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "part_5"))
 
 import torch
-from moe.expert_parallel import ExpertParallelMoE, launch
+from moe.expert_parallel import ExpertParallelMoE, launch, spread
 from moe.layer import MoE, MoEConfig
 from run.runtime import run_main
 
@@ -54,14 +54,8 @@ def outcome(layer, x, slope, share: float) -> dict[str, torch.Tensor]:
 
 def equal(rank: int, world: int, case: str, path: str) -> None:
     layer, x, slope = whole_layer(case)
-    here = ExpertParallelMoE(C, F, layer.config)
-    weights = {name: value for name, value in layer.state_dict().items()
-               if not name.startswith("experts.")}
-    here.load_state_dict(weights, strict=False)
+    here = spread(layer)
     own = slice(rank * E // world, (rank + 1) * E // world)
-    with torch.no_grad():
-        here.experts.gate_up.copy_(layer.experts.gate_up[own])
-        here.experts.down.copy_(layer.experts.down[own])
     expected = outcome(layer, x.clone(), slope, 1.0)
     mine = slice(rank * N // world, (rank + 1) * N // world)
     found = outcome(here, x[mine].clone(), slope[mine], 1 / world)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import train_sft
 from several import holds, processes
-from stop_and_go import recomputed_and_compiled, same_weights
+from stop_and_go import recomputed_and_compiled, same_weights, survives_many_kills
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--examples", 40, "--steps", 4, "--rows", 4, "--replay", 0.2, "--eval-every", 2, "--amp",
@@ -46,6 +46,12 @@ def test_four_processes_are_tuned_as_one_is(tiny_base, tmp_path, run_script):
               many=4)
     one, two = (log_of(tmp_path / run, "loss") for run in "ab")
     assert two == pytest.approx(one, abs=3e-5) and (tmp_path / "b" / "sft.pt").exists()
+
+
+@pytest.mark.slow
+def test_twenty_kills_cost_nothing(tiny_base, tmp_path):
+    survives_many_kills(ROOT / "part_6" / "train_sft.py", (*SMALL, "--base", tiny_base), tmp_path, "sft.pt",
+                        every="--eval-every")
 
 
 def test_rows_that_do_not_divide_among_the_processes_are_refused(tiny_base, tmp_path, monkeypatch):

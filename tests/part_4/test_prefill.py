@@ -1,0 +1,40 @@
+"""Many long prompts are read a few tokens of each at a time: memory does not grow with their number."""
+
+import pytest
+import torch
+from gpt import generate as module
+from gpt.generate import generate
+from gpt.model import GPT, GPTConfig
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(3)
+    return GPT(GPTConfig(vocab_size=41, block_size=288, n_layer=2, n_head=2, n_embd=16)).eval()
+
+
+@pytest.fixture
+def passes(model):
+    """Tokens of each forward pass."""
+    found = []
+    model.token_embedding.register_forward_pre_hook(lambda _, given: found.append(given[0].numel()))
+    return found
+
+
+def test_192_replies_that_go_on_from_a_full_context_are_not_read_at_once(model, passes):
+    generate(model, [[5] * 270] * 192, 2)
+    assert max(passes) <= 2**13 and sum(passes) == 192 * 271
+
+
+def test_a_batch_of_usual_prompts_is_read_in_one_pass(model, passes):
+    generate(model, [[5] * 40] * 192, 1)
+    assert passes == [192 * 40]
+
+
+@pytest.mark.parametrize("at_once", [1, 9, 30])
+def test_what_follows_prompts_of_different_lengths_does_not_depend_on_the_pieces(model, monkeypatch,
+                                                                                at_once):
+    prompts = [[7, 3, 9], [4], [n % 41 for n in range(30)], [2] * 17]
+    wanted = generate(model, prompts, 12)
+    monkeypatch.setattr(module, "AT_ONCE", at_once)
+    assert generate(model, prompts, 12) == wanted
