@@ -190,7 +190,6 @@ def test_a_scale_goes_into_the_experts_last_matrices_and_the_model_stays_as_it_w
     ({"qkv_bias": True}, {}, "none shared"),
     ({}, {"layers": "alternate"}, "some layers without qk_norm"),
     ({}, {"renormalize": False}, "do not sum to 1"),
-    ({"qk_norm": True, "window": 8, "sink": 2}, {}, "sink=2"),
     ({"qkv_bias": True}, {"n_shared": 1, "shared_gate": True}, "ids would differ")])
 def test_experts_that_no_released_architecture_has_are_not_written(tmp_path, dense, experts, reason):
     config = GPTConfig(vocab_size=300, block_size=32, n_layer=2, n_head=2, n_embd=32, **dense)
