@@ -22,7 +22,7 @@ def flags(tiny_sft, tmp_path):
               "rejected": f"{n}, I think"} for n in range(22)]
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
     return ("--sft", tiny_sft, "--data", tmp_path / "pairs.jsonl", "--pairs-a-step", 5,
-            "--micro-tokens", 80, "--eval-prompts", 0, "--amp", "float32")
+            "--eval-prompts", 0, "--amp", "float32")
 
 
 def log_of(folder: Path) -> list[list[float]]:
