@@ -92,6 +92,8 @@ def chosen_size(args) -> Size:
                         ("--stop-at", args.stop_at)):
         if value is not None and value < 1:
             raise ValueError(f"{flag} {value}: must be at least 1")
+    if not 0 < size.world_megabytes < float("inf"):
+        raise ValueError(f"--world-megabytes {size.world_megabytes}: must be above 0")
     return size
 
 
