@@ -19,14 +19,14 @@ from stop_and_go import survives_many_kills
 PART = Path(train_moe.__file__).parent
 SMALL = ("--steps", 6, "--world-megabytes", 0.05, "--amp", "float32", "--device", "cpu", "--n-expert", 8,
          "--save-every", 2, "--balance-weight", 1)
-SIZE = "n_layer=2, n_head=2, n_kv_head=1, n_embd=16, context=32, vocab_size=280, rows=8"
+SIZE = {"n_layer": 2, "n_head": 2, "n_kv_head": 1, "n_embd": 16, "context": 32, "vocab_size": 280, "rows": 8}
 SCRIPT = f"""
 import os, sys
 sys.path.insert(0, {str(PART)!r})
 import train_moe
 from run.runtime import run_main
 
-train_moe.PRESETS["tiny"] = train_moe.Size({SIZE})
+train_moe.PRESETS["tiny"] = train_moe.Size(**{SIZE!r})
 if "DIES" in os.environ and os.environ.get("RANK") == "1":
     from moe import learning
     step, made = learning.train_step, []
@@ -37,7 +37,7 @@ run_main(train_moe.main, trains=True, processes=True)
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setitem(train_moe.PRESETS, "tiny", eval(f"dict({SIZE})", {"dict": train_moe.Size}))
+    monkeypatch.setitem(train_moe.PRESETS, "tiny", train_moe.Size(**SIZE))
 
 
 @pytest.fixture
