@@ -66,7 +66,7 @@ def own_pairs(batch: list[PairTokens], most: int,
               processes: Processes) -> list[tuple[list[PairTokens], int]]:
     """Those of a step's pairs that this process reads, in equal pieces of at most `most` tokens, padding
     included (or one pair), and how often each counts: once. What a pass keeps for the way back grows
-    with its tokens: 32 long pairs at once would keep 1 GB. With --shard all must read equally often,
+    with its tokens: 32 of the longest at once would keep 2 GB. With --shard all must read equally often,
     so one that has nothing left reads what counts 0 times."""
     size = max(1, most // max(pair.together for pair in batch))
     own, times = part_of(batch, processes), -(-len(batch) // (size * processes.world))
