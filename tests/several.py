@@ -35,7 +35,7 @@ finally:
 
 
 COUNTING = '''
-import gc, os, torch, weakref
+import atexit, gc, json, os, time, torch, weakref
 from torch.distributed.tensor import DTensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -52,13 +52,18 @@ def held() -> int:
     local = [x.to_local() if isinstance(x, DTensor) else x.detach() for x in tensors]
     return sum({x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in local}.values())
 
+def write(name, what):
+    with open(os.environ["HELD"] + name + os.environ.get("RANK", "0"), "w") as file:
+        file.write(what)
+
 def count(*_):
-    done.append(1)
+    done.append(time.perf_counter())
     if len(done) == 2:
-        with open(os.environ["HELD"] + os.environ.get("RANK", "0"), "w") as file:
-            file.write(str(held()))
+        write("", str(held()))
 
 register_optimizer_step_post_hook(count)
+if "TIMED" in os.environ:
+    atexit.register(lambda: write("when_", json.dumps(done)))
 '''
 
 
@@ -74,7 +79,7 @@ def processes(run_script, folder: Path, script, *flags, many: int = 2, **options
 
 def held_by(folder: Path) -> list[int]:
     """Bytes of weights and optimizer that each process held after its second update, by rank."""
-    return [int(path.read_text()) for path in sorted(folder.glob("held_*"))]
+    return [int(path.read_text()) for path in sorted(folder.glob("held_[0-9]*"))]
 
 
 def holds(folder: Path, copies: int, results: Path, shared: bool) -> bool:

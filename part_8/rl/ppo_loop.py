@@ -101,9 +101,9 @@ class PPO:
         rollout = self.sample(prompts, generator)
         clock.lap("rollout")
         scores = self.score(rollout).float()
-        rollout, scores = gathered(rollout, scores, self.settings.copies, self.end, self.pad,
-                                   self.processes)
         clock.lap("scoring")
+        rollout, scores = gathered(rollout, scores, self.settings.copies, self.end, self.pad,
+                                   self.processes, clock)
         order = self.pass_over(rollout.rows, generator)
         experience = self.advantage(rollout, scores, order)
         clock.lap("measuring")

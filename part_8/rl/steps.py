@@ -66,8 +66,9 @@ def own_prompts(prompts: list, copies: int, longest: int, generator: torch.Gener
 
 
 def gathered(rollout: Rollout, scores: torch.Tensor, copies: int, end: int, pad: int,
-             processes: Processes) -> tuple[Rollout, torch.Tensor]:
-    """The replies and scores of all processes, in the order of the prompts."""
+             processes: Processes, clock: "Clock") -> tuple[Rollout, torch.Tensor]:
+    """The replies and scores of all processes, in the order of the prompts. The clock laps once more:
+    "waiting" is what a process loses to those whose replies take longer."""
     if processes.world == 1:
         return rollout, scores
     rows = rollout.token_rows()
@@ -76,6 +77,7 @@ def gathered(rollout: Rollout, scores: torch.Tensor, copies: int, end: int, pad:
            in zip(rows, first, rollout.logp, lengths, scores.tolist(), strict=True)]
     parts: list = [None] * processes.world
     dist.all_gather_object(parts, own)
+    clock.lap("waiting")
     prompts, replies, logps, marks = zip(*[one for part in parts for one in part])
     return (as_rollout(prompts, replies, logps, end, pad, rollout.rows.ids.device, copies=copies),
             torch.tensor(marks, dtype=scores.dtype, device=scores.device))

@@ -86,8 +86,9 @@ class GRPO:
                                temperature=s.temperature, uniform=uniform, runtime=self.runtime)
         clock.lap("rollout")
         rewards = self.score(rollout, part_of(tasks, self.processes)).float()
-        rollout, rewards = gathered(rollout, rewards, s.group, self.end, self.pad, self.processes)
         clock.lap("scoring")
+        rollout, rewards = gathered(rollout, rewards, s.group, self.end, self.pad, self.processes,
+                                    clock)
         advantages, kept = self.advantage(rollout, rewards)
         batch = order = None
         learnt = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0, "ratio": 1.0, "gradient_norm": 0.0,
