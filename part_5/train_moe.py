@@ -11,7 +11,6 @@ goes on with the same bytes as if it had never stopped.
 """
 
 from run.runtime import (
-    AMP_TYPES,
     Runtime,
     choose_runtime,
     make_parser,
@@ -26,7 +25,7 @@ from run.runtime import (
 # isort: split
 import time
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from io import StringIO
 from pathlib import Path
 
@@ -43,6 +42,7 @@ from run import plotting
 from run.distributed import (
     Processes,
     others_watched,
+    same_format,
     start_processes,
     stop_processes,
     unwrapped,
@@ -162,14 +162,6 @@ def draw(curve, loads: torch.Tensor, results: dict, setup: str, path) -> None:
     plotting.heat_map(right, shares, vmin=0, vmax=2, numbers=loads.size(-1) <= 8)
     right.set(xlabel="expert", ylabel="layer", title="load over the mean, held-out text")
     plotting.save(fig, path)
-
-
-def same_format(runtime: Runtime, processes: Processes) -> Runtime:
-    """With --amp auto each process has timed a layer for itself: what the main one found counts."""
-    names = list(AMP_TYPES)
-    number = names.index(runtime.amp_name) if processes.is_main else 0
-    chosen = int(processes.sum(torch.tensor(number, device=runtime.device)))
-    return replace(runtime, amp_dtype=AMP_TYPES[names[chosen]])
 
 
 def begin(args, out: Path, processes: Processes) -> Run:

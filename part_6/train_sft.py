@@ -27,7 +27,7 @@ from files.own_files import file_chats
 from files.records import fingerprint
 from pretrained.chat_forms import CHOICES
 from run.checkpoint import Checkpoints, load_checkpoint
-from run.distributed import Processes, unwrapped, whole_model, wrap
+from run.distributed import Processes, same_format, unwrapped, whole_model, wrap
 from run.interrupt import StopOnSignal
 from run.logger import Logger
 from run.loop import train_step
@@ -68,7 +68,8 @@ class Tuning:
                              f"{BASE_WITH}")
         self.base_tokenizer, self.tokenizer = base_tokenizer, chat_tokenizer(base_tokenizer)
         self.begin = conversation_token(self.tokenizer) if self.settings.packed else None
-        self.runtime = choose_runtime(args.device, args.amp, width=self.base.config.n_embd)
+        self.runtime = same_format(choose_runtime(
+            args.device, args.amp, width=self.base.config.n_embd), processes)
         self.base.to(self.runtime.device)
         if (rows := self.settings.rows) % processes.world:
             raise ValueError(f"--rows {rows} must be a multiple of the {processes.world} processes")

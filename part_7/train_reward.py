@@ -33,7 +33,7 @@ from reward.preferences import FLIPPED
 from reward.report import finish, write_log
 from reward.sources import DRAWN, shuffled_labels, world_data
 from run.checkpoint import load_checkpoint
-from run.distributed import clip_gradient, part_of, shard, sum_gradients, whole_model
+from run.distributed import clip_gradient, part_of, same_format, shard, sum_gradients, whole_model
 from run.interrupt import StopOnSignal
 from run.optim import make_optimizer
 from run.progress import Progress, add_progress_flags, sum_of, sum_of_weights, training_in
@@ -249,7 +249,8 @@ def prepared(args, out: Path, processes):
     sft, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
     if not is_chat_model(tokenizer):
         raise ValueError(f"{args.sft} knows no roles; make a tuned model with: {SFT_WITH}")
-    runtime = choose_runtime(args.device, args.amp, width=sft.config.n_embd)
+    runtime = same_format(choose_runtime(
+        args.device, args.amp, width=sft.config.n_embd), processes)
     seed_everything(args.seed)
     sft.to(runtime.device)
     start = time.perf_counter()

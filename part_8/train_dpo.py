@@ -43,7 +43,7 @@ from rl.scoring import load_source
 from rl.steps import take_step
 from run import plotting
 from run.checkpoint import load_checkpoint, save_checkpoint
-from run.distributed import shard, sum_gradients, whole_model
+from run.distributed import same_format, shard, sum_gradients, whole_model
 from run.interrupt import StopOnSignal
 from run.optim import model_state
 from run.progress import Progress, add_progress_flags, sum_of, sum_of_weights, training_in
@@ -228,7 +228,8 @@ def prepared(args, settings: DPOSettings, out: Path, processes):
     body, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
     if not is_chat_model(tokenizer):
         raise ValueError(f"{args.sft}: knows no roles; make a chat model with: {SFT_WITH}")
-    runtime = choose_runtime(args.device, args.amp, width=body.config.n_embd)
+    runtime = same_format(choose_runtime(
+        args.device, args.amp, width=body.config.n_embd), processes)
     source = load_source(args.reward, tokenizer, runtime, REWARD_WITH, processes=processes) \
         if args.eval_prompts and args.data is None and (
             processes.is_main or processes.shards) else None

@@ -35,7 +35,7 @@ from rl.ppo_settings import PRESETS, PPOSettings, add_flags, chosen
 from rl.rollout import roll_out
 from rl.scoring import load_source
 from run.checkpoint import load_checkpoint
-from run.distributed import Processes, as_whole
+from run.distributed import Processes, as_whole, same_format
 from run.interrupt import StopOnSignal
 from run.logger import Logger
 from run.progress import (
@@ -97,7 +97,8 @@ class Run:
         body, self.tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
         if not is_chat_model(self.tokenizer):
             raise ValueError(f"{args.sft}: knows no roles; make a chat model with: {SFT_WITH}")
-        self.runtime = choose_runtime(args.device, args.amp, width=body.config.n_embd)
+        self.runtime = same_format(choose_runtime(
+            args.device, args.amp, width=body.config.n_embd), processes)
         seed_everything(args.seed)
         s, context = self.settings, body.config.block_size
         if s.max_new >= context:

@@ -30,7 +30,7 @@ from pathlib import Path
 
 from reasoning.tasks import direct, problems
 from run.checkpoint import load_checkpoint, save_checkpoint
-from run.distributed import whole_model, wrap
+from run.distributed import same_format, whole_model, wrap
 from run.interrupt import StopOnSignal
 from run.loop import train_step
 from run.optim import make_optimizer, model_state
@@ -140,7 +140,8 @@ def main(argv=None):
         model, tokenizer, _ = load_checkpoint(args.sft, make_with=SFT_WITH)
         if not is_chat_model(tokenizer):
             raise ValueError(f"{args.sft} knows no roles; make a chat model with: {SFT_WITH}")
-        runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
+        runtime = same_format(choose_runtime(
+            args.device, args.amp, width=model.config.n_embd), processes)
         model.to(runtime.device)
         examples = cold_examples(args.examples, args.seed, tokenizer, model.config.block_size)
         progress = progress_of(out / "checkpoints_cold", args, model, tokenizer, examples, runtime,

@@ -38,7 +38,7 @@ from reward.preferences import asked_items
 from rl.ppo_settings import add_flags, chosen
 from rl.scoring import load_source
 from run.checkpoint import load_checkpoint
-from run.distributed import Processes, as_whole
+from run.distributed import Processes, as_whole, same_format
 from run.interrupt import StopOnSignal
 from run.logger import Logger
 from run.progress import (
@@ -90,7 +90,8 @@ class Run:
         if self.settings.max_new >= self.context:
             raise ValueError(f"--max-new {self.settings.max_new}: the context has {self.context} "
                              "tokens, the prompt's included")
-        self.runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
+        self.runtime = same_format(choose_runtime(
+            args.device, args.amp, width=model.config.n_embd), processes)
         seed_everything(args.seed)
         self.held_out = None  # of a file; the world's are drawn where they are asked
         self.families = tuple(args.families) if args.families else None

@@ -36,7 +36,7 @@ from reasoning.tool_use import (
     tool_tokenizer,
 )
 from run.checkpoint import load_checkpoint, save_checkpoint
-from run.distributed import whole_model
+from run.distributed import same_format, whole_model
 from run.optim import model_state
 from run.progress import add_progress_flags, training_in
 from sft.chat_format import Message, encode_prompt, grow_vocabulary
@@ -124,7 +124,8 @@ def main(argv=None):
         model, tokenizer, _ = load_checkpoint(args.model, make_with=GRPO_WITH)
         if not is_chat_model(tokenizer):
             raise ValueError(f"{args.model} knows no roles; make it with: {GRPO_WITH}")
-        runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
+        runtime = same_format(choose_runtime(
+            args.device, args.amp, width=model.config.n_embd), processes)
         tokenizer = tool_tokenizer(tokenizer)
         model = grow_vocabulary(model, tokenizer.vocab_size, args.seed).to(runtime.device)
         examples = tool_examples(args.examples, args.seed, tokenizer, model.config.block_size)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from gpt.model import GPT
 from run.checkpoint import Checkpoints
-from run.distributed import Processes, unwrapped, wrap
+from run.distributed import Processes, same_format, unwrapped, wrap
 from run.logger import Logger
 from run.memory import check_memory, least_bytes
 from run.optim import (
@@ -58,6 +58,7 @@ class Run:
             amp = begun
         runtime = choose_runtime(device, amp, width=s.n_embd, quiet=True,
                                  rows=min(s.rows, s.micro_rows) * s.context)
+        runtime = same_format(runtime, self.processes)
         if amp != args.amp:
             runtime = replace(runtime, amp_reason="as the checkpoint's run began")
         if self.processes.is_main:

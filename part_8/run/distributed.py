@@ -16,7 +16,7 @@ import math
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from weakref import WeakKeyDictionary
 
@@ -27,6 +27,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
+
+from run.runtime import AMP_TYPES, Runtime
 
 KINDS = ("ddp", "fsdp")
 PATIENCE = timedelta(hours=6)  # while one process works alone and the others wait
@@ -101,6 +103,14 @@ def longest_wait() -> float:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"PROCESS_WAIT={text}: must be a whole number of seconds, at least 1")
     return int(text)
+
+
+def same_format(runtime: Runtime, processes: Processes) -> Runtime:
+    """With --amp auto each process has timed a layer for itself: what the main one found counts."""
+    names = list(AMP_TYPES)
+    number = names.index(runtime.amp_name) if processes.is_main else 0
+    chosen = int(processes.sum(torch.tensor(number, device=runtime.device)))
+    return replace(runtime, amp_dtype=AMP_TYPES[names[chosen]])
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from moe.checkpoint import load_moe
 from moe.hybrid import HybridGPT
 from moe.layer import MoEConfig
 from moe.settings import PARALLEL
-from run.distributed import Processes
+from run.distributed import Processes, same_format
+from run.runtime import AMP_TYPES, Runtime
 from several import held_by, processes
 from stop_and_go import survives_many_kills
 
@@ -200,8 +201,8 @@ def test_what_does_not_divide_is_refused_before_any_work(world, more, says, tmp_
 
 def test_the_main_process_chooses_the_number_format(monkeypatch):
     """Each has timed a layer for itself; halves and wholes cannot travel together."""
-    timed = train_moe.Runtime(torch.device("cpu"), torch.bfloat16, "", "")
+    timed = Runtime(torch.device("cpu"), torch.bfloat16, "", "")
     monkeypatch.setattr(Processes, "sum", lambda self, value: value + 2 * (self.rank > 0) * (value == 0))
-    assert train_moe.same_format(timed, Processes(0, 2)) == timed
-    found = train_moe.same_format(timed, Processes(1, 2))
-    assert found.amp_name == list(train_moe.AMP_TYPES)[2], "what was summed up, not what this one timed"
+    assert same_format(timed, Processes(0, 2)) == timed
+    found = same_format(timed, Processes(1, 2))
+    assert found.amp_name == list(AMP_TYPES)[2], "what was summed up, not what this one timed"
