@@ -73,17 +73,3 @@ def test_an_unknown_flag_is_refused_with_status_2(script, run_script):
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "--no-such-flag" in done.stderr or "required" in done.stderr
-
-
-TRAINERS = [script for script in SCRIPTS
-            if "trains=True, processes=True)" in (ROOT / script).read_text(encoding="utf-8")]
-
-
-@pytest.mark.parametrize("script", TRAINERS)
-def test_all_processes_of_a_training_work_in_one_number_format(script):
-    """With --amp auto each times a layer for itself, and finds what it finds on a busy machine."""
-    where = ROOT / {"part_4/train.py": "part_4/base/run.py"}.get(script, script)
-    calls = [node for node in ast.walk(ast.parse(where.read_text(encoding="utf-8")))
-             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-    assert len(TRAINERS) == 9
-    assert {"choose_runtime", "same_format"} <= {call.func.id for call in calls}

@@ -46,7 +46,7 @@ BUGS = [
     Bug("the model in the checkpoint is one process's", TRAIN,
         "    model = whole_model(run.model)  # all processes put it together\n", "    model = run.model\n",
         TRAINS),
-    Bug("each process computes in the format that it found to be fast", TRAIN,
+    Bug("each process computes in the format that it found to be fast", "part_5/run/distributed.py",
         "number = names.index(runtime.amp_name) if processes.is_main else 0",
         "number = names.index(runtime.amp_name)", TEST + "::test_the_main_process_chooses_the_number_format"),
     Bug("experts that do not divide are found out later", "part_5/moe/settings.py",
