@@ -62,6 +62,8 @@ class Tuning:
         self.base, base_tokenizer = self.read_base()
         self.settings = chosen(preset_for(args.preset, base_tokenizer), args)
         self.context = context_of(self.settings.context, self.base.config.block_size)
+        if (rows := self.settings.rows) % processes.world:
+            raise ValueError(f"--rows {rows} must be a multiple of the {processes.world} processes")
         if self.base.config.vocab_size != base_tokenizer.vocab_size:
             raise ValueError(f"{args.base}: the model has {self.base.config.vocab_size} tokens, "
                              f"its tokenizer {base_tokenizer.vocab_size}; make it again with: "
@@ -71,8 +73,6 @@ class Tuning:
         self.runtime = same_format(choose_runtime(
             args.device, args.amp, width=self.base.config.n_embd), processes)
         self.base.to(self.runtime.device)
-        if (rows := self.settings.rows) % processes.world:
-            raise ValueError(f"--rows {rows} must be a multiple of the {processes.world} processes")
         self.checkpoints = Checkpoints(self.out / "checkpoints", 2)
         self.step, self.seconds, self.tokens = 0, 0.0, 0
         self.best, self.metrics, self.loss_before = (float("inf"), 0), {}, None

@@ -36,6 +36,9 @@ class Run:
     def __init__(self, args, out: Path, processes: Processes, device: str):
         self.args, self.processes = args, processes
         self.settings = chosen(args.preset, args)
+        if self.settings.rows % self.processes.world:
+            raise ValueError(f"--rows {self.settings.rows} must be a multiple of the "
+                             f"{self.processes.world} processes")
         self.out = out
         self.checkpoints = Checkpoints(self.out / "checkpoints", self.settings.keep)
         self.newest = self.checkpoints.newest()
@@ -121,9 +124,6 @@ class Run:
         self.probe = []  # documents of the world, to follow the loss against its floor
         if "world" in names_of(self.settings.data):
             self.probe = world_documents(self.settings.eval_documents // 3 + 1, self.args.seed)
-        if self.settings.rows % self.processes.world:
-            raise ValueError(f"--rows {self.settings.rows} must be a multiple of the "
-                             f"{self.processes.world} processes")
 
     def make_model(self, saved: dict | None) -> None:
         """Model, optimizer, scaler; from the checkpoint's state if there is one."""
