@@ -7,7 +7,7 @@
 A small model goes through the whole chain: what a stage leaves in one process, the next one reads. For
 each stage a line: the largest difference of any figure that a step logs from that of one process, and
 the bytes of weights and optimizer that the fullest process holds, counted after the second update.
-With --wide the model has 4.6M parameters and eight times the rows; the line then has the seconds of a step
+With --wide the model has 4.5M parameters and eight times the rows; the line then has the seconds of a step
 too, and how many times as fast that is: each process has one thread, the first two steps are left out.
 """
 
