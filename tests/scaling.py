@@ -8,7 +8,7 @@ A small model goes through the whole chain: what a stage leaves in one process, 
 each stage a line: the largest difference of any figure that a step logs from that of one process, and
 the bytes of weights and optimizer that the fullest process holds, counted after the second update.
 With --wide the model has 4.5M parameters and eight times the rows; the line then has the seconds of a step
-too, and how many times as fast that is: each process has one thread, the first two steps are left out.
+too, and how many times as fast that is: each process has one thread, what comes before the second update is left out.
 """
 
 import argparse
@@ -39,6 +39,7 @@ save_checkpoint(sys.argv[1], weights=GPT(config).state_dict(), config=config, to
 '''
 SMALL = {"n_layer": 4, "n_head": 2, "n_kv_head": 1, "n_embd": 64}
 WIDE = {"n_layer": 6, "n_head": 4, "n_kv_head": 2, "n_embd": 256}
+SIZES = {False: (1, SMALL), True: (8, WIDE)}  # --wide or not -> how many times the rows, and the model
 MOE = f"""
 import sys
 sys.path.insert(0, {str(ROOT / "part_5")!r})
@@ -56,7 +57,7 @@ WAYS = {"1": (1, ()), "2": (2, ()), "4": (4, ()), "FSDP 2": (2, ("--shard",))}
 
 def stages(folder: Path, steps: int, wide: bool = False) -> dict[str, tuple]:
     """Stage -> (script, its flags, the file that it leaves)."""
-    many, size = (8, WIDE) if wide else (1, SMALL)
+    many, size = SIZES[wide]
     shape = [x for name, value in size.items() for x in ("--" + name.replace("_", "-"), value)]
     sft, reward, pairs = folder / "sft.pt", folder / "reward.pt", folder / "pairs.jsonl"
     none = ("--eval-prompts", 0)
@@ -168,16 +169,15 @@ def main(argv=None) -> list[list]:
                         help="numbers of processes, beside 1 (default: 1 2 4 'FSDP 2')")
     parser.add_argument("--wide", action="store_true", help="a larger model, and seconds of a step")
     args = parser.parse_args(argv)
-    ways = ["1", *(way for way in args.ways if way != "1")]
+    ways, (many, size) = ["1", *(way for way in args.ways if way != "1")], SIZES[args.wide]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "pairs.jsonl").write_text("\n".join(json.dumps(
             {"prompt": f"What is {n} + 1?", "chosen": str(n + 1), "rejected": f"{n}, I think"})
-            for n in range(7 * args.steps * (8 if args.wide else 1))), encoding="utf-8")
-        (folder / "moe.py").write_text(
-            MOE.replace("MANY_AND_SIZE", str((8, WIDE) if args.wide else (1, SMALL))), encoding="utf-8")
+            for n in range(7 * args.steps * many)), encoding="utf-8")
+        (folder / "moe.py").write_text(MOE.replace("MANY_AND_SIZE", str((many, size))), encoding="utf-8")
         subprocess.run([sys.executable, "-B", "-c", TINY, str(folder / "tiny.pt"),
-                        json.dumps(WIDE if args.wide else SMALL)], check=True,
+                        json.dumps(size)], check=True,
                        env={**os.environ, "PYTHONPATH": str(ROOT / "part_6")})
         rows = []
         for stage in stages(folder, args.steps):
