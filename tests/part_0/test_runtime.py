@@ -40,14 +40,46 @@ def test_a_missing_cuda_device_is_an_error_and_not_a_silent_cpu():
 
 
 def test_auto_amp_follows_the_probe(monkeypatch):
-    def seconds(narrow):
-        return lambda width, amp_dtype, device: 1.0 if amp_dtype is None else narrow
-    monkeypatch.setattr(runtime, "time_layer", seconds(0.3))
-    assert choose_amp("auto", CPU, 64)[0] is torch.bfloat16
-    monkeypatch.setattr(runtime, "time_layer", seconds(1.1))
+    def seconds(narrow, few=0.01):
+        def time_layer(width, amp_dtype, device, rows=1024, repeats=5):
+            return 1.0 if amp_dtype is None else narrow if rows == 1024 else few
+        monkeypatch.setattr(runtime, "time_layer", time_layer)
+    seconds(0.3)
+    dtype, reason = choose_amp("auto", CPU, 64)
+    assert dtype is torch.bfloat16
+    assert reason == "a layer of width 64 took 1000.0 ms in float32, 300.0 ms in bfloat16"
+    seconds(1.1)
     dtype, reason = choose_amp("auto", CPU, 64)
     assert dtype is None
     assert "1100.0 ms in bfloat16" in reason
+
+
+def test_a_processor_that_is_slow_in_bfloat16_is_asked_for_a_few_rows_only(monkeypatch):
+    asked = []
+
+    def time_layer(width, amp_dtype, device, rows=1024, repeats=5):
+        asked.append((amp_dtype, rows))
+        return 1.0 if amp_dtype is None else rows * 20 / 1024
+    monkeypatch.setattr(runtime, "time_layer", time_layer)
+    dtype, reason = choose_amp("auto", CPU, 64)
+    assert dtype is None
+    assert asked == [(None, 1024), (torch.bfloat16, 64)]
+    assert reason == ("a layer of width 64 took 1000.0 ms in float32, a sixteenth of it 1250.0 ms in "
+                      "bfloat16")
+
+
+def test_a_slow_layer_is_timed_twice_and_a_fast_one_as_often_as_asked(monkeypatch):
+    clock, passes = [0.0], []
+
+    def synchronize(device):
+        passes.append(0)
+        clock[0] += took
+    monkeypatch.setattr(runtime, "synchronize", synchronize)
+    monkeypatch.setattr(runtime.time, "perf_counter", lambda: clock[0])
+    for took, times in ((3.0, 2), (0.01, 6)):
+        passes.clear()
+        assert runtime.time_layer(8, None, CPU, rows=2) == pytest.approx(took)
+        assert len(passes) == 2 * times
 
 
 def test_the_probe_does_not_move_the_random_numbers():
