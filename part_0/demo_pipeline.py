@@ -42,6 +42,8 @@ from report_card import gather, tables
 from report_pages import write_pages
 from report_picture import draw
 
+LONG = 20 * 60  # seconds of a plan that is longer than somebody may want to wait at first
+
 
 def chains_of(args) -> list[Chain]:
     """One chain a seed. The first writes to the parts' own folders, or under --out; the others
@@ -85,7 +87,16 @@ def show_plan(chains: list[Chain], stages: list[Stage]) -> None:
                          "done already", what_is_there(stage, chain) if runs else ""])
     print_table(["stage", "seed", "what happens", "about", ""], rows, title="The plan")
     print(f"\nin all about {left / 60:.1f} minutes on this machine, questions to the models "
-          "included\n", flush=True)
+          "included")
+    if left > LONG and chains[0].preset != "smoke":
+        print(f"for a first look: python part_0/demo_pipeline.py --preset smoke, about "
+              f"{first_look(stages) * slower / 60:.1f} minutes")
+    print(flush=True)
+
+
+def first_look(stages: list[Stage]) -> float:
+    """Seconds of the smoke preset on the machine that the lessons name."""
+    return sum(stage.seconds["smoke"] + ASK_SECONDS * bool(stage.speaks) for stage in stages)
 
 
 def run_chain(chain: Chain, stages: list[Stage], lock: Path) -> None:

@@ -18,6 +18,8 @@ BUGS = [
         'if kind == "cuda" and not torch.cuda.is_available():',
         'if kind == "cuda" and not torch.cuda.is_available():\n        return choose_device("cpu")\n'
         '    if kind == "cuda" and False:', TEST_RUNTIME),
+    Bug("the first look is told as of the lessons' machine", MAIN,
+        "first_look(stages) * slower / 60", "first_look(stages) / 60", TEST_CHAIN),
     Bug("bfloat16 chosen where it is slower", RUNTIME,
         "not share and narrow < 0.8 * wide", "not share and narrow > 0.8 * wide", TEST_RUNTIME),
     Bug("a processor that is slow in bfloat16 is timed in full", RUNTIME,

@@ -101,7 +101,7 @@ def house(tmp_path, monkeypatch):
         name = name or f"of_{part}"
         flags = ("--size", size, "--name", name, "--metrics", json.dumps(metrics or {"loss": 1.25}))
         return pipeline.Stage(name=name, title=f"a stage of {part}", script=f"{part}/make.py",
-                              seconds={"quick": 60.0}, flags={"quick": flags},
+                              seconds={"quick": 60.0, "smoke": 6.0}, flags={"quick": flags},
                               summary=more.pop("summary", "loss {loss:.2f}"), **more)
 
     def chain(seed=0, out=None, common=()):

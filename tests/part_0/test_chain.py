@@ -103,6 +103,15 @@ def test_the_main_job_runs_every_stage_once_and_leaves_the_report_card(main, cap
     assert capsys.readouterr().out.count("done already") == 2
 
 
+def test_a_long_plan_names_the_short_one(main, monkeypatch, capsys):
+    monkeypatch.setattr(demo_pipeline, "machine_slowness", lambda: 11.0)  # 24 minutes in all
+    main.run()
+    assert ("for a first look: python part_0/demo_pipeline.py --preset smoke, about 4.4 minutes"
+            in capsys.readouterr().out)  # 2 stages of 6 s, 2 models of 6 s
+    main.run()  # everything is there
+    assert "for a first look" not in capsys.readouterr().out
+
+
 def test_the_plan_counts_the_stages_whose_input_will_change(main, capsys):
     main.run()
     capsys.readouterr()
