@@ -65,7 +65,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    settings = replace(SETTINGS, steps=40) if args.quick else SETTINGS
+    settings = replace(SETTINGS, steps=20) if args.quick else SETTINGS
     out = out_folder(__file__, args.out)
     train_data, val_data = split_bytes(read_bytes(here(__file__) / "fables.txt"))
     rows, curves = [], {}

@@ -100,7 +100,7 @@ def main(argv=None):
         model, _ = load_checkpoint(Path(args.checkpoint))
         setup = f"model {Path(args.checkpoint).name}"
     else:
-        settings = replace(SETTINGS, steps=60 if args.quick else 900)
+        settings = replace(SETTINGS, steps=30 if args.quick else 900)
         model, _ = train_with_shift(train_data, 1, settings, args.seed)
         setup = f"2 layers, width 64, {settings.steps} steps on the fables"
     known = set(re.findall(r"[a-z]+", decode(train_data.tolist()).lower()))

@@ -81,7 +81,7 @@ def main(argv=None):
     out = out_folder(__file__, args.out)
     seed_everything(args.seed)
     compare_forms(args.seed, [64, 256] if args.quick else [64, 256, 1024, 4096])
-    steps, seeds = (20, 1) if args.quick else (120, 2)
+    steps, seeds = (10, 1) if args.quick else (120, 2)
     texts, results = load_text(), {}
     for name, kind in KINDS.items():
         losses = []

@@ -85,7 +85,7 @@ def main(argv=None):
     out = out_folder(__file__, args.out)
     seed_everything(args.seed)
     texts = load_text()
-    steps, seeds = (30, 1) if args.quick else (120, 3)
+    steps, seeds = (12, 1) if args.quick else (120, 3)
     depth = {name: gradients_by_depth(name, texts[0], args.seed) for name in COLORS}
     curves = {name: [curve(name, texts, args.seed + i, steps, steps // 10) for i in range(seeds)]
               for name in COLORS}

@@ -78,7 +78,7 @@ def parse_args(argv=None):
 
 
 def measure(args) -> dict[str, np.ndarray]:
-    steps, more, every = (40, 5, 400) if args.quick else (400, 40, 60)
+    steps, more, every = (16, 5, 400) if args.quick else (400, 40, 60)
     train_data, val_data = load_text()
     model = make_model(args.seed, n_layer=3, n_head=4, n_embd=96, block_size=TRAINED)
     train(model, train_data, steps=steps, batch_size=24, peak=4e-3, seed=args.seed)

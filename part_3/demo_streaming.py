@@ -101,7 +101,7 @@ def main(argv=None):
     args = parse_args(argv)
     out = out_folder(__file__, args.out)
     seed_everything(args.seed)
-    steps, length, rows = (40, 20 * TRAINED, 2) if args.quick else (500, 32 * TRAINED, 6)
+    steps, length, rows = (16, 20 * TRAINED, 2) if args.quick else (500, 32 * TRAINED, 6)
     train_data, val_data = load_text()
     model = make_model(args.seed, n_layer=4, n_head=4, n_embd=96, block_size=TRAINED)
     train(model, train_data, steps=steps, batch_size=24, peak=4e-3, seed=args.seed,

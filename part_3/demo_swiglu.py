@@ -64,7 +64,7 @@ def main(argv=None):
     out = out_folder(__file__, args.out)
     seed_everything(args.seed)
     texts = load_text()
-    steps, seeds = (30, 1) if args.quick else (160, 3)
+    steps, seeds = (12, 1) if args.quick else (160, 3)
     curves, rows = {}, []
     for mlp in COLORS:
         runs = [curve(mlp, texts, args.seed + i, steps, steps // 10) for i in range(seeds)]

@@ -132,7 +132,7 @@ def main(argv=None):
     args = parse_args(argv)
     out = out_folder(__file__, args.out)
     seed_everything(args.seed)
-    steps = 12 if args.quick else 80
+    steps = 6 if args.quick else 80
     results = {name: train(name, steps, args.seed) for name in AMP_TYPES}
     print_table(["format", f"loss after {steps}", "ms a step"],
                 [[name, loss, 1e3 * seconds] for name, (_, loss, seconds) in results.items()],

@@ -44,9 +44,9 @@ COLORS = {"cosine": plotting.BLUE, "linear": plotting.ORANGE, "wsd": plotting.GR
 def parse_args(argv=None):
     parser = make_parser(__doc__, runs_model=False)
     parser.add_argument("--steps", type=int, default=None,
-                        help="steps a run (default: 1000; quick: 60)")
+                        help="steps a run (default: 1000; quick: 30)")
     parser.add_argument("--quick", action="store_true",
-                        help="60 steps, two seeds instead of three (default: off)")
+                        help="30 steps, two seeds instead of three (default: off)")
     args = parser.parse_args(argv)
     if args.steps is not None and args.steps < 20:
         raise ValueError(f"--steps {args.steps}: must be at least 20, or there is no warmup")
@@ -118,7 +118,7 @@ def main(argv=None):
     seed_everything(args.seed)
     keep_memory()
     torch.set_num_threads(1)  # two would wait for each other: the model is tiny
-    steps, seeds = (60, 2) if args.quick else (1000, 3)
+    steps, seeds = (30, 2) if args.quick else (1000, 3)
     steps = steps if args.steps is None else args.steps
     data, held_out = byte_rows(steps * ROWS, "train", args.seed), byte_rows(256, "validation", 0)
     curves = {name: [train(name, steps, data, held_out, args.seed + i) for i in range(seeds)]

@@ -77,7 +77,7 @@ def main(argv=None):
     seed_everything(args.seed)
     reason = choose_threads(CONFIG.n_embd, rows=SETTINGS.prompts * SETTINGS.group)
     print(f"threads {torch.get_num_threads()}: {reason}")
-    steps = 20 if args.quick else SETTINGS.steps
+    steps = 8 if args.quick else SETTINGS.steps
     runs = {name: [learn(name, steps, args.seed + i) for i in range(seeds)]
             for name in NORMALISERS}
 

@@ -31,10 +31,15 @@ def pictures_of(demo: Path) -> list[str]:
     return module.pictures_of(demo)
 
 
+def place_of(script: str, tmp_path) -> Path:
+    """One of the three places: each script is tried from one, all from all in the slow forms."""
+    places = folders(tmp_path)
+    return places[sum(script.encode()) % len(places)]
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_names_every_flag_and_its_default(script, run_script, tmp_path):
-    for folder in folders(tmp_path):
-        text = run_script(script, "--help", cwd=folder).stdout
+    text = run_script(script, "--help", cwd=place_of(script, tmp_path)).stdout
     assert text.startswith("usage:")
     docstring = ast.get_docstring(ast.parse((ROOT / script).read_text(encoding="utf-8")))
     assert docstring.splitlines()[0] in text, "--help should open with the docstring"
@@ -48,15 +53,21 @@ def test_quick_demo_prints_a_table_and_draws_a_picture_from_any_folder(script, r
                                                                        tmp_path):
     source = (ROOT / script).read_text(encoding="utf-8")
     quick = ["--quick"] if '"--quick"' in source else []
-    places = folders(tmp_path)
-    place = places[sum(script.encode()) % len(places)]  # each demo from one of the three places
-    done = run_script(script, *quick, "--out", tmp_path / "pictures", cwd=place)
+    done = run_script(script, *quick, "--out", tmp_path / "pictures",
+                      cwd=place_of(script, tmp_path))
     assert re.search(r"^-{2,}( +-{2,})*$", done.stdout, re.MULTILINE), "no aligned table printed"
     pictures = pictures_of(ROOT / script)
     assert pictures, "no picture is named"
     for picture in pictures:
         path = tmp_path / "pictures" / picture
         assert path.read_bytes().startswith(b"\x89PNG") and f"picture {path}" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_answers_help_from_all_three_folders(script, run_script, tmp_path):
+    texts = {run_script(script, "--help", cwd=folder).stdout for folder in folders(tmp_path)}
+    assert len(texts) == 1 and texts.pop().startswith("usage:")
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ import torch
 
 FEWEST = 8  # test files, from which a second process is worth its start
 MOST = 50  # tests that are taken at once: a long file is shared too
+FEW = 4    # of those that lie beside the parts' folders: they come last, most start a script
 
 
 def is_wanted(session) -> bool:
@@ -30,13 +31,20 @@ def is_wanted(session) -> bool:
             and len({item.path for item in session.items}) >= FEWEST)
 
 
+def most_at_once(item) -> int:
+    """How many tests of this file are taken together: few where they are long, so that no process
+    is left alone with many at the end."""
+    return FEW if item.path.parent == Path(__file__).resolve().parent else MOST
+
+
 class Claims:
     """Groups of tests that two processes take one by one, none twice."""
 
     def __init__(self, folder: Path, items: list):
         self.folder = folder
         files = [list(group) for _, group in groupby(items, key=lambda item: item.path)]
-        self.groups = [file[i:i + MOST] for file in files for i in range(0, len(file), MOST)]
+        self.groups = [file[i:i + size] for file in files for size in [most_at_once(file[0])]
+                       for i in range(0, len(file), size)]
         self.next = 0
 
     def take(self) -> list:
