@@ -130,7 +130,8 @@ def choose_amp(name: str, device: torch.device, width: int) -> tuple[torch.dtype
     if name != "auto":
         if name not in AMP_TYPES:
             raise ValueError(f"--amp {name}: unknown; choose auto, {', '.join(AMP_TYPES)}")
-        return AMP_TYPES[name], "as asked"
+        slow = slow_in_bfloat16(device, width) if name == "bfloat16" else ""
+        return AMP_TYPES[name], f"as asked, though {slow}" if slow else "as asked"
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported():
             return torch.bfloat16, "the GPU has bfloat16"
@@ -146,6 +147,14 @@ def choose_amp(name: str, device: torch.device, width: int) -> tuple[torch.dtype
     reason = (f"a layer of width {width} took {wide * 1e3:.1f} ms in float32, "
               f"{share}{narrow * 1e3:.1f} ms in bfloat16")
     return (torch.bfloat16 if not share and narrow < 0.8 * wide else None), reason
+
+
+def slow_in_bfloat16(device: torch.device, width: int) -> str:
+    """What was measured where a CPU is no faster in bfloat16 than in float32; "" elsewhere."""
+    if device.type != "cpu":
+        return ""
+    dtype, reason = choose_amp("auto", device, width)
+    return "" if dtype else reason
 
 
 def choose_threads(width: int, rows: int = 1024) -> str:
@@ -196,11 +205,12 @@ def keep_memory() -> None:
 
 
 def choose_runtime(device: str = "auto", amp: str = "auto", *, width: int = 512,
-                   rows: int = 1024, quiet: bool = False) -> Runtime:
+                   rows: int = 1024, weights: str = "float32", quiet: bool = False) -> Runtime:
     """Pick device, threads and number format, print them with the reason, and return them.
 
     `width` is the model's n_embd, `rows` the tokens of one forward pass: on a CPU the number of
-    threads and the number format depend on them.
+    threads and the number format depend on them. `weights`: the format of frozen weights, if any;
+    where products in it are slow, that is said.
     """
     chosen, device_reason = choose_device(device)
     threads_reason = ""
@@ -211,6 +221,8 @@ def choose_runtime(device: str = "auto", amp: str = "auto", *, width: int = 512,
     runtime = Runtime(chosen, amp_dtype, device_reason, amp_reason, threads_reason)
     if not quiet:
         print(runtime.describe())
+        if weights == "bfloat16" and (slow := slow_in_bfloat16(chosen, width)):
+            print(f"weights bfloat16  as asked, and products with them are in it, though {slow}")
     return runtime
 
 

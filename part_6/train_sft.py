@@ -71,7 +71,8 @@ class Tuning:
         self.base_tokenizer, self.tokenizer = base_tokenizer, chat_tokenizer(base_tokenizer)
         self.begin = conversation_token(self.tokenizer) if self.settings.packed else None
         self.runtime = same_format(choose_runtime(
-            args.device, args.amp, width=self.base.config.n_embd), processes)
+            args.device, args.amp, width=self.base.config.n_embd, weights=self.settings.weights),
+            processes)
         self.base.to(self.runtime.device)
         self.checkpoints = Checkpoints(self.out / "checkpoints", 2)
         self.step, self.seconds, self.tokens = 0, 0.0, 0

@@ -250,7 +250,7 @@ def prepared(args, out: Path, processes):
     if not is_chat_model(tokenizer):
         raise ValueError(f"{args.sft} knows no roles; make a tuned model with: {SFT_WITH}")
     runtime = same_format(choose_runtime(
-        args.device, args.amp, width=sft.config.n_embd), processes)
+        args.device, args.amp, width=sft.config.n_embd, weights=args.weights), processes)
     seed_everything(args.seed)
     sft.to(runtime.device)
     start = time.perf_counter()

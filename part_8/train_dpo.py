@@ -229,7 +229,7 @@ def prepared(args, settings: DPOSettings, out: Path, processes):
     if not is_chat_model(tokenizer):
         raise ValueError(f"{args.sft}: knows no roles; make a chat model with: {SFT_WITH}")
     runtime = same_format(choose_runtime(
-        args.device, args.amp, width=body.config.n_embd), processes)
+        args.device, args.amp, width=body.config.n_embd, weights=settings.weights), processes)
     source = load_source(args.reward, tokenizer, runtime, REWARD_WITH, processes=processes) \
         if args.eval_prompts and args.data is None and (
             processes.is_main or processes.shards) else None

@@ -98,7 +98,8 @@ class Run:
         if not is_chat_model(self.tokenizer):
             raise ValueError(f"{args.sft}: knows no roles; make a chat model with: {SFT_WITH}")
         self.runtime = same_format(choose_runtime(
-            args.device, args.amp, width=body.config.n_embd), processes)
+            args.device, args.amp, width=body.config.n_embd, weights=self.settings.weights),
+            processes)
         seed_everything(args.seed)
         s, context = self.settings, body.config.block_size
         if s.max_new >= context:

@@ -91,7 +91,8 @@ class Run:
             raise ValueError(f"--max-new {self.settings.max_new}: the context has {self.context} "
                              "tokens, the prompt's included")
         self.runtime = same_format(choose_runtime(
-            args.device, args.amp, width=model.config.n_embd), processes)
+            args.device, args.amp, width=model.config.n_embd, weights=self.settings.weights),
+            processes)
         seed_everything(args.seed)
         self.held_out = None  # of a file; the world's are drawn where they are asked
         self.families = tuple(args.families) if args.families else None

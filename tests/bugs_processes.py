@@ -35,8 +35,10 @@ BUGS = [
     Bug("DPO goes on with another reference", DPO, '"weights": sum_of_weights(body)',
         '"weights": ""', STOP_8),
     Bug("each process of DPO has a number format of its own", DPO,
-        "same_format(choose_runtime(\n        args.device, args.amp, width=body.config.n_embd), processes)",
-        "choose_runtime(\n        args.device, args.amp, width=body.config.n_embd)", "tests/test_number_format.py"),
+        "same_format(choose_runtime(\n        args.device, args.amp, width=body.config.n_embd, "
+        "weights=settings.weights), processes)",
+        "choose_runtime(\n        args.device, args.amp, width=body.config.n_embd)",
+        "tests/test_number_format.py"),
     Bug("PPO goes on with the first KL weight", "part_8/train_ppo.py",
         '            self.ppo.load_state(more["ppo"])\n',
         '            self.ppo.steps_done = more["ppo"]["steps_done"]\n', STOP_8),

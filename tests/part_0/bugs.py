@@ -24,6 +24,8 @@ BUGS = [
         "not share and narrow < 0.8 * wide", "not share and narrow > 0.8 * wide", TEST_RUNTIME),
     Bug("a processor that is slow in bfloat16 is timed in full", RUNTIME,
         "    if narrow < wide / 2:\n", "    if True:\n", TEST_RUNTIME),
+    Bug("nobody is told that bfloat16 is slow here", RUNTIME,
+        'return "" if dtype else reason', 'return ""', TEST_RUNTIME),
     Bug("a slow layer is timed as often as a fast one", RUNTIME,
         "if number > 1 and time.perf_counter() - begin > 1:",
         "if number > repeats and time.perf_counter() - begin > 1:", TEST_RUNTIME),

@@ -68,6 +68,21 @@ def test_a_processor_that_is_slow_in_bfloat16_is_asked_for_a_few_rows_only(monke
                       "bfloat16")
 
 
+@pytest.mark.parametrize("narrow, said", [(20.0, True), (0.1, False)])
+def test_where_bfloat16_is_slow_whoever_asks_for_it_is_told(monkeypatch, capsys, narrow, said):
+    monkeypatch.setattr(runtime, "time_layer", lambda width, amp_dtype, device, rows=1024, repeats=5:
+                        1.0 if amp_dtype is None else narrow * rows / 1024)
+    why = "a layer of width 512 took 1000.0 ms in float32, a sixteenth of it 1250.0 ms in bfloat16"
+    dtype, reason = choose_amp("bfloat16", CPU, 512)
+    assert dtype is torch.bfloat16
+    assert reason == (f"as asked, though {why}" if said else "as asked")
+    choose_runtime("cpu", "float32", weights="bfloat16")
+    assert (f"weights bfloat16  as asked, and products with them are in it, though {why}"
+            in capsys.readouterr().out) == said
+    choose_runtime("cpu", "float32")
+    assert "weights" not in capsys.readouterr().out
+
+
 def test_a_slow_layer_is_timed_twice_and_a_fast_one_as_often_as_asked(monkeypatch):
     clock, passes = [0.0], []
 

@@ -1,6 +1,7 @@
 """The scripts as a person runs them: tiny runs, stop and resume, files, mistakes."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -160,6 +161,28 @@ def test_rollouts_are_timed_for_the_asked_prompts_and_rounds(monkeypatch, watch,
     # two sizes, two formats, two rounds and a warm-up
     assert len(alone) == 2 * 2 * (2 + 1) * 3 and len(together) == 2 * 2 * (2 + 1) * 2
     assert {len(call.prompts) for call in together} == {2, 2 * benchmark_rollout.COPIES}
+
+
+def test_a_good_token_has_no_slope_above_the_asked_clip(run_script, tmp_path):
+    for clip, expected in ((0.1, {1.2, 1.5}), (0.4, {1.5}), (0.6, set())):
+        done = run_script("part_8/demo_clipping.py", "--clip", clip, "--out", tmp_path)
+        table = [[float(cell.replace("−", "-")) for cell in line.split()]
+                 for line in done.stdout.splitlines() if re.match(r" *\d", line)]
+        assert len(table) == 7
+        assert {ratio for ratio, _, slope, *_ in table if slope == 0} == expected
+
+
+def test_every_bug_is_shown_for_the_asked_steps(monkeypatch, tmp_path):
+    import demo_wrong_on_purpose as demo
+
+    asked = []
+    monkeypatch.setattr(demo, "tuned_model", lambda seed: None)
+    monkeypatch.setattr(demo, "make_ppo", lambda score, settings, seed, tuned, kind: asked.append(
+        (kind, settings.steps)))
+    monkeypatch.setattr(demo, "take_steps", lambda ppo: [
+        {"step": 1, "quality": 0.5, "kl": 1.0, "length": 4.0, "entropy": 1.0, "clip_fraction": 0.0}])
+    demo.main(["--steps", "3", "--out", str(tmp_path)])
+    assert asked == [(kind, 3) for kind in demo.KINDS.values()]
 
 
 def test_with_lambda_0_an_advantage_is_its_own_step_alone(run_script, tmp_path):
