@@ -91,7 +91,8 @@ def draw(run: Run, results: dict) -> Path:
     looks = [(line["step"], line["val_loss"]) for line in lines if "val_loss" in line]
     floor, metrics, s = floor_per_token(run), results["metrics"], run.settings
     per_byte = f"{metrics['bits_per_byte']:.3f} bits per byte"
-    title = f"After {run.seconds / 60:.1f} minutes: {per_byte} on held-out text"
+    title = (f"After {run.step * s.rows * s.context / 1e6:.1f} M tokens: {per_byte} on held-out "
+             "text")
     if floor is not None:
         excess = metrics["bits_per_byte"] / metrics["floor_bits_per_byte"] - 1
         title += f", {excess:.0%} above the floor"
@@ -114,7 +115,7 @@ def draw(run: Run, results: dict) -> Path:
         ax.annotate("floor: the entropy of the world", (steps[-1] * 0.5, unit * floor), xytext=(0, -3),
                     textcoords="offset points", color=plotting.RED, va="top", fontsize=8)
     ax.set(xlabel="step", ylabel="loss, bits per byte (logarithmic)", yscale="log",
-           ylim=(0.9 * low, unit * min(max(losses) / unit, 4.5)))
+           ylim=(0.85 * low, unit * min(max(losses) / unit, 4.5)))
     ax.yaxis.set_major_formatter("{x:.2g}")
     ax.yaxis.set_minor_formatter("{x:.2g}")
     early = len(steps) // 12
