@@ -10,9 +10,9 @@ Writes benchmark.json and benchmark.png. Lesson 2.4.
 """
 
 from runtime import (
-    AMP_TYPES,
     Runtime,
     choose_device,
+    formats_to_time,
     keep_memory,
     make_parser,
     out_folder,
@@ -130,8 +130,8 @@ def race(shape: str, device: torch.device, peer: str | None, seconds: float,
     n_layer, n_head, n_embd, block_size, batch_size = SHAPES[shape]
     config = GPTConfig(n_layer=n_layer, n_head=n_head, n_embd=n_embd, block_size=block_size)
     contestants = []
-    for amp in ("float32", "bfloat16"):
-        runtime = Runtime(device, AMP_TYPES[amp], "", "")
+    for amp, dtype in formats_to_time(device, n_embd).items():
+        runtime = Runtime(device, dtype, "", "")
         models = {"ours": GPT(config), "textbook": TextbookGPT(config)}
         if compiled:
             models["ours compiled"] = GPT(config)
@@ -152,9 +152,12 @@ def race(shape: str, device: torch.device, peer: str | None, seconds: float,
 
 def draw(results: dict[str, dict[str, float]], setup: str, path: Path) -> None:
     """Bars of tokens a second, one panel a shape."""
-    gains = [f"{rates['ours, float32'] / rates['textbook, float32']:.1f} times as fast in float32, "
-             f"{rates['ours, bfloat16'] / rates['textbook, bfloat16']:.1f} in bfloat16 (shape {shape})"
-             for shape, rates in results.items()]
+    gains = []
+    for shape, rates in results.items():
+        gain = {amp: rates[f"ours, {amp}"] / rates[f"textbook, {amp}"]
+                for amp in ("float32", "bfloat16") if f"ours, {amp}" in rates}
+        gains.append(f"{gain['float32']:.1f} times as fast in float32" + (
+            f", {gain['bfloat16']:.1f} in bfloat16" if "bfloat16" in gain else "") + f" (shape {shape})")
     title = "Ours beside the textbook's step: " + "; ".join(gains)
     fig, axes = figure(title, setup, panels=len(results))
     colors = {"ours": BLUE, "ours compiled": SKY, "peer": ORANGE, "textbook": GREY}

@@ -9,8 +9,8 @@ The contestants take turns in an order drawn anew, medians are shown. Writes spe
 """
 
 from run.runtime import (
-    AMP_TYPES,
     choose_device,
+    formats_to_time,
     keep_memory,
     make_parser,
     out_folder,
@@ -186,8 +186,7 @@ def main(argv=None):
         rows.append(list(row))
         print(f"  {row[0]}, {row[1]}, {row[2]}: {row[3]:,.0f}", flush=True)
 
-    for name in ("float32", "bfloat16"):
-        dtype = AMP_TYPES[name]
+    for name, dtype in formats_to_time(device, args.width).items():
         if args.only != "decoding":
             for who, speed in training_speeds(args, device, dtype).items():
                 note(f"training, {args.batch_size} rows", name, who, speed)

@@ -15,6 +15,7 @@ from run.runtime import (
     AMP_TYPES,
     Runtime,
     choose_runtime,
+    formats_to_time,
     make_parser,
     out_folder,
     print_table,
@@ -52,8 +53,9 @@ def parse_args(argv=None):
     parser = make_parser(__doc__)
     parser.add_argument("--shapes", default="a,b,c",
                         help=f"of {', '.join(SHAPES)}; joined by commas (default: a,b,c)")
-    parser.add_argument("--formats", default="float32,bfloat16",
-                        help="number formats, joined by commas (default: float32,bfloat16)")
+    parser.add_argument("--formats", default=None,
+                        help="number formats, joined by commas (default: float32,bfloat16; the "
+                        "second only where it is not many times slower)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each (default: 7)")
     parser.add_argument("--rows", type=int, default=None,
                         help="rows in a step (default: as the shape has it)")
@@ -178,7 +180,8 @@ def main(argv=None):
     for shape in args.shapes.split(","):
         if shape not in SHAPES:
             raise ValueError(f"--shapes {shape}: unknown; choose of {', '.join(SHAPES)}")
-    for kind in args.formats.split(","):
+    asked = args.formats.split(",") if args.formats is not None else None
+    for kind in asked or ():
         if kind not in AMP_TYPES:
             raise ValueError(f"--formats {kind}: unknown; choose of {', '.join(AMP_TYPES)}")
     if args.rounds < 1 or args.rows is not None and args.rows < 1:
@@ -189,7 +192,7 @@ def main(argv=None):
     peak = peak_flops(device)
     with tempfile.TemporaryDirectory() as folder:
         for shape in args.shapes.split(","):
-            for kind in args.formats.split(","):
+            for kind in asked or formats_to_time(device, SHAPES[shape][2]):
                 runtime = Runtime(device, AMP_TYPES[kind], "", "as asked")
                 results += measure(shape, runtime, args, Path(folder))
     for row in results:

@@ -10,6 +10,7 @@ each matrix of each expert.
 
 from run.runtime import (
     choose_device,
+    formats_to_time,
     keep_memory,
     make_parser,
     out_folder,
@@ -133,7 +134,8 @@ def main(argv=None):
     seed_everything(args.seed)
     device, _ = choose_device(args.device)
     rows, ratios = [], {}
-    for dtype in (torch.float32, torch.bfloat16):
+    for amp_dtype in formats_to_time(device, args.n_embd).values():
+        dtype = amp_dtype or torch.float32
         layers = {name: layer.to(device, dtype) for name, layer in candidates(args).items()}
         seconds = measure(layers, args, dtype, device)
         kind = str(dtype).removeprefix("torch.")
@@ -145,11 +147,13 @@ def main(argv=None):
                 f"{args.n_expert} experts, top-{args.n_active}, {device}")
     ours = "grouped (ours, GPU)" if device.type == "cuda" else "sorted (ours, CPU)"
     fig, axes = plotting.figure(
-        f"The experts take {ratios['float32'][ours]:.2f} times a dense layer's time in float32, "
-        f"{ratios['bfloat16'][ours]:.2f} times in bfloat16",
+        "The experts take " + ", ".join(
+            f"{values[ours]:.2f} times a dense layer's time in {kind}"
+            for kind, values in ratios.items()),
         f"forward and backward, {args.tokens} tokens, width {args.n_embd}, hidden {args.n_hidden}, "
-        f"{args.n_expert} experts, top-{args.n_active}; dense with equal products a token", 2,
-        sharey=True)
+        f"{args.n_expert} experts, top-{args.n_active}; dense with equal products a token",
+        len(ratios), sharey=True)
+    axes = axes if len(ratios) > 1 else [axes]
     for ax, (kind, values) in zip(axes, ratios.items()):
         colours = [plotting.GREY if name == "dense" else plotting.BLUE if name == ours
                    else plotting.SKY for name in values]

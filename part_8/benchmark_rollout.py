@@ -14,6 +14,7 @@ Also: what do rows cost that have ended? A model that ends by chance, against on
 from run.runtime import (
     Runtime,
     choose_device,
+    formats_to_time,
     keep_memory,
     make_parser,
     out_folder,
@@ -167,7 +168,7 @@ def main(argv=None):
     prompts = torch.randint(0, VOCABULARY, (args.prompts, PROMPT)).tolist()
     results, device = {}, choose_device(args.device)[0]
     for size in ("r1",) if args.quick else SIZES:
-        for name, dtype in (("float32", None), ("bfloat16", torch.bfloat16)):
+        for name, dtype in formats_to_time(device, SIZES[size][1]).items():
             runtime = Runtime(device, dtype, "", "")
             results[f"{size} {name}"] = measure(size, runtime, prompts, args.rounds, args.alone)
     columns = list(dict.fromkeys(name for row in results.values() for name in row))

@@ -38,6 +38,7 @@ forget_waiting()
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SMALL_WORK = 2**15  # rows times width: below it one thread is faster, whatever the machine does
+SIXTEENTH = "a sixteenth of it "  # of a layer's 1,024 rows: enough to see that a format is slow
 AMP_TYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -141,7 +142,7 @@ def choose_amp(name: str, device: torch.device, width: int) -> tuple[torch.dtype
         return None, "float32 is the safe choice on MPS"
     generator_state = torch.get_rng_state()  # the probe must not move anybody's random numbers
     wide = time_layer(width, None, device)
-    narrow, share = time_layer(width, torch.bfloat16, device, rows=64, repeats=1), "a sixteenth of it "
+    narrow, share = time_layer(width, torch.bfloat16, device, rows=64, repeats=1), SIXTEENTH
     if narrow < wide / 2:
         narrow, share = time_layer(width, torch.bfloat16, device), ""
     torch.set_rng_state(generator_state)
@@ -151,11 +152,18 @@ def choose_amp(name: str, device: torch.device, width: int) -> tuple[torch.dtype
 
 
 def slow_in_bfloat16(device: torch.device, width: int) -> str:
-    """What was measured where a CPU is no faster in bfloat16 than in float32; "" elsewhere."""
-    if device.type != "cpu":
-        return ""
-    dtype, reason = choose_amp("auto", device, width)
-    return "" if dtype else reason
+    """What was measured where a CPU is many times slower in bfloat16 than in float32; "" elsewhere."""
+    reason = choose_amp("auto", device, width)[1] if device.type == "cpu" else ""
+    return reason if SIXTEENTH in reason else ""
+
+
+def formats_to_time(device: torch.device, width: int) -> dict[str, torch.dtype | None]:
+    """Name -> autocast type of the formats that a benchmark times. Without bfloat16 where it is many
+    times slower, and with a line that says so: its numbers would take hours."""
+    slow = slow_in_bfloat16(device, width)
+    if slow:
+        print(f"bfloat16 is left out: {slow}")
+    return {name: AMP_TYPES[name] for name in ("float32", "bfloat16")[:1 if slow else 2]}
 
 
 def choose_threads(width: int, rows: int = 1024) -> str:

@@ -15,6 +15,7 @@ from runtime import (
     choose_device,
     choose_runtime,
     format_number,
+    formats_to_time,
     make_parser,
     out_folder,
     print_table,
@@ -68,7 +69,7 @@ def test_a_processor_that_is_slow_in_bfloat16_is_asked_for_a_few_rows_only(monke
                       "bfloat16")
 
 
-@pytest.mark.parametrize("narrow, said", [(20.0, True), (0.1, False)])
+@pytest.mark.parametrize("narrow, said", [(20.0, True), (1.5, False), (0.1, False)])
 def test_where_bfloat16_is_slow_whoever_asks_for_it_is_told(monkeypatch, capsys, narrow, said):
     monkeypatch.setattr(runtime, "time_layer", lambda width, amp_dtype, device, rows=1024, repeats=5:
                         1.0 if amp_dtype is None else narrow * rows / 1024)
@@ -81,6 +82,9 @@ def test_where_bfloat16_is_slow_whoever_asks_for_it_is_told(monkeypatch, capsys,
             in capsys.readouterr().out) == said
     choose_runtime("cpu", "float32")
     assert "weights" not in capsys.readouterr().out
+    assert list(formats_to_time(CPU, 512).items()) == [
+        ("float32", None), ("bfloat16", torch.bfloat16)][:1 if said else 2]
+    assert (f"bfloat16 is left out: {why}" in capsys.readouterr().out) == said
 
 
 def test_a_slow_layer_is_timed_twice_and_a_fast_one_as_often_as_asked(monkeypatch):

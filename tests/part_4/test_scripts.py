@@ -70,6 +70,15 @@ def test_the_benchmark_times_what_is_asked_and_a_peer(pretended_transformers, wa
     assert {call.rows for call in batches} == {3}
 
 
+def test_where_bfloat16_is_slow_it_is_timed_only_when_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(benchmark_training, "formats_to_time", lambda device, width: {"float32": None})
+    for flags, formats in (((), {"float32"}), (("--formats", "bfloat16"), {"bfloat16"})):
+        benchmark_training.main(["--shapes", "a", "--rounds", "1", "--rows", "1", "--device", "cpu",
+                                 *flags, "--out", str(tmp_path)])
+        found = json.loads((tmp_path / "benchmark_training.json").read_text())
+        assert {row["format"] for row in found} == formats
+
+
 def test_the_benchmark_compiles_both_loops_when_asked(monkeypatch):
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)

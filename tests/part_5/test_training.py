@@ -177,7 +177,10 @@ def test_a_comparison_grows_kind_by_kind_and_is_drawn_without_training(quaggas, 
     assert picture.is_file() and len(jobs) == 4, "nothing was trained again"
 
 
-def test_the_benchmark_times_layers_of_the_asked_sizes(watch, tmp_path):
+@pytest.mark.parametrize("formats", [1, 2])  # one where bfloat16 is slow
+def test_the_benchmark_times_layers_of_the_asked_sizes(watch, monkeypatch, tmp_path, formats):
+    monkeypatch.setattr(benchmark_moe, "formats_to_time", lambda device, width: dict(
+        [("float32", None), ("bfloat16", torch.bfloat16)][:formats]))
     measured, clocks = watch(benchmark_moe, "measure"), watch(benchmark_moe, "synchronize")
     flags = ("--tokens", 32, "--n-embd", 16, "--n-hidden", 24, "--n-expert", 4, "--n-active", 3,
              "--rounds", 2, "--device", "cpu", "--out", tmp_path)
@@ -187,8 +190,9 @@ def test_the_benchmark_times_layers_of_the_asked_sizes(watch, tmp_path):
         assert ours.experts.gate_up.shape == (4, 2 * 24, 16) and ours.config.n_active == 3
         assert sum(p.numel() for p in dense.parameters()) == 3 * 16 * (3 * 24)
         assert call.args.tokens == 32
-    # two formats, two rounds of warm-up and two that count, before and after each of six layers
-    assert len(clocks) == 2 * (2 + 2) * 2 * 6
+    # two rounds of warm-up and two that count, before and after each of six layers
+    assert len(clocks) == formats * (2 + 2) * 2 * 6
+    assert (tmp_path / "benchmark.png").is_file()
 
 
 def test_routers_that_do_not_lean_leave_no_expert_with_all_tokens(run_script, tmp_path):

@@ -149,8 +149,12 @@ def test_every_safeguard_is_taken_away_with_every_seed(monkeypatch, tmp_path):
     assert runs == [(name, seed, 7) for seed in (4, 5) for name in ablation.WITHOUT]
 
 
-def test_rollouts_are_timed_for_the_asked_prompts_and_rounds(monkeypatch, watch, tmp_path):
+@pytest.mark.parametrize("formats", [1, 2])  # one where bfloat16 is slow
+def test_rollouts_are_timed_for_the_asked_prompts_and_rounds(monkeypatch, watch, tmp_path, formats):
     import benchmark_rollout
+
+    monkeypatch.setattr(benchmark_rollout, "formats_to_time", lambda device, width: dict(
+        [("float32", None), ("bfloat16", torch.bfloat16)][:formats]))
 
     monkeypatch.setattr(benchmark_rollout, "SIZES", {"r1": (1, 64), "r2": (1, 64)})
     calls = watch(benchmark_rollout, "roll_out")
@@ -158,8 +162,9 @@ def test_rollouts_are_timed_for_the_asked_prompts_and_rounds(monkeypatch, watch,
                             str(tmp_path)])
     alone = [call for call in calls if call.size == 1]
     together = [call for call in calls if call.size == 2 * benchmark_rollout.COPIES]
-    # two sizes, two formats, two rounds and a warm-up
-    assert len(alone) == 2 * 2 * (2 + 1) * 3 and len(together) == 2 * 2 * (2 + 1) * 2
+    # two sizes, two rounds and a warm-up
+    assert len(alone) == 2 * formats * (2 + 1) * 3
+    assert len(together) == 2 * formats * (2 + 1) * 2
     assert {len(call.prompts) for call in together} == {2, 2 * benchmark_rollout.COPIES}
 
 

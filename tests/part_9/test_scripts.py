@@ -332,5 +332,15 @@ def test_the_benchmark_takes_as_many_rounds_and_prompts_as_asked(monkeypatch, wa
     updates = watch(benchmark_grpo.GRPO, "update")
     benchmark_grpo.main([*FAST, "--prompts", "2", "--rounds", "2", "--out", str(tmp_path)])
     # two sizes, two rounds and a warm-up: a step, its update, and the update alone
+    # (FAST says float32)
     assert len(steps) == 2 * (2 + 1) and len(updates) == 2 * 2 * (2 + 1)
     assert {len(call.batch.rows) for call in updates} == {2 * benchmark_grpo.GROUP}
+
+
+def test_where_bfloat16_is_slow_the_benchmark_does_without(monkeypatch, tmp_path):
+    import benchmark_grpo
+
+    monkeypatch.setattr(benchmark_grpo, "formats_to_time", lambda device, width: {"float32": None})
+    benchmark_grpo.main(["--quick", "--prompts", "1", "--device", "cpu", "--out", str(tmp_path)])
+    found = json.loads((tmp_path / "benchmark_grpo.json").read_text())
+    assert list(found["update"]) == ["r1 float32"]
