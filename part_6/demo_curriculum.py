@@ -96,6 +96,7 @@ def main(argv=None):
                                            lora)
             score = score_items(asked, answer_items(model, tokenizer, asked, runtime))
             by_order[name].append((score.exact_match, trained, seconds))
+            print(f"seed {seed}, {name}: {score.exact_match:.1%} right ({seconds:.0f} s)", flush=True)
     table = [[name, trained_of(runs), mean(run[0] for run in runs), min(run[0] for run in runs),
               max(run[0] for run in runs), mean(run[2] for run in runs)]
              for name, runs in by_order.items()]
@@ -118,8 +119,8 @@ def draw(out: Path, table, by_order, args, base, note: str) -> None:
     orders = [row for row in table if row[0] in ORDERS]
     best, worst = max(orders, key=lambda r: r[2]), min(orders, key=lambda r: r[2])
     fig, ax = plotting.figure(
-        f"{best[0]} learns most in {args.steps} steps ({best[2]:.0%} right), {worst[0]} least "
-        f"({worst[2]:.0%})",
+        f"{best[0]} learns most in {args.steps} steps ({best[2]:.1%} right), {worst[0]} "
+        f"least ({worst[2]:.1%})",
         f"{base.count_parameters() / 1e6:.1f}M parameters, {args.examples} conversations, each "
         f"seen once, {args.seeds} seed(s) as dots, {args.questions} new items, "
         f"{note}")
@@ -128,7 +129,7 @@ def draw(out: Path, table, by_order, args, base, note: str) -> None:
         ax.bar(place, row[2], color=color, width=0.6)
         ax.scatter([place] * len(by_order[row[0]]), [run[0] for run in by_order[row[0]]],
                    color=plotting.BLACK, s=12, zorder=3)
-        ax.text(place + 0.32, row[2], f"{row[2]:.2f}", fontsize=8, va="bottom", ha="right")
+        ax.text(place + 0.32, row[2], f"{row[2]:.1%}", fontsize=8, va="bottom", ha="right")
     ax.set_xticks(range(len(table)), [row[0] for row in table])
     ax.set(ylabel="share of right answers", ylim=(0, 1))
     plotting.save(fig, out / "curriculum.png")
