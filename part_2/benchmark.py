@@ -130,7 +130,7 @@ def race(shape: str, device: torch.device, peer: str | None, seconds: float,
     n_layer, n_head, n_embd, block_size, batch_size = SHAPES[shape]
     config = GPTConfig(n_layer=n_layer, n_head=n_head, n_embd=n_embd, block_size=block_size)
     contestants = []
-    for amp, dtype in formats_to_time(device, n_embd).items():
+    for amp, dtype in formats_to_time(device).items():
         runtime = Runtime(device, dtype, "", "")
         models = {"ours": GPT(config), "textbook": TextbookGPT(config)}
         if compiled:

@@ -37,7 +37,7 @@ forget_waiting()
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SMALL_WORK = 2**15  # rows times width: below it one thread is faster, whatever the machine does
-SIXTEENTH = "a sixteenth of it "  # of a layer's 1,024 rows: enough to see that a format is slow
+SMALL_LAYER = {"width": 256, "rows": 64}  # shows whether a format is many times slower
 AMP_TYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -125,13 +125,12 @@ def choose_amp(name: str, device: torch.device, width: int) -> tuple[torch.dtype
     """Name ("auto", "float32", "bfloat16", "float16") -> (autocast type or None, reason).
 
     On a CPU "auto" tries a layer as wide as the model: casting costs more than it saves where the
-    layers are narrow. Processors without instructions for bfloat16 are up to a hundred times slower
-    in it, which a sixteenth of the rows tells soon enough.
+    layers are narrow. Where a small layer is many times slower in bfloat16, no other is timed.
     """
     if name != "auto":
         if name not in AMP_TYPES:
             raise ValueError(f"--amp {name}: unknown; choose auto, {', '.join(AMP_TYPES)}")
-        slow = slow_in_bfloat16(device, width) if name == "bfloat16" else ""
+        slow = slow_in_bfloat16(device) if name == "bfloat16" else ""
         return AMP_TYPES[name], f"as asked, though {slow}" if slow else "as asked"
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported():
@@ -139,27 +138,36 @@ def choose_amp(name: str, device: torch.device, width: int) -> tuple[torch.dtype
         return torch.float16, "the GPU has no bfloat16; a gradient scaler is used"
     if device.type == "mps":
         return None, "float32 is the safe choice on MPS"
+    if slow := slow_in_bfloat16(device):
+        return None, slow
     generator_state = torch.get_rng_state()  # the probe must not move anybody's random numbers
-    wide = time_layer(width, None, device)
-    narrow, share = time_layer(width, torch.bfloat16, device, rows=64, repeats=1), SIXTEENTH
-    if narrow < wide / 2:
-        narrow, share = time_layer(width, torch.bfloat16, device), ""
+    wide, narrow = (time_layer(width, dtype, device) for dtype in (None, torch.bfloat16))
     torch.set_rng_state(generator_state)
     reason = (f"a layer of width {width} took {wide * 1e3:.1f} ms in float32, "
-              f"{share}{narrow * 1e3:.1f} ms in bfloat16")
-    return (torch.bfloat16 if not share and narrow < 0.8 * wide else None), reason
+              f"{narrow * 1e3:.1f} ms in bfloat16")
+    return (torch.bfloat16 if narrow < 0.8 * wide else None), reason
 
 
-def slow_in_bfloat16(device: torch.device, width: int) -> str:
-    """What was measured where a CPU is many times slower in bfloat16 than in float32; "" elsewhere."""
-    reason = choose_amp("auto", device, width)[1] if device.type == "cpu" else ""
-    return reason if SIXTEENTH in reason else ""
+def slow_in_bfloat16(device: torch.device) -> str:
+    """What was measured where a CPU is many times slower in bfloat16 than in float32; "" elsewhere.
+
+    Processors without instructions for bfloat16 are ten to a hundred times slower in it.
+    """
+    if device.type != "cpu":
+        return ""
+    generator_state = torch.get_rng_state()
+    wide, narrow = (time_layer(amp_dtype=dtype, device=device, repeats=3, **SMALL_LAYER)
+                    for dtype in (None, torch.bfloat16))
+    torch.set_rng_state(generator_state)
+    return (f"{SMALL_LAYER['rows']} rows of a layer of width {SMALL_LAYER['width']} took "
+            f"{wide * 1e3:.1f} ms in float32, {narrow * 1e3:.1f} ms in bfloat16"
+            ) if narrow > 4 * wide else ""
 
 
-def formats_to_time(device: torch.device, width: int) -> dict[str, torch.dtype | None]:
+def formats_to_time(device: torch.device) -> dict[str, torch.dtype | None]:
     """Name -> autocast type of the formats that a benchmark times. Without bfloat16 where it is many
     times slower, and with a line that says so: its numbers would take hours."""
-    slow = slow_in_bfloat16(device, width)
+    slow = slow_in_bfloat16(device)
     if slow:
         print(f"bfloat16 is left out: {slow}")
     return {name: AMP_TYPES[name] for name in ("float32", "bfloat16")[:1 if slow else 2]}
@@ -229,7 +237,7 @@ def choose_runtime(device: str = "auto", amp: str = "auto", *, width: int = 512,
     runtime = Runtime(chosen, amp_dtype, device_reason, amp_reason, threads_reason)
     if not quiet:
         print(runtime.describe())
-        if weights == "bfloat16" and (slow := slow_in_bfloat16(chosen, width)):
+        if weights == "bfloat16" and (slow := slow_in_bfloat16(chosen)):
             print(f"weights bfloat16  as asked, and products with them are in it, though {slow}")
     return runtime
 

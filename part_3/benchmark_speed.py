@@ -186,7 +186,7 @@ def main(argv=None):
         rows.append(list(row))
         print(f"  {row[0]}, {row[1]}, {row[2]}: {row[3]:,.0f}", flush=True)
 
-    for name, dtype in formats_to_time(device, args.width).items():
+    for name, dtype in formats_to_time(device).items():
         if args.only != "decoding":
             for who, speed in training_speeds(args, device, dtype).items():
                 note(f"training, {args.batch_size} rows", name, who, speed)

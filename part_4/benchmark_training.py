@@ -189,10 +189,10 @@ def main(argv=None):
     out, results = out_folder(__file__, args.out), []
     seed_everything(args.seed)
     device = choose_runtime(args.device, "float32").device
-    peak = peak_flops(device)
+    peak, formats = peak_flops(device), asked or list(formats_to_time(device))
     with tempfile.TemporaryDirectory() as folder:
         for shape in args.shapes.split(","):
-            for kind in asked or formats_to_time(device, SHAPES[shape][2]):
+            for kind in formats:
                 runtime = Runtime(device, AMP_TYPES[kind], "", "as asked")
                 results += measure(shape, runtime, args, Path(folder))
     for row in results:

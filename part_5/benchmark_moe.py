@@ -134,7 +134,7 @@ def main(argv=None):
     seed_everything(args.seed)
     device, _ = choose_device(args.device)
     rows, ratios = [], {}
-    for amp_dtype in formats_to_time(device, args.n_embd).values():
+    for amp_dtype in formats_to_time(device).values():
         dtype = amp_dtype or torch.float32
         layers = {name: layer.to(device, dtype) for name, layer in candidates(args).items()}
         seconds = measure(layers, args, dtype, device)

@@ -167,8 +167,9 @@ def main(argv=None):
     keep_memory()
     prompts = torch.randint(0, VOCABULARY, (args.prompts, PROMPT)).tolist()
     results, device = {}, choose_device(args.device)[0]
+    formats = formats_to_time(device)
     for size in ("r1",) if args.quick else SIZES:
-        for name, dtype in formats_to_time(device, SIZES[size][1]).items():
+        for name, dtype in formats.items():
             runtime = Runtime(device, dtype, "", "")
             results[f"{size} {name}"] = measure(size, runtime, prompts, args.rounds, args.alone)
     columns = list(dict.fromkeys(name for row in results.values() for name in row))

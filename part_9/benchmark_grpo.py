@@ -184,11 +184,11 @@ def main(argv=None):
         raise ValueError(f"--device {args.device}: this benchmark compares loops on a CPU")
     seed_everything(args.seed)
     keep_memory()
+    formats = formats_to_time(torch.device("cpu")) if args.amp == "auto" else {
+        args.amp: AMP_TYPES[args.amp]}
     updates, splits = {}, {}
     for size in ("r1",) if args.quick else SIZES:
         rows = random_rows(args.prompts)
-        formats = formats_to_time(torch.device("cpu"), SIZES[size][1]) if args.amp == "auto" else {
-            args.amp: AMP_TYPES[args.amp]}
         for name, dtype in formats.items():
             runtime = Runtime(torch.device("cpu"), dtype, "", "")
             seconds = measure(contenders(size, runtime, rows), args.rounds)

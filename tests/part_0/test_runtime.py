@@ -40,40 +40,44 @@ def test_a_missing_cuda_device_is_an_error_and_not_a_silent_cpu():
         choose_device("cuda")
 
 
-def test_auto_amp_follows_the_probe(monkeypatch):
-    def seconds(narrow, few=0.01):
+@pytest.fixture
+def times(monkeypatch):
+    """times(narrow): layers take a second in float32, `narrow` in bfloat16, in proportion to their
+    rows -> what is timed from then on, (type, width, rows)."""
+    def begin(narrow):
+        asked = []
+
         def time_layer(width, amp_dtype, device, rows=1024, repeats=5):
-            return 1.0 if amp_dtype is None else narrow if rows == 1024 else few
+            asked.append((amp_dtype, width, rows))
+            return (1.0 if amp_dtype is None else narrow) * rows / 1024
         monkeypatch.setattr(runtime, "time_layer", time_layer)
-    seconds(0.3)
+        return asked
+    return begin
+
+
+def test_auto_amp_follows_the_probe(times):
+    times(0.3)
     dtype, reason = choose_amp("auto", CPU, 64)
     assert dtype is torch.bfloat16
     assert reason == "a layer of width 64 took 1000.0 ms in float32, 300.0 ms in bfloat16"
-    seconds(1.1)
+    times(1.1)
     dtype, reason = choose_amp("auto", CPU, 64)
     assert dtype is None
     assert "1100.0 ms in bfloat16" in reason
 
 
-def test_a_processor_that_is_slow_in_bfloat16_is_asked_for_a_few_rows_only(monkeypatch):
-    asked = []
-
-    def time_layer(width, amp_dtype, device, rows=1024, repeats=5):
-        asked.append((amp_dtype, rows))
-        return 1.0 if amp_dtype is None else rows * 20 / 1024
-    monkeypatch.setattr(runtime, "time_layer", time_layer)
-    dtype, reason = choose_amp("auto", CPU, 64)
+def test_a_processor_that_is_slow_in_bfloat16_is_asked_for_a_few_rows_only(times):
+    asked = times(20.0)
+    dtype, reason = choose_amp("auto", CPU, 4096)
     assert dtype is None
-    assert asked == [(None, 1024), (torch.bfloat16, 64)]
-    assert reason == ("a layer of width 64 took 1000.0 ms in float32, a sixteenth of it 1250.0 ms in "
-                      "bfloat16")
+    assert asked == [(None, 256, 64), (torch.bfloat16, 256, 64)]
+    assert reason == "64 rows of a layer of width 256 took 62.5 ms in float32, 1250.0 ms in bfloat16"
 
 
 @pytest.mark.parametrize("narrow, said", [(20.0, True), (1.5, False), (0.1, False)])
-def test_where_bfloat16_is_slow_whoever_asks_for_it_is_told(monkeypatch, capsys, narrow, said):
-    monkeypatch.setattr(runtime, "time_layer", lambda width, amp_dtype, device, rows=1024, repeats=5:
-                        1.0 if amp_dtype is None else narrow * rows / 1024)
-    why = "a layer of width 512 took 1000.0 ms in float32, a sixteenth of it 1250.0 ms in bfloat16"
+def test_where_bfloat16_is_slow_whoever_asks_for_it_is_told(times, capsys, narrow, said):
+    times(narrow)
+    why = "64 rows of a layer of width 256 took 62.5 ms in float32, 1250.0 ms in bfloat16"
     dtype, reason = choose_amp("bfloat16", CPU, 512)
     assert dtype is torch.bfloat16
     assert reason == (f"as asked, though {why}" if said else "as asked")
@@ -82,7 +86,7 @@ def test_where_bfloat16_is_slow_whoever_asks_for_it_is_told(monkeypatch, capsys,
             in capsys.readouterr().out) == said
     choose_runtime("cpu", "float32")
     assert "weights" not in capsys.readouterr().out
-    assert list(formats_to_time(CPU, 512).items()) == [
+    assert list(formats_to_time(CPU).items()) == [
         ("float32", None), ("bfloat16", torch.bfloat16)][:1 if said else 2]
     assert (f"bfloat16 is left out: {why}" in capsys.readouterr().out) == said
 

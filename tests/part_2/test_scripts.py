@@ -209,7 +209,7 @@ def test_benchmark_times_ours_a_textbook_and_a_peer(run_script, tmp_path):
 
 def test_where_bfloat16_is_slow_the_benchmark_does_without(modules_of, monkeypatch, tmp_path):
     benchmark = modules_of("part_2", "benchmark").benchmark
-    monkeypatch.setattr(benchmark, "formats_to_time", lambda device, width: {"float32": None})
+    monkeypatch.setattr(benchmark, "formats_to_time", lambda device: {"float32": None})
     benchmark.main(["--shapes", "a", "--seconds", "0.1", "--device", "cpu", "--out", str(tmp_path)])
     assert set(json.loads((tmp_path / "benchmark.json").read_text())["a"]) == {
         "ours, float32", "textbook, float32"}

@@ -172,7 +172,7 @@ def test_samples_are_drawn_as_the_flags_say(trained, run_script, tmp_path):
 def test_a_peer_is_measured_beside_ours_as_often_and_as_long(pretended_transformers, modules_of,
                                                              watch, monkeypatch, tmp_path):
     speed = modules_of("part_3", "benchmark_speed").benchmark_speed
-    monkeypatch.setattr(speed, "formats_to_time", lambda device, width: {
+    monkeypatch.setattr(speed, "formats_to_time", lambda device: {
         "float32": None, "bfloat16": torch.bfloat16})
     made = watch(speed, "make_ours")
 

@@ -71,7 +71,7 @@ def test_the_benchmark_times_what_is_asked_and_a_peer(pretended_transformers, wa
 
 
 def test_where_bfloat16_is_slow_it_is_timed_only_when_asked_for(monkeypatch, tmp_path):
-    monkeypatch.setattr(benchmark_training, "formats_to_time", lambda device, width: {"float32": None})
+    monkeypatch.setattr(benchmark_training, "formats_to_time", lambda device: {"float32": None})
     for flags, formats in (((), {"float32"}), (("--formats", "bfloat16"), {"bfloat16"})):
         benchmark_training.main(["--shapes", "a", "--rounds", "1", "--rows", "1", "--device", "cpu",
                                  *flags, "--out", str(tmp_path)])

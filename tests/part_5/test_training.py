@@ -179,7 +179,7 @@ def test_a_comparison_grows_kind_by_kind_and_is_drawn_without_training(quaggas, 
 
 @pytest.mark.parametrize("formats", [1, 2])  # one where bfloat16 is slow
 def test_the_benchmark_times_layers_of_the_asked_sizes(watch, monkeypatch, tmp_path, formats):
-    monkeypatch.setattr(benchmark_moe, "formats_to_time", lambda device, width: dict(
+    monkeypatch.setattr(benchmark_moe, "formats_to_time", lambda device: dict(
         [("float32", None), ("bfloat16", torch.bfloat16)][:formats]))
     measured, clocks = watch(benchmark_moe, "measure"), watch(benchmark_moe, "synchronize")
     flags = ("--tokens", 32, "--n-embd", 16, "--n-hidden", 24, "--n-expert", 4, "--n-active", 3,

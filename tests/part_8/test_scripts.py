@@ -153,7 +153,7 @@ def test_every_safeguard_is_taken_away_with_every_seed(monkeypatch, tmp_path):
 def test_rollouts_are_timed_for_the_asked_prompts_and_rounds(monkeypatch, watch, tmp_path, formats):
     import benchmark_rollout
 
-    monkeypatch.setattr(benchmark_rollout, "formats_to_time", lambda device, width: dict(
+    monkeypatch.setattr(benchmark_rollout, "formats_to_time", lambda device: dict(
         [("float32", None), ("bfloat16", torch.bfloat16)][:formats]))
 
     monkeypatch.setattr(benchmark_rollout, "SIZES", {"r1": (1, 64), "r2": (1, 64)})

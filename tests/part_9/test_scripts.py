@@ -340,7 +340,7 @@ def test_the_benchmark_takes_as_many_rounds_and_prompts_as_asked(monkeypatch, wa
 def test_where_bfloat16_is_slow_the_benchmark_does_without(monkeypatch, tmp_path):
     import benchmark_grpo
 
-    monkeypatch.setattr(benchmark_grpo, "formats_to_time", lambda device, width: {"float32": None})
+    monkeypatch.setattr(benchmark_grpo, "formats_to_time", lambda device: {"float32": None})
     benchmark_grpo.main(["--quick", "--prompts", "1", "--device", "cpu", "--out", str(tmp_path)])
     found = json.loads((tmp_path / "benchmark_grpo.json").read_text())
     assert list(found["update"]) == ["r1 float32"]
