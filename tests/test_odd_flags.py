@@ -15,6 +15,7 @@ PARTS = sorted(path.name for path in ROOT.glob("part_[0-9]"))
 # Cases that still end otherwise: (script, flag) -> why. To be emptied, never to be added to.
 STILL_WRONG: dict[tuple[str, str], str] = {}
 WHOLE_A_TIME = 8  # of parts 6 to 9, whose runs go to their end, every eighth script is tried
+A_TIME = 3  # of the parts before, every third; --full tries all flags of all scripts
 
 
 def wrong_cases(*words: str) -> tuple[int, list[str]]:
@@ -32,9 +33,10 @@ def unknown(lines: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("part", [part for part in PARTS if part not in odd_flags.WHOLE])
-def test_one_flag_of_every_script_with_an_odd_value(part):
-    count, wrong = wrong_cases(part, "--sample", "1", "--seconds", "5")
-    assert count == len(odd_flags.scripts(part)) and not unknown(wrong)
+def test_one_flag_of_some_scripts_with_an_odd_value(part):
+    some = odd_flags.scripts(part)[::A_TIME]
+    count, wrong = wrong_cases(*some, "--sample", "1", "--seconds", "5")
+    assert count == len(some) >= 2 and not unknown(wrong)
 
 
 def test_a_flag_of_some_later_scripts_with_an_odd_value_to_the_end_of_the_run():

@@ -15,6 +15,11 @@ SCRIPTS = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.py"),
                  if MAIN in path.read_text(encoding="utf-8"))
 DEMOS = [script for script in SCRIPTS if "/demo_" in script]
 SLOW_DEMOS = {"part_0/demo_pipeline.py"}  # has tests of its own
+LONGER = {"part_3/demo_norms.py", "part_3/demo_swiglu.py", "part_3/demo_mla.py",  # with --full
+          "part_3/demo_streaming.py", "part_4/demo_mixed_precision.py", "part_4/demo_resume.py",
+          "part_9/demo_grpo.py"}
+LESS = {"part_4/demo_muon.py": ("--seconds", 0.05), "part_4/demo_world.py": ("--texts", 100),
+        "part_4/demo_schedules.py": ("--steps", 20)}  # than their own --quick
 
 
 def folders(tmp_path) -> list[Path]:
@@ -48,12 +53,13 @@ def test_help_names_every_flag_and_its_default(script, run_script, tmp_path):
         assert flag in text
 
 
-@pytest.mark.parametrize("script", [d for d in DEMOS if d not in SLOW_DEMOS])
+@pytest.mark.parametrize("script", [
+    pytest.param(d, marks=pytest.mark.slow) if d in LONGER else d for d in DEMOS if d not in SLOW_DEMOS])
 def test_quick_demo_prints_a_table_and_draws_a_picture_from_any_folder(script, run_script,
                                                                        tmp_path):
     source = (ROOT / script).read_text(encoding="utf-8")
     quick = ["--quick"] if '"--quick"' in source else []
-    done = run_script(script, *quick, "--out", tmp_path / "pictures",
+    done = run_script(script, *quick, *LESS.get(script, ()), "--out", tmp_path / "pictures",
                       cwd=place_of(script, tmp_path))
     assert re.search(r"^-{2,}( +-{2,})*$", done.stdout, re.MULTILINE), "no aligned table printed"
     pictures = pictures_of(ROOT / script)

@@ -63,6 +63,7 @@ def test_a_failure_in_either_process_is_reported_and_is_the_exit_status(suite):
     assert len(ran) == 30
 
 
+@pytest.mark.slow
 def test_what_is_skipped_in_either_process_is_counted_with_its_reason(suite):
     status, output, ran = suite("pytest.skip(f'no {case}')", "-ra")
     assert status == 0 and "30 skipped" in output and len(ran) == 30, output
@@ -75,6 +76,7 @@ def test_a_process_that_dies_does_not_pass_for_a_run(suite):
     assert status == 3 and "the second process ended with 0" in output, output
 
 
+@pytest.mark.slow
 def test_one_process_when_asked(suite):
     status, output, ran = suite("", "--one-process")
     assert status == 0 and len({process for *_, process in ran}) == 1

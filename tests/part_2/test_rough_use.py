@@ -133,6 +133,7 @@ def test_a_closed_terminal_stops_a_run_like_ctrl_c_but_not_under_nohup():
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.slow  # part 4's training, which has the same edges, is tried in the quick form
 def test_training_ends_with_a_model_although_nobody_reads_its_output(tmp_path):
     """As in `train_gpt.py 2>&1 | head -1`."""
     process = subprocess.Popen(

@@ -114,6 +114,7 @@ def test_a_negative_number_of_replies_to_show_is_refused():
         evaluate_ppo.main(["--show", "-1"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEMOS)
 def test_demos_run_and_draw(run_script, tmp_path, name):
     run_script(f"part_8/{name}.py", "--quick", "--out", tmp_path)
