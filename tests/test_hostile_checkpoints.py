@@ -16,8 +16,7 @@ import torch
 SIZES = {"vocab_size": 270, "block_size": 8, "n_layer": 1, "n_head": 2, "n_embd": 8}
 VALUES = (None, -1, 0, 3, 10**12, 3.5, float("nan"), float("inf"), "256", "", [1], {"a": 1}, True,
           b"x", torch.ones(2))
-KINDS = ("part_2", pytest.param("part_3", marks=pytest.mark.slow), "part_4",
-         pytest.param("part_5", marks=pytest.mark.slow), "part_7")  # parts 6, 8, 9 have copies of these
+KINDS = ("part_2", "part_3", "part_4", "part_5", "part_7")  # parts 6, 8, 9 have copies of these
 
 
 class Program:
