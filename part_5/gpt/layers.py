@@ -19,6 +19,8 @@ from torch import nn
 
 from gpt.kv_cache import KVCache
 
+PIECE = 128  # queries at a time, where a long causal pass is made of plain products
+
 
 class RMSNorm(nn.Module):
     """(..., C) -> (..., C). Each vector by itself; only its length changes, then each channel."""
@@ -194,7 +196,7 @@ def all_visible(cache: KVCache) -> bool:
     return cache.window is None or cache.seen + 1 <= cache.window or cache.rolling
 
 
-# CHANGED in part 4: no attention sinks
+# CHANGED in part 4: no attention sinks; a long causal pass in pieces
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: Plan, *,
            scale: float | None = None, dropout: float = 0.0) -> torch.Tensor:
     """(B, H, T, D), (B, K, N, D), (B, K, N, E) -> (B, H, T, E): eq. 3.5 for groups of heads.
@@ -207,15 +209,28 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: Plan, *,
         return F.scaled_dot_product_attention(
             q, k, v, attn_mask=plan.is_visible, dropout_p=dropout, is_causal=plan.is_causal,
             scale=scale, enable_gqa=q.size(1) != k.size(1))
+    scale = 1 / math.sqrt(q.size(-1)) if scale is None else scale
+    if not plan.is_causal:
+        return attend_plainly(q, k, v, plan.is_visible, scale, dropout)
+    T, pieces = q.size(2), []
+    is_visible = torch.ones(T, T, dtype=torch.bool, device=q.device).tril()[None, None]
+    step = PIECE if T > 2 * PIECE else T
+    for i in range(0, T, step):
+        end = min(i + step, T)  # no query of this piece sees a key behind it: those are left out
+        pieces.append(attend_plainly(q[:, :, i:end], k[:, :, :end], v[:, :, :end],
+                                     is_visible[..., i:end, :end], scale, dropout))
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=2)
+
+
+# NEW in part 4
+def attend_plainly(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
+                   is_visible: torch.Tensor | None, scale: float, dropout: float) -> torch.Tensor:
+    """Eq. 3.5 in plain matrix products; `is_visible` (B or 1, 1, T, N), None: all."""
     B, H, T, D = q.shape
     K, N = k.shape[1:3]
-    scale = 1 / math.sqrt(D) if scale is None else scale
     grouped = (B, K, H // K * T, D)  # the G heads that share a key head, one below the other
     scores = (q * scale).reshape(grouped) @ k.transpose(-2, -1)
     scores = scores.view(B, K, H // K, T, N)
-    is_visible = plan.is_visible
-    if plan.is_causal:
-        is_visible = torch.ones(T, N, dtype=torch.bool, device=q.device).tril()[None, None]
     if is_visible is not None:
         hidden = torch.zeros(is_visible.shape, dtype=scores.dtype, device=q.device)
         scores = scores + hidden.masked_fill_(~is_visible, -math.inf)[:, None]

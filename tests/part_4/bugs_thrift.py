@@ -1,11 +1,17 @@
-"""Bugs of recomputing and compiling."""
+"""Bugs of recomputing and compiling, and of a causal pass in pieces."""
 
 from planted import Bug
 
 THRIFT, TEST = "part_4/run/thrift.py", "tests/part_4/test_thrift.py"
 STOP_7, STOP_8, STOP_9 = (f"tests/part_{n}/test_stop_and_go.py" for n in (7, 8, 9))
 
+PREFILL = "tests/part_4/test_prefill.py"
+
 BUGS = [
+    Bug("a piece of a causal pass sees as the first one does", "part_4/gpt/layers.py",
+        "is_visible[..., i:end, :end]", "is_visible[..., :end - i, :end]", PREFILL),
+    Bug("a long causal pass is computed whole", "part_4/gpt/layers.py",
+        "step = PIECE if T > 2 * PIECE else T", "step = T", PREFILL),
     Bug("a recomputed block draws another dropout", "part_4/gpt/model.py",
         "checkpoint(block, x, plan, use_reentrant=False)",
         "checkpoint(block, x, plan, use_reentrant=False, preserve_rng_state=False)", TEST),
