@@ -43,9 +43,10 @@ STAGES = [
           script="part_6/train_sft.py", speaks="chat",
           resume=("--resume",), inputs={"--base": "part_4/base.pt"},
           seconds={"smoke": 25, "quick": 185, "full": 225, "gpu": 600},
-          flags={"smoke": ("--preset", "tiny", "--rows", "8", "--micro-rows", "8", "--steps", "300",
-                           "--examples", "8000", "--eval-items", "42"),
-                 "quick": ("--preset", "tiny", "--steps", "1440", "--eval-items", "105"),
+          flags={"smoke": ("--preset", "tiny", "--steps", "300", "--examples", "8000",
+                           "--eval-items", "42"),
+                 "quick": ("--preset", "tiny", "--rows", "4", "--micro-rows", "4", "--steps", "1440",
+                           "--eval-items", "105"),
                  "full": ("--preset", "tiny"), "gpu": ("--preset", "gpu")},
           summary="{answer_right[new_items]:.0%} of new questions right; the base model had "
                   "{base_exact_match:.0%}"),
