@@ -7,7 +7,7 @@ Used   train_gpt.py, generate.py, sample.py, benchmark_upgrades.py, load_pretrai
 Shapes B batch, T time, C = n_embd, V vocabulary, D head width
 Source Touvron et al. 2023, "LLaMA"; Jiang et al. 2023, "Mistral 7B"
 
-`GPTConfig(norm="layer", positions="learned", mlp="gelu", bias=True)` is the model of part 2.
+`GPTConfig(norm="layer", positions="learned", mlp="gelu")` is the model of part 2.
 """
 
 import math

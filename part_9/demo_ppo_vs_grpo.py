@@ -79,7 +79,7 @@ def learn(name: str, steps: int, seed: int) -> dict:
     for step in range(1, steps + 1):
         asked = prompts(ask, 1000 * seed + step)
         loop.step(asked) if name == "PPO" else loop.step(asked, asked)
-        if step % max(steps // 8, 1) == 0:
+        if step % max(steps // 8, 1) == 0 or step == steps:
             now = time.perf_counter()
             curve.append((step * REPLIES, true_score(model, seed)))
             looked += time.perf_counter() - now

@@ -3,8 +3,9 @@
     documents -> [begin] tokens [end] [begin] tokens [end] … -> shards -> rows of whole documents
     -> batches
 
-Math   batch at step s = rows perm_e(s*R), …, perm_e(s*R + R - 1), where e is the epoch and perm_e
-       a permutation drawn from (seed, e). Nothing needs to be remembered to resume.  (eq. 4.6)
+Math   batch at step s = rows perm_e(i - e*E) for i = s*R, …, s*R + R - 1, where e = i // E is the
+       epoch, E its rows and perm_e a permutation drawn from (seed, e). Nothing needs to be
+       remembered to resume.  (eq. 4.6)
 Used   train.py, eval.py.
 Shapes R rows a step (over all processes), T context, B rows of one micro-batch
 """

@@ -149,7 +149,7 @@ class RewardModel(PlainRewardModel):
 
     def forward(self, ids: torch.Tensor, last: torch.Tensor,
                 shared: SharedRows | None = None) -> torch.Tensor:
-        """(B,): the score of the whole reply, eq. 7.3 or 7.9."""
+        """(B,): the score of the whole reply, eq. 7.3 or 7.4."""
         return self.token_scores(ids, last, shared).gather(1, last[:, None]).squeeze(1)
 
     def prompt_length(self, row) -> int:

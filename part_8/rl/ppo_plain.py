@@ -5,8 +5,8 @@ Idea   All rows are padded to one width and read in one forward pass. What is me
 Toy    prompt [BEGIN, d], wanted reply d+1, d+2, d+3 (mod 8), END; the score is the share of these
        four tokens in their places. The policy begins untrained, and so its reference is.
 Used   train_ppo_plain.py; the tests hold rl/ppo_loop.py, the fast form, to it   (lessons 8.3 and 8.4)
-Shapes B rows, T columns of prompt and reply, V vocabulary. All but `ids` is (B, T-1): column t is
-       the state s_t, what is read up to ids[:, t], and the action a_t, the token ids[:, t+1].
+Shapes B rows, T columns, V vocabulary. But for `ids` and the scores (B,) all is (B, T-1):
+       column t is the state s_t, what is read up to ids[:, t], and the action a_t, ids[:, t+1].
 Source Schulman et al. 2017; Ziegler et al. 2019
 """
 

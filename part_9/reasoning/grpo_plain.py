@@ -6,8 +6,8 @@ Toy    prompt [a, b, ASK], wanted reply [max(a, b), END]. The reward (eq. 9.1) i
        first digit, and 0.2 for the form: one token and END. The policy begins untrained.
 Used   train_grpo_plain.py; the tests hold reasoning/grpo_loop.py, the fast form, to it   (lessons 9.1 to 9.5)
 Shapes N = G·K rows (B in `sample`), replies to one prompt side by side; T columns of prompt and
-       reply, V vocabulary. All but `ids` is (N, T-1): column t is the token ids[:, t+1], and what
-       was read before it, up to ids[:, t].
+       reply, V vocabulary. All but `ids`, and rewards and advantages (N,), is (N, T-1): column t
+       is the token ids[:, t+1], and what was read before it, up to ids[:, t].
 Source Shao et al. 2024, "DeepSeekMath"; Yu et al. 2025, "DAPO" (token mean, clip-higher)
 """
 
