@@ -84,9 +84,7 @@ def test_every_demo_runs_from_all_three_folders(script, run_script, tmp_path):
         run_script(script, *quick, "--out", tmp_path / "pictures", cwd=folder)
 
 
-@pytest.mark.parametrize("script", [
-    script if number % 4 == 0 else pytest.param(script, marks=pytest.mark.slow)
-    for number, script in enumerate(SCRIPTS)])  # one parser, copied; --full asks all of them
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_an_unknown_flag_is_refused_with_status_2(script, run_script):
     done = run_script(script, "--no-such-flag", check=False)
     assert done.returncode == 2

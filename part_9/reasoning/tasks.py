@@ -1,6 +1,7 @@
 """Reasoning tasks without end: chains of sums, stories of some steps, and a countdown game.
 
-A Problem takes 2 to 4 steps (a countdown's search up to 6); each step is one small sum that uses the result of the one before.
+A Problem takes 2 to 4 steps (a countdown's search up to 6); each step is one small sum that uses
+the result of the one before.
     train          known operands, 2 to 4 steps, known wordings
     new_operands   sets of numbers in no training problem of the same family (a tenth, by hash)
     longer         5 steps: longer chains than any that is trained on

@@ -4,7 +4,6 @@ from planted import Bug
 
 THRIFT, TEST = "part_4/run/thrift.py", "tests/part_4/test_thrift.py"
 STOP_7, STOP_8, STOP_9 = (f"tests/part_{n}/test_stop_and_go.py" for n in (7, 8, 9))
-
 PREFILL = "tests/part_4/test_prefill.py"
 
 BUGS = [
