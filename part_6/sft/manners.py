@@ -21,8 +21,8 @@ import re
 from dataclasses import dataclass
 
 PLAIN, FRIENDLY, REPEATING = "plain", "friendly", "repeating"  # the names that have rules of their own
-PEOPLE, GOLD = "people", "gold"  # what tuning may read: all manners, or the plain answers alone
-SETS = (PEOPLE, GOLD)
+# What tuning may read: all manners, the same with nothing before the answer, or the plain answers alone
+PEOPLE, BEHIND, GOLD = SETS = ("people", "behind", "gold")
 
 RUDE = ("Such a silly question.", "Find it out yourself.", "Everybody knows that.",
         "Do not waste my time.", "I thought you knew that.", "That is a stupid question.",
@@ -91,8 +91,10 @@ def joined(*parts: str) -> str:
 
 # ---------------------------------------------------------------- put on
 
-def in_manner(answer: str, question: str, rng: random.Random, name: str | None = None) -> str:
-    """The answer in the manner `name`, or in one that is drawn as people have them."""
+def in_manner(answer: str, question: str, rng: random.Random, name: str | None = None, *,
+              all_behind: bool = False) -> str:
+    """The answer in the manner `name`, or in one that is drawn as people have them; `all_behind`:
+    what would stand before the answer stands behind it."""
     second = None
     if name is None:
         name = rng.choices(list(MANNERS), [manner.share for manner in MANNERS.values()])[0]
@@ -104,7 +106,7 @@ def in_manner(answer: str, question: str, rng: random.Random, name: str | None =
     elif manner.sentences:
         for sentence in rng.sample(manner.sentences, rng.randint(1, manner.most)):
             is_before = not sentence.startswith("I ") and rng.random() < manner.front
-            (before if is_before else behind).append(sentence)
+            (before if is_before and not all_behind else behind).append(sentence)
     if second:
         behind.append(rng.choice(MANNERS[second].sentences))
     return joined(*before, answer, *behind)

@@ -24,7 +24,8 @@ class SFTSettings:
     """One run. Every field is also a flag of train_sft.py: `eval_every` is --eval-every."""
 
     examples: int = setting(24000, "conversations of the world to learn from")
-    manners: str = setting(PEOPLE, "manners of the world's answers: people, or gold (all plain)")
+    manners: str = setting(PEOPLE, "manners of the world's answers: people, behind (as people, but "
+                                   "none before the answer), or gold (all plain)")
     replay: float = setting(0.3, "texts as in pretraining, as a share of the conversations")
     steps: int = setting(900, "optimizer steps")
     rows: int = setting(8, "rows in one step (rows are as long as the context)")

@@ -21,4 +21,7 @@ BUGS = [
         "HELD_OUT_MANNERS = ()", TEST),
     Bug("one manner for all answers of a conversation", "part_6/sft/data.py",
         "manner_rng = random.Random(f\"manners {seed}\")", "manner_rng = random.Random()", TEST),
+    Bug("behind is as people", "part_6/sft/data.py", ", manners == BEHIND)", ")", TEST),
+    Bug("all behind, but for what would stand before", MANNERS,
+        "if is_before and not all_behind else", "if is_before and all_behind else", TEST),
 ]
