@@ -45,8 +45,8 @@ STAGES = [
           seconds={"smoke": 25, "quick": 185, "full": 225, "gpu": 600},
           flags={"smoke": ("--preset", "tiny", "--steps", "300", "--examples", "8000",
                            "--eval-items", "42"),
-                 "quick": ("--preset", "tiny", "--manners", "behind", "--rows", "4",
-                           "--micro-rows", "4", "--steps", "1440", "--eval-items", "105"),
+                 "quick": ("--preset", "tiny", "--rows", "4", "--micro-rows", "4", "--steps", "1440",
+                           "--eval-items", "105"),
                  "full": ("--preset", "tiny"), "gpu": ("--preset", "gpu")},
           summary="{answer_right[new_items]:.0%} of new questions right; the base model had "
                   "{base_exact_match:.0%}"),

@@ -8,6 +8,7 @@ Used   train.py, eval.py.
 
 import math
 from dataclasses import dataclass
+from os.path import commonprefix
 
 import torch
 from gpt.generate import generate
@@ -46,10 +47,10 @@ def rows_loss(model, rows: TokenRows, runtime: Runtime, *, batches: int = 8, siz
     return total / max(count, 1)
 
 
-def padded(documents: list[list[int]], pad: int, context: int):
-    """`pad_documents` to a multiple of 32: of products in few different shapes less is kept."""
+def padded(documents: list[list[int]], pad: int, context: int, step: int = 32):
+    """`pad_documents` to a multiple of `step`: of products in few different shapes less is kept."""
     longest = max(map(len, documents)) - 1
-    return pad_documents(documents, pad, min(-(-longest // 32) * 32, context))
+    return pad_documents(documents, pad, min(-(-longest // step) * step, context))
 
 
 @dataclass(frozen=True)
@@ -98,44 +99,54 @@ def floor_bits_per_byte(texts: list) -> float:
 
 
 @torch.no_grad()
-def cloze_accuracy(model, texts: list, tokenizer: Tokenizer, runtime: Runtime,
-                   size: int = 16) -> tuple[float | None, int]:
+def cloze_accuracy(model, texts: list, tokenizer: Tokenizer,
+                   runtime: Runtime) -> tuple[float | None, int]:
     """Share of questions about stories where the right answer is the likeliest -> (share, count).
     None where no question fits the context.
 
     Every question has wrong answers that stand in the same story ("Who has the bell now?").
     """
-    asked = []  # (question number, is right, ids, how many of them are the answer)
-    number = 0
+    right, questions = 0, 0
     for text in texts:
-        for prefix, answer, distractors in text.cloze():
+        asked = []  # (question number, is right, ids, how many of them are the answer)
+        for number, (prefix, answer, distractors) in enumerate(text.cloze()):
             start = [tokenizer.begin, *tokenizer.encode(prefix)]
             candidates = [(True, answer), *((False, wrong) for wrong in distractors)]
             rows = [(is_right, tokenizer.encode(option)) for is_right, option in candidates]
             if max(len(start) + len(ids) for _, ids in rows) <= model.config.block_size + 1:
                 asked += [(number, is_right, start + ids, len(ids)) for is_right, ids in rows]
-                number += 1
-    asked.sort(key=lambda row: len(row[2]))
-    best: dict[int, tuple[float, bool]] = {}
-    for first in range(0, len(asked), size):
-        part = asked[first:first + size]
-        scores = answer_scores(model, [(row[2], row[3]) for row in part], tokenizer, runtime)
-        for (question, is_right, _, _), score in zip(part, scores):
+        if not asked:
+            continue
+        scores = answer_scores(model, [(row[2], row[3]) for row in asked], tokenizer, runtime)
+        best: dict[int, tuple[float, bool]] = {}
+        for (question, is_right, _, _), score in zip(asked, scores):
             if question not in best or score > best[question][0]:
                 best[question] = (score, is_right)
-    right = sum(is_right for _, is_right in best.values())
-    return (right / len(best) if best else None), len(best)
+        right += sum(is_right for _, is_right in best.values())
+        questions += len(best)
+    return (right / questions if questions else None), questions
 
 
 def answer_scores(model, rows: list[tuple[list[int], int]], tokenizer: Tokenizer,
                   runtime: Runtime) -> list[float]:
-    """[(ids, length of the answer at their end)] -> log-probability of each answer."""
-    ids, targets = padded([ids for ids, _ in rows], tokenizer.pad, model.config.block_size)
+    """[(ids, length of the answer at their end)] -> log-probability of each answer.
+
+    What all rows begin with, a story, is read once: into a cache, which then stands before each row.
+    """
+    shared = len(commonprefix([ids[:-1 - answer] for ids, answer in rows])) // 16 * 16
+    ids, targets = padded([ids[shared:] for ids, _ in rows], tokenizer.pad,
+                          model.config.block_size - shared, step=16)
     for row, (whole, answer) in enumerate(rows):
-        targets[row, :len(whole) - 1 - answer] = IGNORED
-    is_answer = targets != IGNORED
-    with runtime.autocast():  # scores of the whole vocabulary for the answers' tokens alone
-        logits = model.head(model.features(ids.to(runtime.device))[is_answer.to(runtime.device)])
+        targets[row, :len(whole) - shared - 1 - answer] = IGNORED
+    is_answer, device = targets != IGNORED, runtime.device
+    with runtime.autocast():
+        cache = model.make_cache(1, shared + ids.size(1), rolling=False)
+        if shared:
+            model.features(torch.tensor([rows[0][0][:shared]], device=device), cache)
+        cache.keys = [keys.repeat(len(rows), 1, 1, 1) for keys in cache.keys]
+        cache.values = [values.repeat(len(rows), 1, 1, 1) for values in cache.values]
+        features = model.features(ids.to(device), cache)
+        logits = model.head(features[is_answer.to(device)])  # scores for the answers' tokens alone
     nats = F.cross_entropy(logits.float().cpu(), targets[is_answer], reduction="none")
     row = is_answer.nonzero()[:, 0]
     return (-torch.zeros(len(rows)).index_add(0, row, nats)).tolist()

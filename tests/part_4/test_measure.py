@@ -72,6 +72,42 @@ def test_only_an_answers_tokens_get_scores_for_the_whole_vocabulary(model, token
     assert seen == [4]
 
 
+@pytest.mark.parametrize("window", [None, 24])
+@pytest.mark.parametrize("story", [0, 15, 16, 40])
+def test_a_story_is_read_once_and_answers_score_as_if_read_alone(tokenizer, story, window):
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, block_size=64, n_layer=2, n_head=2,
+                          n_embd=16, window=window)).eval()
+    ids = torch.randint(0, tokenizer.vocab_size, (story + 40,)).tolist()
+    rows = [(ids[:story] + ids[first:first + length], answer)
+            for first, length, answer in ((story, 20, 3), (story + 5, 9, 4), (story, 20, 1),
+                                          (story + 9, 24, 23))]
+    tokens = []
+    hook = model.token_embedding.register_forward_hook(
+        lambda _, inputs, output: tokens.append(inputs[0].numel()))
+    scores = answer_scores(model, rows, tokenizer, FLOAT32)
+    hook.remove()
+    for (row, answer), score in zip(rows, scores, strict=True):
+        logs = model(torch.tensor([row[:-1]]))[0].log_softmax(-1)[0].detach()
+        places = range(len(row) - answer, len(row))
+        wanted = sum(float(logs[place - 1, row[place]]) for place in places)
+        assert score == pytest.approx(wanted, rel=1e-4)
+    read = story // 16 * 16  # in steps of 16: few different shapes
+    longest = max(len(row) for row, _ in rows) - 1 - read
+    assert sum(tokens) == read + len(rows) * -(-longest // 16) * 16
+
+
+def test_a_question_without_room_is_left_out_and_its_story_goes_on(tokenizer):
+    class Long:
+        def cloze(self):
+            return [("the bell the box " * 9, " bell", [" cat"]), ("the", " bell", [" bell bell"])]
+
+    model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, block_size=16, n_layer=1, n_head=2,
+                          n_embd=16))
+    assert cloze_accuracy(model.eval(), [Long(), Long()], tokenizer, FLOAT32) == (1.0, 2)
+    assert cloze_accuracy(model.eval(), [], tokenizer, FLOAT32) == (None, 0)
+
+
 @pytest.mark.parametrize("length, width", [(5, 32), (33, 32), (34, 64), (64, 64), (101, 100)])
 def test_texts_are_padded_to_a_multiple_of_32_but_not_beyond_the_context(length, width):
     ids, targets = padded([[1] * length], 0, 100)
