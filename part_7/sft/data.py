@@ -92,7 +92,8 @@ def encode_all(conversations, tokenizer: Tokenizer, context: int) -> tuple[list[
 
 
 def with_manners(messages: list[Message], rng: random.Random, all_behind=False) -> list[Message]:
-    """The conversation with each answer in some manner, as people have them."""
+    """The conversation with each answer in some manner, as people have them; `all_behind`: none of
+    it before the answer."""
     return [Message(m.role, in_manner(m.content, last_line(before.content), rng, all_behind=all_behind))
             if m.role == "assistant" else m for before, m in zip([None, *messages], messages)]
 
