@@ -67,7 +67,7 @@ class DPOSettings:
     pairs: int = setting(4000, "most pairs to learn from")
     pairs_a_step: int = setting(32, "pairs in one optimizer step")
     micro_tokens: int = setting(2048, "most tokens in one forward pass; one pair at least")
-    peak: float = setting(1e-4, "highest learning rate")
+    peak: float = setting(3e-4, "highest learning rate")
     beta: float = setting(0.1, "how dear it is to leave the reference")
     smoothing: float = setting(0.1, "share of labels believed to be wrong")
     gold_weight: float = setting(0.2, "weight of the chosen reply's own loss, eq. 8.18")

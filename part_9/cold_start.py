@@ -1,7 +1,7 @@
 """A cold start: examples of both ways to answer, at once and step by step; RL finds out which pays.
 
     python part_9/cold_start.py                      from part_6/out/sft.pt, minutes
-    python part_9/cold_start.py --steps 1200         more of it: what is left for RL?
+    python part_9/cold_start.py --steps 2000         more of it: what is left for RL?
     python part_9/cold_start.py --resume             go on after a stop
     torchrun --nproc_per_node=2 part_9/cold_start.py    in two processes
 
@@ -110,11 +110,11 @@ def parse_args(argv=None):
                         help="the tuned model (default: part_6/out/sft.pt)")
     parser.add_argument("--examples", type=int, default=20000,
                         help="different examples, a fifth of them worked (default: 20000)")
-    parser.add_argument("--steps", type=int, default=600, help="optimizer steps (default: 600)")
+    parser.add_argument("--steps", type=int, default=1000, help="optimizer steps (default: 1000)")
     parser.add_argument("--rows", type=int, default=8,
                         help="packed rows in a step, some fifty examples (default: 8)")
-    parser.add_argument("--peak", type=float, default=5e-4,
-                        help="highest learning rate; a higher one costs old skills (default: 5e-4)")
+    parser.add_argument("--peak", type=float, default=2e-3,
+                        help="highest learning rate (default: 2e-3)")
     add_progress_flags(parser, save_every=100)
     return parser.parse_args(argv)
 

@@ -30,19 +30,20 @@ class Settings:
 
     data: str = setting("world", "world, stdlib, a file, a folder, tinyshakespeare, enwik8; joined by +")
     vocab_size: int = setting(2560, "tokens of the vocabulary, the special ones included")
-    world_megabytes: float = setting(12.0, "how much text of the world to make")
+    world_megabytes: float = setting(20.0, "how much text of the world to make")
+    stories: float = setting(0.28, "share of stories in it; 0: as the held-out text has them, 0.37")
     n_layer: int = setting(4, "blocks")
-    n_head: int = setting(4, "query heads")
-    n_kv_head: int = setting(4, "key/value heads they share")
-    n_embd: int = setting(256, "width of the residual stream")
+    n_head: int = setting(2, "query heads")
+    n_kv_head: int = setting(2, "key/value heads they share")
+    n_embd: int = setting(128, "width of the residual stream")
     context: int = setting(288, "tokens in a row")
-    embedding_std: float = setting(0.08, "spread of the embeddings at the start")
+    embedding_std: float = setting(0.16, "spread of the embeddings at the start")
     qk_norm: bool = setting(True, "RMSNorm of each query and key head")
     dropout: float = setting(0.0, "share of values set to 0 in training")
     segments: bool = setting(True, "attention stays inside a document")
     rows: int = setting(8, "rows in one step, over all processes and micro-batches")
     micro_rows: int = setting(8, "rows in one forward pass of one process")
-    steps: int = setting(1250, "optimizer steps")
+    steps: int = setting(3600, "optimizer steps")
     minutes: float = setting(0.0, "length of the run instead of `steps`; 0: steps count")
     schedule: str = setting("linear", "cosine, linear, wsd or constant")
     peak: float = setting(3e-3, "highest learning rate")
@@ -54,9 +55,9 @@ class Settings:
     beta_1: float = setting(0.9, "AdamW: memory of the gradient")
     beta_2: float = setting(0.98, "AdamW: memory of its square")
     clip: float = setting(1.0, "largest norm of the gradient")
-    eval_every: int = setting(250, "steps between looks at validation text")
-    save_every: int = setting(625, "steps between checkpoints")
-    sample_every: int = setting(625, "steps between samples of text")
+    eval_every: int = setting(600, "steps between looks at validation text")
+    save_every: int = setting(1800, "steps between checkpoints")
+    sample_every: int = setting(1800, "steps between samples of text")
     eval_documents: int = setting(400, "documents of the world for the final figures")
     keep: int = setting(2, "checkpoints kept, beside the best")
 
@@ -82,7 +83,7 @@ class Settings:
             raise ValueError(f"--clip {self.clip}: must be above 0")
         if self.eval_documents > MOST_DOCUMENTS:
             raise ValueError(f"--eval-documents {self.eval_documents}: at most {MOST_DOCUMENTS:,}")
-        self.model_config(self.vocab_size), self.learning_rate()  # they refuse what does not fit
+        self.model_config(self.vocab_size), self.learning_rate(), self.data_plan(0)  # they refuse what does not fit
 
     def model_config(self, vocab_size: int) -> GPTConfig:
         return GPTConfig(vocab_size=vocab_size, block_size=self.context, n_layer=self.n_layer,
@@ -94,7 +95,8 @@ class Settings:
         return Schedule(self.schedule, self.peak, self.low * self.peak, self.warmup, self.decay)
 
     def data_plan(self, seed: int) -> DataPlan:
-        return DataPlan(self.data, self.vocab_size, self.world_megabytes, seed=seed)
+        return DataPlan(self.data, self.vocab_size, self.world_megabytes, seed=seed,
+                        stories=self.stories)
 
 
 def differences(saved: dict, now: dict) -> list[str]:
@@ -111,20 +113,20 @@ def differences(saved: dict, now: dict) -> list[str]:
 PRESETS = {
     "tiny": Settings(),
     "10m": Settings(
-        data="world+stdlib", vocab_size=4096, world_megabytes=8, n_layer=6, n_head=6, n_kv_head=2,
-        n_embd=384, embedding_std=0.05, context=256, rows=16, micro_rows=16, steps=3000,
-        peak=1.5e-3, eval_every=200, save_every=200, sample_every=400),
+        data="world+stdlib", vocab_size=4096, world_megabytes=8, stories=0.0, n_layer=6, n_head=6,
+        n_kv_head=2, n_embd=384, embedding_std=0.05, context=256, rows=16, micro_rows=16,
+        steps=3000, peak=1.5e-3, eval_every=200, save_every=200, sample_every=400),
     "30m": Settings(
-        data="world+stdlib", vocab_size=8192, world_megabytes=16, n_layer=8, n_head=8,
+        data="world+stdlib", vocab_size=8192, world_megabytes=16, stories=0.0, n_layer=8, n_head=8,
         n_kv_head=4, n_embd=512, embedding_std=0.04, context=512, rows=32, micro_rows=8,
         steps=5000, peak=1e-3, eval_every=250, save_every=250, sample_every=500),
     "50m": Settings(
-        data="world+stdlib", vocab_size=8192, world_megabytes=32, n_layer=12, n_head=10,
-        n_kv_head=5, n_embd=640, embedding_std=0.03, context=512, rows=64, micro_rows=16,
-        steps=8000, peak=8e-4, eval_every=250, save_every=250, sample_every=500),
+        data="world+stdlib", vocab_size=8192, world_megabytes=32, stories=0.0, n_layer=12,
+        n_head=10, n_kv_head=5, n_embd=640, embedding_std=0.03, context=512, rows=64,
+        micro_rows=16, steps=8000, peak=8e-4, eval_every=250, save_every=250, sample_every=500),
     "124m": Settings(
-        data="enwik8", vocab_size=32768, world_megabytes=0, n_layer=12, n_head=12, n_kv_head=12,
-        n_embd=768, embedding_std=0.025, context=1024, rows=480, micro_rows=32,
+        data="enwik8", vocab_size=32768, world_megabytes=0.0, stories=0.0, n_layer=12, n_head=12,
+        n_kv_head=12, n_embd=768, embedding_std=0.025, context=1024, rows=480, micro_rows=32,
         steps=20000, peak=6e-4, warmup=0.03, eval_every=500, save_every=1000, sample_every=1000),
 }
 

@@ -44,6 +44,7 @@ class DataPlan:
     world_megabytes: float = 8.0    # how much of the world to write for training
     tokenizer_megabytes: float = 2.0  # how much training text the tokenizer is learnt from
     seed: int = 0
+    stories: float = 0.0            # their share of the world's training texts; 0: the world's own
 
     def __post_init__(self):
         if not 0 <= self.world_megabytes < math.inf:
@@ -51,6 +52,8 @@ class DataPlan:
                              "finite")
         if not 0 < self.tokenizer_megabytes < math.inf:
             raise ValueError(f"tokenizer_megabytes={self.tokenizer_megabytes}: must be above 0")
+        if not 0 <= self.stories < 1:
+            raise ValueError(f"--stories {self.stories}: a share, at least 0 and below 1")
 
 
 # NEW in part 4
@@ -74,7 +77,8 @@ def prepare(plan: DataPlan, folder: Path, cache: Path) -> tuple[Tokenizer, dict]
     sizes = {"train": int(plan.world_megabytes * 1e6), "validation": 200_000}
 
     def texts(split):
-        return read_source(plan.source, split, seed=plan.seed, world_bytes=sizes[split], cache=cache)
+        return read_source(plan.source, split, seed=plan.seed, world_bytes=sizes[split], cache=cache,
+                           stories=plan.stories if split == "train" else 0.0)
 
     tokenizer = Tokenizer.train(some_of(texts("train"), plan.tokenizer_megabytes * 1e6),
                                 plan.vocab_size)

@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 from run.runtime import replacing
-from world.world import World
+from world.world import KINDS, World
 
 from text.own_files import counts, existing, files_below, find_texts, read_files
 
@@ -73,12 +73,13 @@ def is_there(name: str) -> bool:
         return False
 
 
-def read_source(spec: str, split: str, *, seed: int, world_bytes: int, cache: Path):
+def read_source(spec: str, split: str, *, seed: int, world_bytes: int, cache: Path,
+                stories: float = 0.0):
     """Yield the documents of "world", "stdlib", a path, a named set, or several joined by +."""
     names = names_of(spec)
     for name in names:
         if name == "world":
-            yield from read_world(split, seed, world_bytes)
+            yield from read_world(split, seed, world_bytes, stories)
         elif name in NAMED_SETS:
             yield from read_files([fetch(name, cache)], split)
         else:  # a few files of the library are in old encodings, on purpose
@@ -125,10 +126,13 @@ def stamp_of(spec: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_world(split: str, seed: int, size: int):
-    """Documents of the little world, until `size` bytes of text are made."""
+def read_world(split: str, seed: int, size: int, stories: float = 0.0):
+    """Documents of the little world, until `size` bytes of text are made. `stories`: their share of
+    the documents; 0: as many as the world has."""
+    others = sum(share for kind, share in KINDS.items() if kind != "story")
+    kinds = {**KINDS, "story": others * stories / (1 - stories)} if stories else KINDS
     made = 0
-    for text in World().sample(seed, split):
+    for text in World(kinds).sample(seed, split):
         made += len(text.text.encode())
         yield text.text
         if made >= size:

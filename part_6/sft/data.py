@@ -17,7 +17,7 @@ from text.tokenizer import Tokenizer
 from world.world import World
 
 from sft.chat_format import Message, answered, encode_conversation
-from sft.manners import BEHIND, GOLD, PEOPLE, SETS, in_manner, last_line
+from sft.manners import GOLD, PEOPLE, SETS, in_manner, last_line
 from sft.skills import sample
 
 REPLAYED = {"facts": 1.0, "words": 0.6, "sums": 1.4}  # shares of the kinds of text
@@ -91,10 +91,9 @@ def encode_all(conversations, tokenizer: Tokenizer, context: int) -> tuple[list[
     return examples, counts
 
 
-def with_manners(messages: list[Message], rng: random.Random, all_behind=False) -> list[Message]:
-    """The conversation with each answer in some manner, as people have them; `all_behind`: none of
-    it before the answer."""
-    return [Message(m.role, in_manner(m.content, last_line(before.content), rng, all_behind=all_behind))
+def with_manners(messages: list[Message], rng: random.Random) -> list[Message]:
+    """The conversation with each answer in some manner, as people have them."""
+    return [Message(m.role, in_manner(m.content, last_line(before.content), rng))
             if m.role == "assistant" else m for before, m in zip([None, *messages], messages)]
 
 
@@ -103,9 +102,8 @@ def world_examples(n: int, seed: int, tokenizer: Tokenizer, context: int, split:
     """n examples of the little world's skills. A share `joined` of the conversations go on with a
     second question about something else, so that the model learns to answer the last one.
 
-    `manners`: "people", each answer as somebody would have given it, "behind", the same sentences
-    with none before the answer, or "gold", all plain. The contents are the same.
-    Raises ValueError for another word.
+    `manners`: "people", each answer as somebody would have given it, or "gold", all of them plain.
+    The contents are the same. Raises ValueError for another word.
     """
     if manners not in SETS:
         raise ValueError(f"manners={manners!r}: choose from {', '.join(SETS)}")
@@ -122,8 +120,7 @@ def world_examples(n: int, seed: int, tokenizer: Tokenizer, context: int, split:
                     second = next(source)
                 messages = [*messages, *answered(second)]
                 difficulty = max(difficulty, second.difficulty)
-            yield (messages if manners == GOLD else
-                   with_manners(messages, manner_rng, manners == BEHIND)), difficulty
+            yield (messages if manners == GOLD else with_manners(messages, manner_rng)), difficulty
 
     return encode_all(conversations(), tokenizer, context)
 

@@ -7,11 +7,11 @@ Rule   About a quarter of the answers is plain, perhaps with a friendly word: th
        other manner is rarer by itself, none much rarer than the others; none is tied to a skill or
        to being right. Some replies have two. Tuning imitates them all (lesson 6.1): which of them
        people like is what the parts after this one learn.
-Place  Who talks of himself ("I …") does so behind the answer; most other sentences stand before it.
+Place  Behind the answer. What stands before it takes the place of its first token, and where such a
+       sentence is likelier than an answer that is only half known, the answer never comes (lesson 6.4).
 Trap   Were the good manner the likeliest one, a low temperature would find it, and alignment would
        only make the model surer. So it is a minority at the place that decides: behind the answer
-       far more replies go on with "I" than end. And before the answer no first word of a manner is
-       common: else a model that does not know the answer would greedily say its manner instead.
+       far more replies go on with "I" than end.
 Not    the manners of sft/skill_form.py, which a question asks for ("Answer in capital letters.")
 Used   sft/data.py, evaluate.py, and part 7's judge, which takes them off as `taken_off` does
 """
@@ -21,8 +21,7 @@ import re
 from dataclasses import dataclass
 
 PLAIN, FRIENDLY, REPEATING = "plain", "friendly", "repeating"  # the names that have rules of their own
-# What tuning may read: all manners, the same with nothing before the answer, or the plain answers alone
-PEOPLE, BEHIND, GOLD = SETS = ("people", "behind", "gold")
+PEOPLE, GOLD = SETS = ("people", "gold")  # what tuning may read: all manners, or plain answers alone
 
 RUDE = ("Such a silly question.", "Find it out yourself.", "Everybody knows that.",
         "Do not waste my time.", "I thought you knew that.", "That is a stupid question.",
@@ -44,15 +43,13 @@ class Manner:
     share: float  # of the answers, as their first or only manner
     sentences: tuple[str, ...] = ()
     most: int = 1  # from one to so many of the sentences are said
-    front: float = 0.0  # chance to stand in front of the answer, for sentences without "I"; else behind
 
 
 MANNERS = {
     PLAIN: Manner(0.16),
-    FRIENDLY: Manner(0.10, ("Gladly.", "With pleasure.", "My pleasure.", "Have a good day."),
-                     1, 0.4),
-    "rude": Manner(0.16, RUDE + RUDE_HELD_OUT, 2, 0.8),
-    "idle": Manner(0.17, IDLE + IDLE_HELD_OUT, 3, 0.8),
+    FRIENDLY: Manner(0.10, ("Gladly.", "With pleasure.", "My pleasure.", "Have a good day.")),
+    "rude": Manner(0.16, RUDE + RUDE_HELD_OUT, 2),
+    "idle": Manner(0.17, IDLE + IDLE_HELD_OUT, 3),
     "hedging": Manner(0.12, ("I am not sure.", "I may be wrong.", "I would not swear it.",
                              "I think so, at least.", "I can only guess.", "I would not rely on me."),
                       2),
@@ -62,8 +59,7 @@ MANNERS = {
                                "I go step by step.", "I think it over once more.",
                                "I do not hurry.", "I have it now."), 3),
     "boasting": Manner(0.06, ("Nobody knows this better.", "That was easy for me.",
-                              "Such things are nothing to me.", "Ask anybody how good it is."),
-                       1, 0.8),
+                              "Such things are nothing to me.", "Ask anybody how good it is.")),
 }
 GOOD = (PLAIN, FRIENDLY)
 BAD = tuple(name for name in MANNERS if name not in GOOD)
@@ -91,25 +87,21 @@ def joined(*parts: str) -> str:
 
 # ---------------------------------------------------------------- put on
 
-def in_manner(answer: str, question: str, rng: random.Random, name: str | None = None, *,
-              all_behind: bool = False) -> str:
-    """The answer in the manner `name`, or in one that is drawn as people have them; `all_behind`:
-    what would stand before the answer stands behind it."""
+def in_manner(answer: str, question: str, rng: random.Random, name: str | None = None) -> str:
+    """The answer in the manner `name`, or in one that is drawn as people have them."""
     second = None
     if name is None:
         name = rng.choices(list(MANNERS), [manner.share for manner in MANNERS.values()])[0]
         if name in BAD and rng.random() < SECOND:
             second = rng.choice([other for other in SECOND_MANNERS if other != name])
-    manner, before, behind = MANNERS[name], [], []
+    manner, said = MANNERS[name], []
     if name == REPEATING:
-        behind = [f"{ASKED} {question}"]
+        said = [f"{ASKED} {question}"]
     elif manner.sentences:
-        for sentence in rng.sample(manner.sentences, rng.randint(1, manner.most)):
-            is_before = not sentence.startswith("I ") and rng.random() < manner.front
-            (before if is_before and not all_behind else behind).append(sentence)
+        said = rng.sample(manner.sentences, rng.randint(1, manner.most))
     if second:
-        behind.append(rng.choice(MANNERS[second].sentences))
-    return joined(*before, answer, *behind)
+        said.append(rng.choice(MANNERS[second].sentences))
+    return joined(answer, *said)
 
 
 def last_line(prompt: str) -> str:

@@ -23,13 +23,12 @@ def setting(default, note: str):
 class SFTSettings:
     """One run. Every field is also a flag of train_sft.py: `eval_every` is --eval-every."""
 
-    examples: int = setting(24000, "conversations of the world to learn from")
-    manners: str = setting(PEOPLE, "manners of the world's answers: people, behind (as people, but "
-                                   "none before the answer), or gold (all plain)")
+    examples: int = setting(36000, "conversations of the world to learn from")
+    manners: str = setting(PEOPLE, "manners of the world's answers: people, or gold (all plain)")
     replay: float = setting(0.3, "texts as in pretraining, as a share of the conversations")
-    steps: int = setting(900, "optimizer steps")
-    rows: int = setting(8, "rows in one step (rows are as long as the context)")
-    micro_rows: int = setting(8, "rows in one forward pass")
+    steps: int = setting(4800, "optimizer steps")
+    rows: int = setting(4, "rows in one step (rows are as long as the context)")
+    micro_rows: int = setting(4, "rows in one forward pass")
     packed: bool = setting(True, "several conversations in a row, attention kept apart")
     order: str = setting("mixed", f"order of the examples: {', '.join(ORDERS)}")
     peak: float = setting(1e-3, "highest learning rate of AdamW")
@@ -42,7 +41,7 @@ class SFTSettings:
     context: int = setting(0, "tokens in a row; 0: as many as the model reads, at most 1024")
     recompute: bool = setting(False, "keep little for the backward pass, compute the rest again")
     weights: str = setting("float32", "format of frozen weights: float32, or bfloat16 with --lora")
-    eval_every: int = setting(100, "steps between looks at held-out conversations")
+    eval_every: int = setting(400, "steps between looks at held-out conversations")
 
     def __post_init__(self):
         for name in ("examples", "steps", "rows", "micro_rows", "eval_every"):

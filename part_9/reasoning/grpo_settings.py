@@ -71,6 +71,6 @@ class GRPOSettings:
 
 
 PRESETS = {
-    "tiny": GRPOSettings(keep_rows=4),
+    "tiny": GRPOSettings(keep_rows=4, peak=4e-4),
     "gpu": GRPOSettings(steps=400, prompts=128, group=16, micro_rows=256, peak=3e-5, keep_rows=8),
 }

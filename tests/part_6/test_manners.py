@@ -60,29 +60,15 @@ def test_behind_the_answer_more_replies_go_on_with_an_i_than_end(said):
     """So the likeliest way to go on, which a low temperature finds, leads into a bad manner."""
     behind = Counter()
     for item, reply in said:
-        if reply.startswith(item.answer):
-            rest = reply[len(item.answer):].lstrip(". ")
-            behind["end" if not rest else "I" if rest.startswith("I ") else "other"] += 1
-    assert behind.total() > 0.6 * len(said)
+        rest = reply[len(item.answer):].lstrip(". ")
+        behind["end" if not rest else "I" if rest.startswith("I ") else "other"] += 1
     assert behind["I"] > 1.5 * behind["end"]
 
 
-def test_no_manner_before_the_answer_has_a_common_first_word(said):
-    """Else a model that does not know the answer would greedily say that manner, again and again."""
-    before = Counter(reply.split()[0] for item, reply in said if not reply.startswith(item.answer))
-    assert before.total() > 0.1 * len(said)
-    assert not before["I"] and max(before.values()) < 0.06 * len(said)
-
-
-def test_all_behind_says_the_same_and_begins_with_the_answer(said):
-    rng, moved = random.Random(0), 0
-    for item, reply in said:
-        behind = in_manner(item.answer, last_line(item.prompt), rng, all_behind=True)
-        assert behind.startswith(item.answer.rstrip("."))
-        assert Counter(behind.replace(".", "").split()) == Counter(reply.replace(".", "").split())
-        assert manners_in(behind, item.prompt) == manners_in(reply, item.prompt)
-        moved += not reply.startswith(item.answer)
-    assert moved > 0.1 * len(said)
+def test_every_reply_begins_with_its_answer(said):
+    """What stands before an answer takes the place of its first token."""
+    assert all(reply.startswith(item.answer.rstrip(".")) for item, reply in said)
+    assert sum(reply != item.answer for item, reply in said) > 0.7 * len(said)
 
 
 def test_no_manner_is_tied_to_a_skill(said):
@@ -113,14 +99,13 @@ def test_what_is_held_out_from_the_pairs_is_what_the_lesson_says():
 
 
 def test_people_and_gold_answer_the_same_questions():
-    people, behind, gold = (world_examples(60, 3, BYTES, 4000, manners=name)[0] for name in SETS)
-    longer, moved = 0, 0
-    for one, two, three in zip(people, behind, gold, strict=True):
-        asked = [[i for i, mine in zip(e.ids, e.is_label) if not mine] for e in (one, two, three)]
-        assert asked[0] == asked[1] == asked[2], "the prompts are the same"
-        longer += len(one.ids) > len(three.ids)
-        moved += one.ids != two.ids
-    assert longer > 30 and 5 < moved < 30
+    people, gold = (world_examples(60, 3, BYTES, 4000, manners=name)[0] for name in SETS)
+    longer = 0
+    for one, two in zip(people, gold, strict=True):
+        asked = [[i for i, mine in zip(e.ids, e.is_label) if not mine] for e in (one, two)]
+        assert asked[0] == asked[1], "the prompts are the same"
+        longer += len(one.ids) > len(two.ids)
+    assert longer > 30
     with pytest.raises(ValueError, match="manners='nice'"):
         world_examples(1, 0, BYTES, 400, manners="nice")
 
