@@ -16,7 +16,7 @@ from reasoning.grpo import NORMALISERS
 class GRPOSettings:
     """One run. Every field is also a flag of train_grpo.py: `soft_length` is --soft-length."""
 
-    steps: int = setting(50, "rollouts, each followed by an update")
+    steps: int = setting(60, "rollouts, each followed by an update")
     prompts: int = setting(32, "prompts in a rollout")
     group: int = setting(8, "replies drawn for each prompt")
     max_new: int = setting(116, "most tokens of a reply")
