@@ -1,7 +1,7 @@
 """The chain: every stage from an empty folder to a model that reasons, in order.
 
-Presets   smoke   2 to 5 minutes, a sixth of the weights: a first look, rarely a right answer
-          quick   11 minutes on two cores with nothing else running, all stages together
+Presets   smoke   two or three minutes, the same model: a first look, few right answers
+          quick   10 minutes on two cores with nothing else running, all stages together
           full    each stage as its own lesson runs it
           gpu     the sizes that a GPU can train
 Seconds   on the machine that the lessons name (machine.py), data and measuring included
@@ -22,7 +22,7 @@ STAGES = [
     Stage(name="base", title="tokenizer and pretraining on the little world",
           script="part_4/train.py", speaks="text",
           resume=("--resume",), fresh=("--fresh",),
-          seconds={"smoke": 25, "quick": 160, "full": 315, "gpu": 900},
+          seconds={"smoke": 50, "quick": 190, "full": 400, "gpu": 900},
           flags={"smoke": ("--preset", "tiny", "--world-megabytes", "4", "--steps", "450",
                            "--eval-documents", "60"),
                  "quick": ("--preset", "tiny", "--steps", "1640",
@@ -42,7 +42,7 @@ STAGES = [
     Stage(name="sft", title="instruction tuning: it learns to answer, and to stop",
           script="part_6/train_sft.py", speaks="chat",
           resume=("--resume",), inputs={"--base": "part_4/base.pt"},
-          seconds={"smoke": 25, "quick": 185, "full": 225, "gpu": 600},
+          seconds={"smoke": 50, "quick": 220, "full": 350, "gpu": 600},
           flags={"smoke": ("--preset", "tiny", "--steps", "500", "--examples", "8000",
                            "--eval-items", "105"),
                  "quick": ("--preset", "tiny", "--steps", "3200", "--examples", "24000",
@@ -54,7 +54,7 @@ STAGES = [
           script="part_7/train_reward.py",
           resume=("--resume",),
           inputs={"--sft": "part_6/sft.pt"},
-          seconds={"smoke": 15, "quick": 70, "full": 400, "gpu": 200},
+          seconds={"smoke": 15, "quick": 56, "full": 250, "gpu": 200},
           flags={"smoke": ("--items", "250", "--held-out-items", "60"),
                  "quick": ("--items", "900", "--held-out-items", "150"), "full": (), "gpu": ()},
           summary="{accuracy:.1%} of held-out pairs as people order them, of {accuracy_ceiling:.1%}"
@@ -63,7 +63,7 @@ STAGES = [
           script="part_8/train_ppo.py", speaks="chat",
           resume=("--resume",),
           inputs={"--sft": "part_6/sft.pt", "--reward": "part_7/reward.pt"},
-          seconds={"smoke": 14, "quick": 52, "full": 160, "gpu": 300},
+          seconds={"smoke": 14, "quick": 46, "full": 110, "gpu": 300},
           flags={"smoke": ("--preset", "tiny", "--steps", "5", "--pool", "320",
                            "--eval-prompts", "60", "--eval-samples", "2", "--eval-exact", "0"),
                  "quick": ("--preset", "tiny", "--steps", "12", "--pool", "768",
@@ -75,7 +75,7 @@ STAGES = [
           script="part_8/train_dpo.py", speaks="chat",
           resume=("--resume",),
           inputs={"--sft": "part_6/sft.pt", "--reward": "part_7/reward.pt"},
-          seconds={"smoke": 11, "quick": 41, "full": 95, "gpu": 100},
+          seconds={"smoke": 11, "quick": 35, "full": 95, "gpu": 100},
           flags={"smoke": ("--items", "200", "--pairs", "400", "--eval-prompts", "60",
                            "--eval-samples", "2", "--eval-exact", "0"),
                  "quick": ("--items", "500", "--pairs", "1200", "--eval-prompts", "150",
@@ -86,7 +86,7 @@ STAGES = [
           script="part_9/cold_start.py",
           resume=("--resume",),
           inputs={"--sft": "part_6/sft.pt"},
-          seconds={"smoke": 8, "quick": 43, "full": 115, "gpu": 30},
+          seconds={"smoke": 10, "quick": 50, "full": 100, "gpu": 30},
           flags={"smoke": ("--steps", "80", "--examples", "4000"),
                  "quick": ("--steps", "500",), "full": (), "gpu": ()},
           summary="loss {loss:.3f} on both ways to answer"),
@@ -94,7 +94,7 @@ STAGES = [
           script="part_9/train_grpo.py", speaks="chat",
           resume=("--resume",),
           inputs={"--model": "part_9/cold.pt"},
-          seconds={"smoke": 14, "quick": 90, "full": 215, "gpu": 400},
+          seconds={"smoke": 16, "quick": 110, "full": 215, "gpu": 400},
           flags={"smoke": ("--preset", "tiny", "--steps", "6", "--eval-problems", "40",
                            "--eval-exact", "0", "--look-every", "0", "--longest", "120"),
                  "quick": ("--preset", "tiny", "--steps", "36", "--eval-problems", "100",

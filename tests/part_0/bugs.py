@@ -155,7 +155,7 @@ BUGS = [
     Bug("a stage reads what a later one makes", LIST, 'inputs={"--base": "part_4/base.pt"}',
         'inputs={"--base": "part_6/sft.pt"}',
         f"{TEST_CHAIN}::test_names_are_different_and_inputs_are_made_by_earlier_stages"),
-    Bug("a flag that the script does not have", LIST, '"--steps", "250"', '"--step-count", "250"',
+    Bug("a flag that the script does not have", LIST, '("--steps", "500",)', '("--step-count", "500",)',
         f"{TEST_CHAIN}::test_every_preset_of_a_stage_gives_its_script_flags_that_it_has"),
     Bug("how many products the user keeps is overwritten", "part_0/before_torch.py",
         'environment.setdefault(KEPT_PRODUCTS, "128")', 'environment[KEPT_PRODUCTS] = "128"',

@@ -217,6 +217,23 @@ def test_texts_that_have_changed_are_prepared_anew(tmp_path):
     open_shards(tmp_path / "data", "train", tokenizer)
 
 
+def test_fewer_stories_are_learnt_from_and_the_held_out_text_stays(tmp_path):
+    def texts(stories, split):
+        folder = tmp_path / str(stories)
+        tokenizer, _ = prepare(DataPlan("world", 300, 0.03, 0.03, stories=stories), folder, tmp_path)
+        tokens = np.concatenate([shard.tokens for shard in open_shards(folder, split, tokenizer)])
+        return tokenizer.decode(tokens.tolist())
+
+    assert texts(0.0, "validation") == texts(0.1, "validation")
+    assert texts(0.0, "train") != texts(0.1, "train")
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 1.5])
+def test_a_share_of_stories_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match=f"--stories {share}"):
+        DataPlan("world", stories=share)
+
+
 def test_a_folder_left_half_made_is_made_again(tmp_path):
     folder = tmp_path / "texts"
     folder.mkdir()

@@ -3,12 +3,14 @@
 import hashlib
 import io
 import zipfile
+from itertools import islice
 from urllib.error import URLError
 
 import pytest
 from text import own_files, sources
 from text.own_files import cut
 from text.sources import NamedSet, fetch, read_source, stamp_of
+from world.world import World
 
 
 def read(spec, split, tmp_path):
@@ -30,6 +32,13 @@ def test_much_text_is_held_out_text_by_text(tmp_path, monkeypatch):
     train, held_out = (set(own_files.read_files([tmp_path / "many.txt"], split))
                        for split in ("train", "validation"))
     assert train and held_out and not train & held_out
+
+
+def test_a_fifth_of_the_documents_are_stories_where_that_is_asked(tmp_path):
+    """0.1575 of 0.1575 + 0.63; the other kinds keep their shares among themselves."""
+    shares = {"story": 0.1575, "scene": 0.04, "facts": 0.25, "words": 0.15, "sums": 0.19}
+    read = list(read_source("world", "train", seed=0, world_bytes=40_000, cache=tmp_path, stories=0.2))
+    assert read == [t.text for t in islice(World(shares).sample(0, "train"), len(read))]
 
 
 def test_the_worlds_splits_share_no_text(tmp_path):
