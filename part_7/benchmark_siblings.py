@@ -37,7 +37,7 @@ REPLY_TOKEN = 1  # what ends a prompt
 
 
 def make_model() -> RewardModel:
-    """The size of part 6's model, random weights: time does not depend on what they know."""
+    """Twice as wide as part 6's model; random weights: time does not depend on what they know."""
     body = GPT(GPTConfig(vocab_size=2563, block_size=288, n_layer=4, n_head=4, n_embd=256))
     model = RewardModel(body, reply_token=REPLY_TOKEN)
     for parameter in model.new_parameters():  # they start at 0, and would hide a difference

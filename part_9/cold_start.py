@@ -5,7 +5,7 @@
     python part_9/cold_start.py --resume             go on after a stop
     torchrun --nproc_per_node=2 part_9/cold_start.py    in two processes
 
-The tuned model has never seen a sum of three numbers: it is right in 3% of these tasks, and where
+The tuned model has never seen a sum of three numbers: it is right in 2% of these tasks, and where
 nothing is ever right, RL has nothing to strengthen. So it reads examples first, of both ways in which
 people answer: 30% with steps, the others at once. It imitates both: greedily, about half of its
 replies have steps, and six of ten are right. That steps pay is left for RL to find out.

@@ -64,7 +64,7 @@ REWARD_WITH = "python part_7/train_reward.py (about 3 minutes)"
 WITHOUT = ("story questions",)  # as in part 8: long, and answered already
 EXAMPLES_A_ROW = 6  # of part 6's kind, about
 UNSEEN = 0.8  # as in part 8: the share of content that tuning kept aside
-MODEL_SETTINGS = {"prompts": 32, "group": 8, "max_new": 72, "beta": 0.05, "peak": 1e-4,
+MODEL_SETTINGS = {"prompts": 32, "group": 8, "max_new": 72, "beta": 0.05, "peak": 3e-4,
                   "steps": 24, "keep_rows": 0}  # for --reward model; flags win
 
 

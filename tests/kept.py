@@ -20,7 +20,7 @@ def kept_bytes(read: Callable[[], object]) -> int:
 
 
 def main_model():
-    """As large as the main job's, untrained."""
+    """Twice as wide as the main job's, untrained."""
     from gpt.model import GPT, GPTConfig
 
     return GPT(GPTConfig(vocab_size=2565, block_size=288, n_layer=4, n_head=4, n_embd=256,
