@@ -45,7 +45,7 @@ from sft.evaluation import is_chat_model
 from text.tokenizer import Tokenizer
 
 GRPO_PT = here(__file__) / "out" / "grpo.pt"
-GRPO_WITH = "python part_9/train_grpo.py (about 5 minutes)"
+GRPO_WITH = "python part_9/train_grpo.py (about 2 minutes)"
 MOST_STEPS = 6  # a trained call has up to this many signs: 7 numbers
 LOOKED_UP = 0.4  # of the calls
 

@@ -27,7 +27,7 @@ from reasoning.sampling import LONGEST
 from reasoning.tasks import Problem
 from reasoning.tools import Refused, calculate
 
-MAKE_WITH = "python part_9/train_grpo.py (about 5 minutes)"
+MAKE_WITH = "python part_9/train_grpo.py (about 2 minutes)"
 CALCULATED = re.compile(r"<<([^<>=]+)=([^<>=]+)>>")  # GSM8K: 48/2 = <<48/2=24>>24
 
 
