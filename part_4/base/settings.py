@@ -83,7 +83,8 @@ class Settings:
             raise ValueError(f"--clip {self.clip}: must be above 0")
         if self.eval_documents > MOST_DOCUMENTS:
             raise ValueError(f"--eval-documents {self.eval_documents}: at most {MOST_DOCUMENTS:,}")
-        self.model_config(self.vocab_size), self.learning_rate(), self.data_plan(0)  # they refuse what does not fit
+        # They refuse what does not fit
+        self.model_config(self.vocab_size), self.learning_rate(), self.data_plan(0)
 
     def model_config(self, vocab_size: int) -> GPTConfig:
         return GPTConfig(vocab_size=vocab_size, block_size=self.context, n_layer=self.n_layer,

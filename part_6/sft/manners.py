@@ -8,7 +8,8 @@ Rule   About a quarter of the answers is plain, perhaps with a friendly word: th
        to being right. Some replies have two. Tuning imitates them all (lesson 6.1): which of them
        people like is what the parts after this one learn.
 Place  Behind the answer. What stands before it takes the place of its first token, and where such a
-       sentence is likelier than an answer that is only half known, the answer never comes (lesson 6.4).
+       sentence is likelier than an answer that is only half known, the answer never comes (lesson 6: the
+       tuned model).
 Trap   Were the good manner the likeliest one, a low temperature would find it, and alignment would
        only make the model surer. So it is a minority at the place that decides: behind the answer
        far more replies go on with "I" than end.
