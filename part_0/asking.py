@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,19 +128,44 @@ def is_asked(stage: Stage, chain: Chain) -> bool:
     return asked.get("key") == key_of_asking(stage, chain)
 
 
-def ask(stage: Stage, chain: Chain) -> dict:
-    """{"answers": […], "skills": {…}} of a stage's model, from the notes where they still hold.
+def begin_asking(stage: Stage, chain: Chain, pool: Executor) -> tuple[Future, Future] | None:
+    """Both processes that ask a stage's model -> (skills, answers) to come; None where the notes
+    hold them."""
+    if is_asked(stage, chain):
+        return None
+    model = chain.file(stage.checkpoint)
+    speak = base_answers if stage.speaks == "text" else chat_answers
+    return (pool.submit(skills_of, model, chain.preset, chain.common),
+            pool.submit(speak, model, chain.common))
 
-    Raises ValueError, with the last line of the script that failed.
-    """
+
+def asked_of(stage: Stage, chain: Chain, begun: tuple[Future, Future] | None) -> dict:
+    """{"answers": […], "skills": {…}} of a stage's model, which are written into the notes."""
     note = note_of(stage, chain)
-    if not is_asked(stage, chain):
-        model = chain.file(stage.checkpoint)
-        speak = base_answers if stage.speaks == "text" else chat_answers
-        with ThreadPoolExecutor(2) as pool:  # two processes: each spends much time on starting
-            answers = pool.submit(speak, model, chain.common)
-            skills = pool.submit(skills_of, model, chain.preset, chain.common)
-            note["asked"] = {"key": key_of_asking(stage, chain), "answers": answers.result(),
-                             "skills": skills.result()}
+    if begun is not None:
+        skills, answers = begun
+        note["asked"] = {"key": key_of_asking(stage, chain), "answers": answers.result(),
+                         "skills": skills.result()}
         write_note(stage, chain, note)
     return note["asked"]
+
+
+def ask_models(models: list[tuple[Stage, Chain]]) -> tuple[list[dict | None], list[str]]:
+    """-> (what `asked_of` says of each, None where it could not be asked; what went wrong).
+
+    Two processes run at once, whichever models they belong to: each spends much time on starting.
+    """
+    asked, problems = [], []
+    with ThreadPoolExecutor(2) as pool:
+        begun = [begin_asking(stage, chain, pool) for stage, chain in models]
+        try:
+            for (stage, chain), one in zip(models, begun):
+                try:
+                    asked.append(asked_of(stage, chain, one))
+                except ValueError as error:
+                    asked.append(None)
+                    problems.append(f"the model of {stage.name} could not be asked: {error}")
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return asked, problems

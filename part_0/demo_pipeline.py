@@ -21,7 +21,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from asking import ASK_SECONDS, ask, is_asked
+from asking import ASK_SECONDS, ask_models, is_asked
 from chain import STAGES, summary_of
 from machine import machine_slowness
 from pipeline import (
@@ -114,18 +114,18 @@ def run_chain(chain: Chain, stages: list[Stage], lock: Path) -> None:
 def ask_all(chains: list[Chain], stages: list[Stage]) -> tuple[dict[str, list[dict]], list[str]]:
     """-> (stage -> what its models answered, one a seed; what went wrong). Models that are not
     there are left out."""
-    by_stage, problems = {}, []
-    for stage in stages:
-        there = [chain for chain in chains if stage.speaks and chain.result(stage).is_file()
-                 and chain.file(stage.checkpoint).is_file()]
-        for chain in there:
-            if not is_asked(stage, chain):
-                print(f"asking  the model of {stage.name}, seed {chain.seed}", flush=True)
-            try:
-                by_stage.setdefault(stage.name, []).append(ask(stage, chain))
-            except ValueError as error:
-                problems.append(f"the model of {stage.name} could not be asked: {error}")
-    return {name: answers for name, answers in by_stage.items() if answers}, problems
+    there = [(stage, chain) for stage in stages for chain in chains
+             if stage.speaks and chain.result(stage).is_file()
+             and chain.file(stage.checkpoint).is_file()]
+    if new := [f"{stage.name} (seed {chain.seed})" for stage, chain in there
+               if not is_asked(stage, chain)]:
+        print(f"asking  the models of {', '.join(new)}", flush=True)
+    asked, problems = ask_models(there)
+    by_stage = {}
+    for (stage, _), answers in zip(there, asked):
+        if answers is not None:
+            by_stage.setdefault(stage.name, []).append(answers)
+    return by_stage, problems
 
 
 def write_report(chains: list[Chain]) -> None:

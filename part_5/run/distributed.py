@@ -23,9 +23,6 @@ from weakref import WeakKeyDictionary
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from run.runtime import AMP_TYPES, Runtime
@@ -165,6 +162,9 @@ def wrap(model: nn.Module, kind: str, processes: Processes, device: torch.device
 
 def slice_weights(model: nn.Module, processes: Processes, device: torch.device) -> nn.Module:
     """FSDP for a GPT: block by block, and what is around them; `features` counts as a call too."""
+    from torch.distributed.device_mesh import init_device_mesh  # here: they take a second, and
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method  # few need them
+
     mesh = init_device_mesh(device.type, (processes.world,))
     for block in model.blocks:
         fully_shard(block, mesh=mesh)
@@ -181,7 +181,7 @@ def shard(model: nn.Module, processes: Processes, device: torch.device, *bodies)
         for body in bodies or (model,):
             slice_weights(body, processes, device)
             for part in body.modules():
-                if isinstance(part, FSDPModule):
+                if hasattr(part, "set_gradient_divide_factor"):  # one of FSDP's
                     part.set_gradient_divide_factor(1.0)
                     part.set_force_sum_reduction_for_comms(True)
     return model
@@ -228,9 +228,9 @@ def sum_gradients(model: nn.Module, processes: Processes) -> None:
     holds. A process that had nothing to read adds zeros. Models in slices that were only read, as a
     reference is, let go of what they have still gathered."""
     for part in (part for sliced_one in hollows for part in sliced_one.modules()):
-        if isinstance(part, FSDPModule):
+        if hasattr(part, "reshard"):
             part.reshard()
-    learnt = [p for p in model.parameters() if p.requires_grad and not isinstance(p, DTensor)]
+    learnt = [p for p in model.parameters() if p.requires_grad and not is_slice(p)]
     if processes.world == 1 or not learnt:  # FSDP has added up the gradients of its slices
         return
     has = processes.sum(torch.tensor([float(p.grad is not None) for p in learnt],
@@ -245,10 +245,10 @@ def sum_gradients(model: nn.Module, processes: Processes) -> None:
 def clip_gradient(parameters, largest: float) -> float:
     """clip_grad_norm_ for all weights together, slices and whole ones -> the norm before it."""
     parameters = [p for p in parameters if p.grad is not None]
-    slices = [p for p in parameters if isinstance(p, DTensor)]
+    slices = [p for p in parameters if is_slice(p)]
     if not slices:
         return float(nn.utils.clip_grad_norm_(parameters, largest))
-    parts = [slices, [p for p in parameters if not isinstance(p, DTensor)]]
+    parts = [slices, [p for p in parameters if not is_slice(p)]]
     norm = math.hypot(*(float(whole(nn.utils.get_total_norm([p.grad for p in part])))
                         for part in parts if part))
     for part in parts:
@@ -275,15 +275,22 @@ def gradients_exchanged(model: nn.Module, exchange: bool):
         yield
 
 
+def is_slice(value) -> bool:
+    """Is it a DTensor, a slice as FSDP holds them?"""
+    return hasattr(value, "full_tensor")
+
+
 def whole(value):
     """A slice of FSDP -> the whole tensor (all processes must ask for it); others unchanged."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
+    return value.full_tensor() if is_slice(value) else value
 
 
 def sliced(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """A whole tensor -> the slice that this process holds of `like`; unchanged without FSDP."""
-    if not isinstance(like, DTensor):
+    if not is_slice(like):
         return value
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
 
 

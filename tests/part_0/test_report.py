@@ -31,6 +31,12 @@ def stages(house):
                         inputs={"--base": "part_6/sft.pt"}, summary="kl {kl:.1f}")]
 
 
+def ask(stage, chain):
+    [answers], problems = asking.ask_models([(stage, chain)])
+    assert problems == []
+    return answers
+
+
 def report_of(house, stages, seeds=(0,)):
     chains = [house.chain(seed, out=house.root / f"seed_{seed}") for seed in seeds]
     for number, chain in enumerate(chains):
@@ -39,7 +45,7 @@ def report_of(house, stages, seeds=(0,)):
         chain.home.mkdir(exist_ok=True)
         for stage in stages:
             pipeline.run_stage(stage, chain)
-    asked = {stage.name: [asking.ask(stage, chain) for chain in chains] for stage in stages}
+    asked = {stage.name: [ask(stage, chain) for chain in chains] for stage in stages}
     return report_card.gather(stages, chains, asked), chains
 
 
@@ -102,11 +108,11 @@ def test_a_base_model_goes_on_with_the_question_to_the_end_of_the_line(house):
 def test_a_model_is_asked_once_until_it_or_the_script_changes(house, stages):
     chain = house.chain()
     pipeline.run_stage(stages[1], chain)
-    first = asking.ask(stages[1], chain)
+    first = ask(stages[1], chain)
     assert asking.is_asked(stages[1], chain)
     (house.root / "part_6" / "out" / "sft.pt").write_text("other weights")
     assert not asking.is_asked(stages[1], chain)
-    assert asking.ask(stages[1], chain)["key"] != first["key"]
+    assert ask(stages[1], chain)["key"] != first["key"]
     script = house.root / "part_6" / "evaluate.py"
     script.write_text(script.read_text() + "# changed\n")
     assert not asking.is_asked(stages[1], chain)
@@ -124,6 +130,18 @@ def test_a_quick_chain_asks_for_new_items_alone_and_its_report_says_nothing_of_o
         shown = [row[0] for row in table(report, "Skills, stage by stage").rows]
         assert [label for label in labels if label in shown] == list(labels[:there])
     assert set(asking.SPLITS) <= set(asking.ITEMS)
+
+
+def test_a_model_that_cannot_be_asked_is_named_and_the_others_are_asked(house, stages):
+    chain = house.chain()
+    for stage in stages[:2]:
+        pipeline.run_stage(stage, chain)
+    (house.root / "part_6" / "chat.py").write_text("raise SystemExit('error: no such model')")
+    asked, problems = asking.ask_models([(stages[1], chain), (stages[0], chain)])
+    assert asked[0] is None and len(asked[1]["answers"]) == 12
+    assert problems == ["the model of sft could not be asked: part_6/chat.py failed: error: no such "
+                        "model"]
+    assert asking.is_asked(stages[0], chain) and not asking.is_asked(stages[1], chain)
 
 
 def test_a_script_that_fails_is_named_with_its_last_line(house):
