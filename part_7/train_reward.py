@@ -197,8 +197,8 @@ def parse_args(argv=None):
                         help="share of labels believed to be wrong (default: 0)")
     parser.add_argument("--centring", type=float, default=0.001,
                         help="weight of the scores' square (default: 0.001)")
-    parser.add_argument("--items", type=int, default=3500,
-                        help="instructions to make pairs of (default: 3500)")
+    parser.add_argument("--items", type=int, default=2500,
+                        help="instructions to make pairs of (default: 2500)")
     parser.add_argument("--unseen", type=float, default=0.5,
                         help="share of them that tuning has not seen (default: 0.5)")
     parser.add_argument("--drawn", type=int, default=DRAWN,

@@ -23,10 +23,10 @@ def setting(default, note: str):
 class SFTSettings:
     """One run. Every field is also a flag of train_sft.py: `eval_every` is --eval-every."""
 
-    examples: int = setting(36000, "conversations of the world to learn from")
+    examples: int = setting(30000, "conversations of the world to learn from")
     manners: str = setting(PEOPLE, "manners of the world's answers: people, or gold (all plain)")
     replay: float = setting(0.3, "texts as in pretraining, as a share of the conversations")
-    steps: int = setting(4800, "optimizer steps")
+    steps: int = setting(4000, "optimizer steps")
     rows: int = setting(4, "rows in one step (rows are as long as the context)")
     micro_rows: int = setting(4, "rows in one forward pass")
     packed: bool = setting(True, "several conversations in a row, attention kept apart")

@@ -37,7 +37,9 @@ def worked_sum(a: int, b: int) -> str:
 
 
 def worked_difference(a: int, b: int) -> str:
-    """85 - 47: "85 - 40 = 45. 45 - 7 = 38." as in the world's own texts."""
+    """85 - 47: "85 - 40 = 45. 45 - 7 = 38." as in the world's own texts; 12 - 8 is one step."""
+    if b < 10:
+        return f"{a} - {b} = {a - b}."
     left = a - b // 10 * 10
     return f"{a} - {b // 10 * 10} = {left}. {left} - {b % 10} = {a - b}."
 
@@ -179,7 +181,8 @@ def series(rng):
     step = (rng.choice((1, 2, 10)), rng.randint(2, 5), rng.randint(2, 10))[difficulty - 1]
     first = rng.randint(1, 9 if difficulty == 1 else 40)
     numbers = [first + step * i for i in range(4)]
-    return Draft({"list": ", ".join(map(str, numbers))}, str(first + 4 * step),
+    following = first + 4 * step  # the difference, by steps that subtraction has, then the sum
+    return Draft({"list": ", ".join(map(str, numbers))}, str(following),
                  f"{first} by {step}", difficulty,
-                 f"{numbers[3]} - {numbers[2]} = {step}. {numbers[3]} + {step} = "
-                 f"{first + 4 * step}.", worked=True)
+                 f"{worked_difference(numbers[3], numbers[2])} {numbers[3]} + {step} = "
+                 f"{following}.", worked=True)

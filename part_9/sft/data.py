@@ -23,7 +23,7 @@ from sft.skills import sample
 REPLAYED = {"facts": 1.0, "words": 0.6, "sums": 1.4}  # shares of the kinds of text
 # How often a skill comes, beside the others' 1: one story is as long as ten other conversations, and
 # where there are few contents, many examples of them would only be learnt by heart.
-SHARES = {"telling a story": 0.4, "story questions": 0.6, "capital cities": 0.4,
+SHARES = {"telling a story": 0.9, "story questions": 0.6, "capital cities": 0.4,
           "young animals": 0.4, "greetings": 0.3, "remembering names": 0.3, "days and months": 0.8,
           "plurals": 0.6, "opposites": 0.8, "larger of two": 0.6, "addition": 1.5,
           "subtraction": 1.5, "backwards": 2.0, "sorting": 1.3, "series": 1.6}

@@ -124,6 +124,18 @@ def test_a_small_pool_has_something_in_every_bucket():
 def test_worked_steps_by_hand():
     assert worked_sum(38, 47) == "30 + 40 = 70. 8 + 7 = 15. 70 + 15 = 85."
     assert worked_difference(85, 47) == "85 - 40 = 45. 45 - 7 = 38."
+    assert worked_difference(12, 8) == "12 - 8 = 4."
+
+
+def test_a_series_is_worked_by_the_difference_as_subtraction_works_it():
+    found = [item for item in items(80, "train", seed=6, skills=("series",)) if not item.manner
+             and item.asked != "direct"]
+    for item in found:
+        *_, before, last = map(int, re.findall(r"\d+", item.prompt))
+        following = 2 * last - before
+        assert item.answer == (f"{worked_difference(last, before)} {last} + {last - before} = "
+                               f"{following}. The answer is {following}.")
+    assert len(found) > 20 and any(item.answer.count("-") == 2 for item in found)
 
 
 def test_every_line_of_every_worked_answer_is_true(drawn):
