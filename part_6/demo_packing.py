@@ -63,7 +63,11 @@ def main(argv=None):
     with torch.no_grad():  # weights as large as a trained model's, so that attention looks around
         for parameter in model.parameters():
             parameter.mul_(3 if parameter.dim() == 2 else 1)
-    examples, _ = world_examples(n, args.seed, tokenizer, context)
+    examples, counts = world_examples(n, args.seed, tokenizer, context)
+    n = len(examples)  # a story of more tokens than the context is left out
+    if not n:
+        raise ValueError(f"--examples {counts['skipped']}: none of them fits in {context} tokens; "
+                         "ask for more")
     useful = sum(example.read for example in examples)
     padded = [pad_batch(examples[i:i + 16], tokenizer.pad) for i in range(0, n, 16)]
     rows = pack(examples, context)

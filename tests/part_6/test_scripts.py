@@ -107,6 +107,14 @@ def test_demos_run_and_draw(run_script, tiny_base, tmp_path, demo, flags):
     assert (tmp_path / f"{demo.removeprefix('demo_')}.png").exists()
 
 
+def test_a_conversation_that_does_not_fit_is_left_out_of_the_comparison(tmp_path, capsys):
+    packing = __import__("demo_packing")
+    packing.main(["--examples", "17", "--out", str(tmp_path)])  # the 17th would begin a batch
+    assert "16 conversations" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="--examples 1: none of them fits in 256 tokens"):
+        packing.main(["--examples", "1", "--seed", "24", "--out", str(tmp_path)])
+
+
 # ---------------------------------------------------------------- what the flags change
 
 @pytest.fixture
