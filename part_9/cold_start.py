@@ -7,8 +7,8 @@
 
 The tuned model has never seen a sum of three numbers: it is right in 2% of these tasks, and where
 nothing is ever right, RL has nothing to strengthen. So it reads examples first, of both ways in which
-people answer: 30% with steps, the others at once. It imitates both: greedily, about half of its
-replies have steps, and six of ten are right. That steps pay is left for RL to find out.
+people answer: 30% with steps, the others at once. It imitates both: greedily, a third to half of its
+replies have steps, and five or six of ten are right. That steps pay is left for RL to find out.
 Writes out/cold.pt and cold.json.
 """
 
