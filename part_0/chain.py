@@ -1,7 +1,7 @@
 """The chain: every stage from an empty folder to a model that reasons, in order.
 
-Presets   smoke   two or three minutes, the same model: a first look, few right answers
-          quick   10 minutes on two cores with nothing else running, all stages together
+Presets   smoke   three to five minutes, the same model: a first look, few right answers
+          quick   10 to 18 minutes on two cores with nothing else running, all stages together
           full    each stage as its own lesson runs it
           gpu     the sizes that a GPU can train
 Seconds   on the machine that the lessons name (machine.py), data and measuring included
