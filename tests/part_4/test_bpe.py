@@ -243,7 +243,7 @@ def test_the_benchmark_runs_without_hugging_faces_package(run_script, tmp_path):
     (tmp_path / "tokenizers.py").write_text("raise ImportError", encoding="utf-8")
     done = run_script("part_4/benchmark_bpe.py", "--megabytes", 0.05, "--vocab", 300,
                       "--rounds", 1, "--threads", 3, "--out", tmp_path,
-                      env={"PYTHONPATH": str(tmp_path)})
+                      env={"PYTHONPATH": str(tmp_path)}, fresh=True)
     assert "tokenizers is not installed" in done.stdout
     assert "our Tokenizer.encode" in done.stdout and "encode_batch, 3 threads" in done.stdout
     assert (tmp_path / "benchmark_bpe.json").exists()
