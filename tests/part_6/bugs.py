@@ -94,6 +94,11 @@ BUGS = [
     Bug("any story will do", "part_6/sft/skills_stories.py",
         "    if item.data[\"who\"] not in reply or item.data[\"thing\"] not in reply:\n"
         "        return False\n", "", TEST_SKILLS),
+    Bug("a series goes on by the first number", "part_6/sft/skills_numbers.py",
+        "{worked_difference(numbers[3], numbers[2])}", "{worked_difference(numbers[3], numbers[0])}",
+        TEST_SKILLS),
+    Bug("conversations that did not fit are batched too", "part_6/demo_packing.py",
+        "    n = len(examples)  # a", "    # a", TEST_SCRIPTS),
     Bug("the carry is lost in a worked sum", "part_6/sft/skills_numbers.py",
         "{a % 10} + {b % 10} = {ones}. \"", "{a % 10} + {b % 10} = {ones % 10}. \"", TEST_SKILLS),
     Bug("the interval forgets z squared", "part_6/sft/evaluation.py", "middle = p + z * z / (2 * n)",
