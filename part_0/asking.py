@@ -140,7 +140,10 @@ def begin_asking(stage: Stage, chain: Chain, pool: Executor) -> tuple[Future, Fu
 
 
 def asked_of(stage: Stage, chain: Chain, begun: tuple[Future, Future] | None) -> dict:
-    """{"answers": […], "skills": {…}} of a stage's model, which are written into the notes."""
+    """{"answers": […], "skills": {…}} of a stage's model, which are written into the notes.
+
+    Raises ValueError, with the last line of the script that failed.
+    """
     note = note_of(stage, chain)
     if begun is not None:
         skills, answers = begun
