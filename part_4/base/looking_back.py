@@ -11,7 +11,7 @@ Math   every embedding gets the same vector c added, as long as the rest of it i
        the same key k for all tokens, and W_Q the query that RoPE turns upon k at distance d:
        q_i = R(-d) k_i for the fastest pairs i of a head, 0 for the others            (eq. 4.17)
        so q_t . k_s is largest at t - s = d, whatever the tokens are
-Used   base/run.py, with --look-back.   Measured in lesson 4.9
+Used   base/run.py, with --look-back.   Measured in part 4: the base model
 Source the idea of a start that is like a finished model: Trockman and Kolter 2023, "Mimetic
        Initialization of Self-Attention Layers"; heads for the token before: Olsson et al. 2022,
        "In-context Learning and Induction Heads"

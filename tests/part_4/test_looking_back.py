@@ -1,10 +1,18 @@
 """The start at which heads look back: where they look, whatever the tokens are, and what is refused."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+import train
 from base.looking_back import look_back
 from gpt.layers import apply_rope, make_plan
 from gpt.model import GPT, GPTConfig
+from run.checkpoint import load_checkpoint
+
+sys.path.insert(0, str(Path(__file__).parent))
+from runs import arguments
 
 SIZE = {"vocab_size": 500, "block_size": 64, "n_layer": 3, "n_head": 2, "n_embd": 64, "qk_norm": True,
         "embedding_std": 0.16}
@@ -84,3 +92,15 @@ def test_the_same_seed_makes_the_same_start():
 def test_what_cannot_be_is_refused(heads, changes, named):
     with pytest.raises(ValueError, match=named):
         started(heads, **changes)
+
+
+def test_training_begins_with_the_look_back_and_refuses_a_bad_one_before_any_work(tmp_path):
+    shares = {}
+    for heads in (0, 2):
+        train.main(arguments(tmp_path / str(heads), "--steps", 1, "--look-back", heads))
+        embeddings = load_checkpoint(tmp_path / str(heads) / "base.pt")[0].token_embedding.weight.detach()
+        shares[heads] = float(embeddings.mean(0).norm() / embeddings.norm(dim=1).mean())
+    assert shares[0] < 0.2 and 0.6 < shares[2] < 0.85
+    with pytest.raises(ValueError, match="--look-back 5: from 0 to the 2 heads"):
+        train.main(arguments(tmp_path / "refused", "--look-back", 5))
+    assert not (tmp_path / "refused" / "data").exists()
