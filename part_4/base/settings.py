@@ -40,7 +40,7 @@ class Settings:
     n_embd: int = setting(128, "width of the residual stream")
     context: int = setting(288, "tokens in a row")
     embedding_std: float = setting(0.16, "spread of the embeddings at the start")
-    look_back: int = setting(2, "heads of the first layer that start with a look at one earlier token")
+    look_back: int = setting(0, "heads of the first layer that start with a look at one earlier token")
     qk_norm: bool = setting(True, "RMSNorm of each query and key head")
     dropout: float = setting(0.0, "share of values set to 0 in training")
     segments: bool = setting(True, "attention stays inside a document")
@@ -119,19 +119,19 @@ PRESETS = {
     "tiny": Settings(),
     "10m": Settings(
         data="world+stdlib", vocab_size=4096, world_megabytes=8, stories=0.0, n_layer=6, n_head=6,
-        n_kv_head=2, n_embd=384, look_back=0, embedding_std=0.05, context=256, rows=16, micro_rows=16,
+        n_kv_head=2, n_embd=384, embedding_std=0.05, context=256, rows=16, micro_rows=16,
         steps=3000, peak=1.5e-3, eval_every=200, save_every=200, sample_every=400),
     "30m": Settings(
         data="world+stdlib", vocab_size=8192, world_megabytes=16, stories=0.0, n_layer=8, n_head=8,
-        n_kv_head=4, n_embd=512, look_back=0, embedding_std=0.04, context=512, rows=32, micro_rows=8,
+        n_kv_head=4, n_embd=512, embedding_std=0.04, context=512, rows=32, micro_rows=8,
         steps=5000, peak=1e-3, eval_every=250, save_every=250, sample_every=500),
     "50m": Settings(
         data="world+stdlib", vocab_size=8192, world_megabytes=32, stories=0.0, n_layer=12,
-        n_head=10, n_kv_head=5, n_embd=640, look_back=0, embedding_std=0.03, context=512,
-        rows=64, micro_rows=16, steps=8000, peak=8e-4, eval_every=250, save_every=250, sample_every=500),
+        n_head=10, n_kv_head=5, n_embd=640, embedding_std=0.03, context=512, rows=64,
+        micro_rows=16, steps=8000, peak=8e-4, eval_every=250, save_every=250, sample_every=500),
     "124m": Settings(
         data="enwik8", vocab_size=32768, world_megabytes=0.0, stories=0.0, n_layer=12, n_head=12,
-        n_kv_head=12, n_embd=768, look_back=0, embedding_std=0.025, context=1024, rows=480, micro_rows=32,
+        n_kv_head=12, n_embd=768, embedding_std=0.025, context=1024, rows=480, micro_rows=32,
         steps=20000, peak=6e-4, warmup=0.03, eval_every=500, save_every=1000, sample_every=1000),
 }
 

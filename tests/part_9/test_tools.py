@@ -48,7 +48,8 @@ def test_signs_bind_as_they_do_on_paper(text, value):
     ("999999999999 ^ 60", "a power of about"), ("9" * 13, "more than 12 digits"),
     ("(" * 50 + "1" + ")" * 50, "20 deep"), ("-" * 50 + "1", "20 deep"),
     ("^".join("1" * 40), "20 deep"), ("1+" * 150 + "1", "characters"),
-    ("*".join(["999999999999"] * 9), "bits on the way")])
+    ("*".join(["999999999999"] * 9), "bits on the way"),
+    ("1" + "/999999999999" * 9, "bits on the way")])
 def test_what_is_wrong_or_meant_to_harm_is_refused_at_once(text, says):
     start = time.perf_counter()
     with pytest.raises(Refused, match=says):
