@@ -25,7 +25,7 @@ STAGES = [
           resume=("--resume",), fresh=("--fresh",),
           seconds={"smoke": 44, "quick": 152, "full": 316, "gpu": 900},
           flags={"smoke": ("--preset", "tiny", "--world-megabytes", "4", "--steps", "450",
-                           "--look-back", "2", "--eval-documents", "60"),
+                           "--eval-documents", "60"),
                  "quick": ("--preset", "tiny", "--steps", "1640",
                            "--world-megabytes", "12"), "full": ("--preset", "tiny"),
                  "gpu": ("--preset", "30m", "--data", "world")},

@@ -26,7 +26,6 @@ from run.thrift import spend_less
 from text.data import TokenRows, open_shards, prepare
 from text.sources import left_out, names_of, stamp_of
 
-from base.looking_back import look_back
 from base.measure import documents_loss, rows_loss, world_documents
 from base.settings import chosen, differences
 
@@ -131,9 +130,7 @@ class Run:
         s = self.settings
         seed_everything(self.args.seed)
         self.config = s.model_config(self.tokenizer.vocab_size)
-        model = GPT(self.config)
-        look_back(model, s.look_back)
-        model.to(self.runtime.device)
+        model = GPT(self.config).to(self.runtime.device)
         self.parameters = model.count_parameters()
         if saved and saved["tokenizer"] != self.tokenizer.to_dict():
             raise ValueError("the checkpoint's model was trained with another tokenizer: the texts "

@@ -11,8 +11,6 @@ from gpt.model import GPTConfig
 from run.schedule import Schedule
 from text.data import DataPlan
 
-from base.looking_back import check_look_back
-
 # Settings that may differ after a resume: they change nothing but the rounding, or how often
 # something is written.
 MOST_DOCUMENTS = 1_000_000  # for the figures: more takes days
@@ -40,7 +38,6 @@ class Settings:
     n_embd: int = setting(128, "width of the residual stream")
     context: int = setting(288, "tokens in a row")
     embedding_std: float = setting(0.16, "spread of the embeddings at the start")
-    look_back: int = setting(0, "heads of the first layer that start with a look at one earlier token")
     qk_norm: bool = setting(True, "RMSNorm of each query and key head")
     dropout: float = setting(0.0, "share of values set to 0 in training")
     segments: bool = setting(True, "attention stays inside a document")
@@ -87,8 +84,7 @@ class Settings:
         if self.eval_documents > MOST_DOCUMENTS:
             raise ValueError(f"--eval-documents {self.eval_documents}: at most {MOST_DOCUMENTS:,}")
         # They refuse what does not fit
-        self.learning_rate(), self.data_plan(0)
-        check_look_back(self.model_config(self.vocab_size), self.look_back)
+        self.model_config(self.vocab_size), self.learning_rate(), self.data_plan(0)
 
     def model_config(self, vocab_size: int) -> GPTConfig:
         return GPTConfig(vocab_size=vocab_size, block_size=self.context, n_layer=self.n_layer,

@@ -1,5 +1,5 @@
 """The base model's own training: its settings, its run, and what is measured and written at the end.
 
 Explained   part 4: the base model
-Read        settings.py, run.py, looking_back.py (how the heads begin), measure.py, report.py
+Read        settings.py, run.py, measure.py, report.py
 """

@@ -1,4 +1,4 @@
-"""Bugs of what is measured: on a GPU, and of the memory; of how the heads begin."""
+"""Bugs of what is measured: on a GPU, and of the memory."""
 
 from planted import Bug
 
@@ -6,15 +6,7 @@ DEVICE, MEMORY, GPU = "part_4/benchmark_device.py", "part_4/show_memory.py", "pa
 TEST_DEVICE, TEST_MEMORY = (f"tests/part_4/test_{n}.py" for n in ("benchmark_device", "show_memory"))
 TEST_GPU = "tests/part_0/test_measure_gpu.py"
 
-BACK, TEST_BACK = "part_4/base/looking_back.py", "tests/part_4/test_looking_back.py"
-
 BUGS = [
-    Bug("heads look at the token after", BACK, "-angle.sin()", "angle.sin()", TEST_BACK),
-    Bug("all heads look at the token before", BACK, "(head + 1) * fastest", "fastest", TEST_BACK),
-    Bug("the common part is as small as one channel", BACK, " * config.n_embd ** 0.5", "", TEST_BACK),
-    Bug("one group of keys for all heads", BACK, "(heads - 1) // (H // K) + 1", "1", TEST_BACK),
-    Bug("training begins without the look back", "part_4/base/run.py",
-        "look_back(model, s.look_back)", "look_back(model, 0)", TEST_BACK),
     Bug("attention counts what lies above the diagonal", DEVICE, "3.5 * 2 * rows", "3.5 * 4 * rows",
         TEST_DEVICE),
     Bug("the gradient of float16 keeps its scale", DEVICE, "return float(loss.detach()), grads / scale",
