@@ -77,7 +77,7 @@ STAGES = [
           resume=("--resume",),
           inputs={"--sft": "part_6/sft.pt", "--reward": "part_7/reward.pt"},
           seconds={"smoke": 11, "quick": 28, "full": 116, "gpu": 100},
-          flags={"smoke": ("--items", "200", "--pairs", "400", "--eval-prompts", "60",
+          flags={"smoke": ("--items", "200", "--pairs", "800", "--eval-prompts", "60",
                            "--eval-samples", "2", "--eval-exact", "0"),
                  "quick": ("--items", "500", "--pairs", "1200", "--eval-prompts", "150",
                             "--eval-exact", "0"),
