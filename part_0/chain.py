@@ -76,7 +76,7 @@ STAGES = [
           script="part_8/train_dpo.py", speaks="chat",
           resume=("--resume",),
           inputs={"--sft": "part_6/sft.pt", "--reward": "part_7/reward.pt"},
-          seconds={"smoke": 11, "quick": 28, "full": 116, "gpu": 100},
+          seconds={"smoke": 15, "quick": 28, "full": 116, "gpu": 100},
           flags={"smoke": ("--items", "200", "--pairs", "800", "--eval-prompts", "60",
                            "--eval-samples", "2", "--eval-exact", "0"),
                  "quick": ("--items", "500", "--pairs", "1200", "--eval-prompts", "150",
