@@ -20,7 +20,7 @@ SCALINGS = (None, "linear", "ntk", "llama3")
 def rope_frequencies(head_dim: int, theta: float = 10000.0, scaling: str | None = None,
                      factor: float = 1.0, low: float = 1.0, high: float = 4.0,
                      trained: int = 8192) -> torch.Tensor:
-    """(D/2,) float64: radians per position for each pair, from 1 down to about 1/theta.
+    """(D/2,) float64, on the CPU: radians per position for each pair, from 1 down to about 1/theta.
 
     `scaling` stretches a model to `factor` times the length it was trained at (lesson 3.2):
       "linear"  position interpolation: every angle is divided by `factor`
@@ -34,7 +34,8 @@ def rope_frequencies(head_dim: int, theta: float = 10000.0, scaling: str | None 
         raise ValueError(f"rope_scaling={scaling!r}: choose one of {SCALINGS}")
     if scaling == "ntk":
         theta = theta * factor ** (head_dim / max(head_dim - 2, 1))
-    frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)  # eq. 3.2
+    share = torch.arange(0, head_dim, 2, dtype=torch.float64, device="cpu") / head_dim  # 2i/D
+    frequency = theta ** -share  # eq. 3.2
     if scaling == "linear":
         frequency = frequency / factor
     if scaling == "llama3":

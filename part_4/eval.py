@@ -27,6 +27,7 @@ from base.measure import (
     world_documents,
 )
 from run.checkpoint import load_checkpoint
+from run.thrift import rounded_once
 from text.own_files import documents_of, existing, find_texts
 from world.world import KINDS
 
@@ -84,7 +85,7 @@ def main(argv=None):
     out = out_folder(__file__, args.out)
     model, tokenizer, _ = load_checkpoint(args.checkpoint)
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
-    model.to(runtime.device)
+    rounded_once(model, runtime)
     header = ["text", "documents", "nats/token", "bits/byte", "floor", "above floor"]
     if args.data is not None:
         print_table(header, on_files(model, tokenizer, runtime, Path(args.data).expanduser()))

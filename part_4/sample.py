@@ -15,6 +15,7 @@ import torch
 from gpt.generate import generate
 from gpt.sampling import check_sampling
 from run.checkpoint import load_checkpoint
+from run.thrift import rounded_once
 
 
 # CHANGED in part 4: another checkpoint, several samples
@@ -48,7 +49,7 @@ def main(argv=None):
     check_sampling(args.temperature, args.top_k, args.top_p)
     model, tokenizer, checkpoint = load_checkpoint(args.checkpoint)
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
-    model.to(runtime.device)
+    rounded_once(model, runtime)
     print(f"model   {args.checkpoint}, step {checkpoint['step']:,}\n")
     prompts = args.prompt or [""]
     ids = [tokenizer.begun(prompt) for prompt in prompts]

@@ -25,10 +25,12 @@ from gpt.generate import stream
 from gpt.sampling import check_sampling
 from pretrained.chat_forms import CHOICES
 from run.checkpoint import load_checkpoint
+from run.thrift import rounded_once
 from sft.chat_format import Message, encode_prompt, write_conversations
 from sft.evaluation import MAKE_WITH, is_chat_model
 
 ROOM = 64  # tokens that are kept free for an answer
+SMALL = 20_000_000  # parameters: up to here trying number formats takes longer than a short one saves
 
 
 class Chat:
@@ -182,9 +184,11 @@ def main(argv=None):
     model, tokenizer, _ = load_checkpoint(args.checkpoint, chat=args.chat, make_with=MAKE_WITH)
     if not is_chat_model(tokenizer):
         raise ValueError(f"{args.checkpoint} knows no roles; make a chat model with: {MAKE_WITH}")
-    amp = "float32" if args.amp == "auto" and args.device in ("auto", "cpu") else args.amp
+    amp, is_small = args.amp, model.count_parameters() < SMALL
+    if amp == "auto" and is_small and args.device in ("auto", "cpu"):
+        amp = "float32"
     runtime = choose_runtime(args.device, amp, width=model.config.n_embd, quiet=True)
-    chat = Chat(model.to(runtime.device), tokenizer, runtime, system=args.system,
+    chat = Chat(rounded_once(model, runtime), tokenizer, runtime, system=args.system,
                 temperature=args.temperature, longest=args.longest, seed=args.seed)
     if args.prompt is not None:
         answer_aloud(chat, args.prompt)

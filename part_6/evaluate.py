@@ -25,6 +25,7 @@ from pathlib import Path
 
 from files.own_files import room_for_answers
 from run.checkpoint import load_checkpoint
+from run.thrift import rounded_once
 from sft.chat_format import Message, read_chats
 from sft.evaluation import (
     MAKE_WITH,
@@ -88,7 +89,7 @@ def main(argv=None):
     out = out_folder(__file__, args.out)
     model, tokenizer, _ = load_checkpoint(args.checkpoint, make_with=MAKE_WITH)
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
-    model.to(runtime.device)
+    rounded_once(model, runtime)
     if args.data:
         if not is_chat_model(tokenizer):
             raise ValueError(f"{args.checkpoint} knows no roles; make a chat model with: "

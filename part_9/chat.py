@@ -28,10 +28,12 @@ from reasoning.evaluation import MAKE_WITH
 from reasoning.tool_use import pending_call, result_ids, spoken
 from reasoning.tools import RUN
 from run.checkpoint import load_checkpoint
+from run.thrift import rounded_once
 from sft.chat_format import Message, encode_prompt, write_conversations
 from sft.evaluation import is_chat_model
 
 ROOM = 64  # tokens that are kept free for an answer
+SMALL = 20_000_000  # parameters: up to here trying number formats takes longer than a short one saves
 # NEW in part 9
 MOST_CALLS = 4  # of tools in one answer
 
@@ -213,9 +215,11 @@ def main(argv=None):
     model, tokenizer, _ = load_checkpoint(args.checkpoint, chat=args.chat, make_with=MAKE_WITH)
     if not is_chat_model(tokenizer):
         raise ValueError(f"{args.checkpoint} knows no roles; make a chat model with: {MAKE_WITH}")
-    amp = "float32" if args.amp == "auto" and args.device in ("auto", "cpu") else args.amp
+    amp, is_small = args.amp, model.count_parameters() < SMALL
+    if amp == "auto" and is_small and args.device in ("auto", "cpu"):
+        amp = "float32"
     runtime = choose_runtime(args.device, amp, width=model.config.n_embd, quiet=True)
-    chat = Chat(model.to(runtime.device), tokenizer, runtime, system=args.system,
+    chat = Chat(rounded_once(model, runtime), tokenizer, runtime, system=args.system,
                 temperature=args.temperature, longest=args.longest, seed=args.seed)
     if args.prompt is not None:
         answer_aloud(chat, args.prompt)

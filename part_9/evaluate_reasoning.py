@@ -26,6 +26,7 @@ from reasoning.rewards import is_right
 from reasoning.sampling import LONGEST
 from reasoning.tasks import TEST_SPLITS, problems, read_gsm8k
 from run.checkpoint import load_checkpoint
+from run.thrift import rounded_once
 
 
 def parse_args(argv=None):
@@ -55,7 +56,7 @@ def main(argv=None):
         {split: problems(args.problems, split, args.seed) for split in TEST_SPLITS}
     model, tokenizer, _ = load_checkpoint(args.checkpoint, make_with=MAKE_WITH)
     runtime = choose_runtime(args.device, args.amp, width=model.config.n_embd)
-    model.to(runtime.device)
+    rounded_once(model, runtime)
     results = {name: evaluate(model, tokenizer, asked, runtime, args.seed, args.longest)
                for name, asked in sets.items()}
     print_table(["split", *(name.replace("_", " ") for name in COLUMNS)],

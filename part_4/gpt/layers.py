@@ -42,7 +42,7 @@ SCALINGS = (None, "linear", "llama3", "yarn")
 def rope_frequencies(head_dim: int, theta: float = 10000.0, scaling: str | None = None,
                      factor: float = 1.0, low: float = 1.0, high: float = 4.0,
                      trained: int = 8192) -> torch.Tensor:
-    """(D/2,) float64: radians per position for each pair, from 1 down to about 1/theta.
+    """(D/2,) float64, on the CPU: radians per position for each pair, from 1 down to about 1/theta.
 
     `scaling` stretches a model to `factor` times the length it was trained at:
       "linear"  position interpolation: every angle is divided by `factor`
@@ -56,7 +56,8 @@ def rope_frequencies(head_dim: int, theta: float = 10000.0, scaling: str | None 
         raise ValueError(f"rope_scaling={scaling!r}: choose one of {SCALINGS}")
     if scaling in ("llama3", "yarn") and not 0 < low < high:
         raise ValueError(f"rope_low={low}, rope_high={high}: must be above 0, the low one first")
-    frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)  # eq. 3.2
+    share = torch.arange(0, head_dim, 2, dtype=torch.float64, device="cpu") / head_dim  # 2i/D
+    frequency = theta ** -share  # eq. 3.2
     if scaling == "linear":
         return frequency / factor
     if scaling == "llama3":
@@ -67,7 +68,7 @@ def rope_frequencies(head_dim: int, theta: float = 10000.0, scaling: str | None 
         first, last = (head_dim * math.log(trained / (2 * math.pi * turns)) / (2 * math.log(theta))
                        for turns in (high, low))  # the pair that turns just so often
         first, last = max(math.floor(first), 0), min(math.ceil(last), head_dim - 1)
-        pair = torch.arange(head_dim // 2, dtype=torch.float64)
+        pair = torch.arange(head_dim // 2, dtype=torch.float64, device="cpu")
         slowed = ((pair - first) / max(last - first, 0.001)).clamp(0, 1)
         return frequency * (1 - slowed + slowed / factor)
     return frequency
@@ -229,7 +230,7 @@ def attend_plainly(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
     B, H, T, D = q.shape
     K, N = k.shape[1:3]
     grouped = (B, K, H // K * T, D)  # the G heads that share a key head, one below the other
-    scores = (q * scale).reshape(grouped) @ k.transpose(-2, -1)
+    scores = (q * scale).reshape(grouped) @ k.contiguous().transpose(-2, -1)  # as a view it takes twice as long
     scores = scores.view(B, K, H // K, T, N)
     if is_visible is not None:
         hidden = torch.zeros(is_visible.shape, dtype=scores.dtype, device=q.device)

@@ -1,4 +1,4 @@
-"""Less memory, or less time, for the same numbers: two flags that every training has.
+"""Less memory, or less time, for the same numbers: two flags that every training has; reading.
 
 Idea   --recompute: of a block only its input is kept for the way back; the rest is computed again
        when its gradient is asked for. Dropout draws the same numbers again, so the gradient is the
@@ -6,7 +6,8 @@ Idea   --recompute: of a block only its input is kept for the way back; the rest
        --compile: a block's operations become few kernels. Sums are then taken in another order, so
        the loss agrees to rounding. Decoding with a cache stays as it is: each token would bring
        another length, and another compilation.
-Used   train.py and the training scripts after it   (lesson 4.2)
+       `rounded_once`: a model that is only read keeps its weights in the short number format.
+Used   train.py and the training scripts after it; sample.py, chat.py and what measures (lesson 4.2)
 """
 
 import os
@@ -65,3 +66,18 @@ def compile_blocks(blocks: nn.ModuleList) -> None:
 
     for block in blocks:
         block.forward = MethodType(forward, block)
+
+
+def rounded_once(model: nn.Module, runtime) -> nn.Module:
+    """The model on the runtime's device, to be read only: no training comes after this.
+
+    Autocast rounds the weights of a product anew for each token. On a CPU with a short number format
+    they are rounded here, once: the same logits to the bit, half of the memory to read.
+    Norms and routers (part 5) stay as they are.
+    """
+    model.to(runtime.device)
+    if runtime.device.type == "cpu" and runtime.amp_dtype is not None:
+        for module in model.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                module.to(runtime.amp_dtype)
+    return model

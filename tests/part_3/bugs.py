@@ -23,10 +23,9 @@ BUGS = [
         "[first * cos - second * sin, second * cos + first * sin], dim=-1)\n\n\ndef apply_rope_int",
         "[first * cos + second * sin, second * cos - first * sin], dim=-1)\n\n\ndef apply_rope_int",
         ROPE),
-    Bug("base ignored", "part_3/rope.py", "theta ** (-torch.arange", "10000.0 ** (-torch.arange",
-        ROPE),
-    Bug("frequencies half as fast", "part_3/rope.py", "dtype=torch.float64) / head_dim)",
-        "dtype=torch.float64) / (2 * head_dim))", ROPE),
+    Bug("base ignored", "part_3/rope.py", "theta ** -share", "10000.0 ** -share", ROPE),
+    Bug("frequencies half as fast", "part_3/rope.py", "/ head_dim  # 2i/D",
+        "/ (2 * head_dim)", ROPE),
     Bug("angles in float32", "part_3/rope.py", "positions.cpu().double()[..., None] * "
         "self.frequency", "positions.cpu().float()[..., None] * self.frequency.float()", ROPE),
     Bug("NTK exponent of 1", "part_3/rope.py", "factor ** (head_dim / max(head_dim - 2, 1))",

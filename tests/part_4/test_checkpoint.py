@@ -1,7 +1,10 @@
 """4.4: a checkpoint is whole or not there, is checked when read, and old ones make room."""
 
 import errno
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -39,6 +42,16 @@ def test_a_checkpoint_gives_back_model_tokenizer_and_figures(parts, tmp_path):
     assert tokenizer.fingerprint == parts["tokenizer"].fingerprint
     for name, value in parts["weights"].items():
         assert torch.equal(model.state_dict()[name], value)
+
+
+def test_reading_one_does_not_load_torchs_compiler(parts, tmp_path):
+    """It takes a second, which every start of a script would take longer."""
+    path = save(tmp_path / "a.pt", parts)
+    code = ("import sys; from run.checkpoint import load_checkpoint; "
+            f"load_checkpoint({str(path)!r}); print('torch._dynamo' in sys.modules)")
+    said = subprocess.run([sys.executable, "-c", code], cwd=Path(module.__file__).parents[1],
+                          capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["False"]
 
 
 def test_a_file_from_when_models_could_have_sinks_is_read_where_it_has_none(parts, tmp_path):

@@ -1,4 +1,4 @@
-"""4.2: recomputing and compiling change what a step costs, and not what it learns."""
+"""4.2: recomputing, compiling and rounding once change what a step costs, and not what comes out."""
 
 import copy
 import sys
@@ -9,7 +9,8 @@ import torch
 import train
 from gpt.model import GPT, GPTConfig
 from run import thrift
-from run.thrift import check_compiler, spend_less
+from run.runtime import Runtime
+from run.thrift import check_compiler, rounded_once, spend_less
 
 sys.path.insert(0, str(Path(__file__).parent))
 from runs import arguments, losses
@@ -107,3 +108,30 @@ def test_the_training_of_the_base_recomputes_and_compiles_when_asked(compiler, w
         train.main(arguments(tmp_path / name, "--steps", 3, *flags))
         assert bool(again) == bool(flags) == bool(compiler[1])
     assert losses(tmp_path / "plain") == losses(tmp_path / "thrifty")
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("odd", [{}, {"qkv_bias": True, "qk_norm": True, "tied": False}])
+def test_weights_rounded_once_give_the_logits_of_autocast_to_the_bit(kind, odd):
+    torch.manual_seed(2)
+    model = GPT(GPTConfig(vocab_size=60, block_size=64, n_layer=2, n_head=2, n_embd=16, **odd)).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    runtime, found = Runtime(torch.device("cpu"), kind, "", ""), []
+    for each in (model, rounded_once(copy.deepcopy(model), runtime)):
+        with torch.inference_mode(), runtime.autocast():
+            cache = each.make_cache(2)
+            steps = [each(ids, cache=cache)[0] for ids in ROWS[:, :12].split((9, 1, 2), dim=1)]
+            loss = each(ROWS[:, :-1], ROWS[:, 1:].contiguous(), loss_only=True)[1]
+        found.append([*steps, loss])
+    assert each.blocks[0].mlp.project.weight.dtype == each.token_embedding.weight.dtype == kind
+    assert model.blocks[0].mlp.project.weight.dtype == torch.float32
+    assert (each.head.weight is each.token_embedding.weight) == each.config.tied
+    assert all(torch.equal(one, other) for one, other in zip(*found))
+
+
+def test_nothing_is_rounded_in_float32(model):
+    before = copy.deepcopy(model.state_dict())
+    rounded_once(model, Runtime(torch.device("cpu"), None, "", ""))
+    assert all(torch.equal(value, before[name]) and value.dtype == before[name].dtype
+               for name, value in model.state_dict().items())

@@ -115,4 +115,7 @@ BUGS = [
         "                    pass", T_PARALLEL),
     Bug("no limit to waiting for another process", PARALLEL,
         "timeout=timedelta(seconds=seconds)", "timeout=timedelta(seconds=3600)", T_PARALLEL),
+    Bug("routers are rounded as well", "part_5/run/thrift.py",
+        "            if isinstance(module, (nn.Linear, nn.Embedding)):\n                module.to(",
+        "            if True:\n                module.to(", T_HYBRID),
 ]

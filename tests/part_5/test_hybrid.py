@@ -1,5 +1,7 @@
 """The model with experts: which layers have them, the loss, copies of a dense model, checkpoints."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,8 @@ from moe.hybrid import Blend, HybridGPT, expert_width, layer_kinds, upcycle
 from moe.layer import MoE, MoEConfig
 from moe.router import max_load
 from run.optim import make_optimizer
+from run.runtime import Runtime
+from run.thrift import rounded_once
 from text.tokenizer import Tokenizer
 
 CONFIG = GPTConfig(vocab_size=40, block_size=16, n_layer=4, n_head=2, n_embd=32, n_hidden=48)
@@ -201,3 +205,17 @@ def test_a_missing_cut_or_foreign_checkpoint_is_refused_with_the_way_out(tmp_pat
              metrics={})
     with pytest.raises(ValueError, match="dense.pt: a model without experts"):
         load_moe(tmp_path / "dense.pt")
+
+
+def test_weights_rounded_once_leave_the_routers_choice_as_it_was():
+    """Routers score in float32 (lesson 5.3), also where all else is read in bfloat16."""
+    model, ids = make(n_expert=8, n_active=2, balance="bias"), some_ids()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    runtime, found = Runtime(torch.device("cpu"), torch.bfloat16, "", ""), []
+    for each in (model.eval(), rounded_once(copy.deepcopy(model), runtime)):
+        with torch.inference_mode(), runtime.autocast():
+            found.append(each(ids)[0])
+    assert each.head.weight.dtype == torch.bfloat16
+    assert each.moes[0].router.weight.dtype == torch.float32
+    assert torch.equal(*found)
