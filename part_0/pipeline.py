@@ -16,6 +16,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -91,6 +92,18 @@ def command_of(stage: Stage, chain: Chain, more: tuple[str, ...] = ()) -> list[s
 
 # ---------------------------------------------------------------- what is done already
 
+@cache  # by the text: a chain asks for the same files dozens of times, and reading one takes long
+def imported_by(text: str) -> tuple[str, ...]:
+    """Names of the modules that a script's text imports, and of what it takes out of them."""
+    names = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:  # of a module, or of a room
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(names)
+
+
 def modules_of(script: Path) -> list[Path]:
     """The script and every file of its part that it imports, directly or through others."""
     modules, left, part = set(), [script], script.parent
@@ -99,11 +112,8 @@ def modules_of(script: Path) -> list[Path]:
         if path in modules or not path.is_file():
             continue
         modules.add(path)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.module:  # of a module, or of a room
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            left += [part / f"{name.replace('.', '/')}.py" for name in names]
+        left += [part / f"{name.replace('.', '/')}.py"
+                 for name in imported_by(path.read_text(encoding="utf-8"))]
     return sorted(modules)
 
 
