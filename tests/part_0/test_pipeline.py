@@ -36,14 +36,21 @@ def test_other_settings_or_another_seed_or_changed_code_run_again(house):
 def test_only_the_code_that_a_script_imports_counts(house):
     script, sibling = house.root / "part_1" / "make.py", house.root / "part_1" / "sibling.py"
     script.write_text("from middle import x\n" + script.read_text())
-    (house.root / "part_1" / "middle.py").write_text("import sibling\nx = 1\n")
+    (house.root / "part_1" / "middle.py").write_text("import sibling\nfrom room import lamp\nx = 1\n")
     sibling.write_text("y = 1\n")
+    lamp = house.root / "part_1" / "room" / "lamp.py"
+    lamp.parent.mkdir()
+    lamp.write_text("w = 1\n")
     (house.root / "part_1" / "chat.py").write_text("z = 1\n")
     pipeline.run_stage(house.stage("part_1"), house.chain())
     (house.root / "part_1" / "chat.py").write_text("z = 2\n")
     assert done(house, house.stage("part_1"))
-    sibling.write_text("y = 2\n")
-    assert not done(house, house.stage("part_1"))
+    for changed in (sibling, lamp):
+        before = changed.read_text()
+        changed.write_text("y = 2\n")
+        assert not done(house, house.stage("part_1"))
+        changed.write_text(before)
+        assert done(house, house.stage("part_1"))
 
 
 def test_a_stage_runs_again_when_its_input_changed(house):
