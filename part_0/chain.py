@@ -4,8 +4,7 @@ Presets   smoke   two to four minutes, the same model: a first look, few right a
           quick   9 to 18 minutes on two cores with nothing else running, all stages together
           full    each stage as its own lesson runs it
           gpu     the sizes that a GPU can train
-Seconds   on two cores of an AMD EPYC (Zen 5, as in machine.py), data and measuring included; where
-          a stage has changed since it ran there, by how much shorter that made it elsewhere
+Seconds   on two cores of an AMD EPYC (Zen 5, as in machine.py), data and measuring included
 A stage is taken out by deleting its entry; the report card then does without it.
 Used      demo_pipeline.py, the report card
 """

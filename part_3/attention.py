@@ -108,7 +108,8 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, plan: Plan,
     K, N = k.shape[1:3]
     scale = 1 / math.sqrt(D) if scale is None else scale
     grouped = (B, K, H // K * T, D)  # the G heads that share a key head, one below the other
-    scores = (q * scale).reshape(grouped) @ k.contiguous().transpose(-2, -1)  # as a view it takes twice as long
+    keys = k.contiguous() if k.dtype == torch.bfloat16 else k  # there a view takes twice as long
+    scores = (q * scale).reshape(grouped) @ keys.transpose(-2, -1)
     if q_sink is not None:
         S = plan.cache.sink if plan.cache else plan.sinks.size(1)
         near = (q_sink * scale).reshape(grouped) @ k[:, :, :S].transpose(-2, -1)

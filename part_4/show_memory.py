@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from base.settings import PRESETS
 from gpt.model import GPT, GPTConfig
+from pretrained.weight_places import SkipInit
 
 FORMATS = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes of a value in products
 
@@ -37,7 +38,7 @@ STAGES = {"pretraining": Stage(), "tuning (SFT)": Stage(1), "reward model": Stag
 
 def parameters_of(config: GPTConfig) -> tuple[int, int]:
     """-> (all, those of matrices inside the blocks), without making any of them."""
-    with torch.device("meta"):
+    with torch.device("meta"), SkipInit():
         model = GPT(config)
     return (model.count_parameters(),
             sum(p.numel() for p in model.blocks.parameters() if p.dim() == 2))

@@ -19,8 +19,8 @@ from typing import get_args, get_type_hints
 import torch
 from gpt.model import GPT, GPTConfig
 from pretrained.loading import load_released
+from pretrained.weight_places import SkipInit
 from text.tokenizer import Tokenizer
-from torch.overrides import TorchFunctionMode
 
 from run.runtime import replacing
 
@@ -98,16 +98,6 @@ def read_archive(path: Path, what: str, remedy: str):
                          f"{remedy}") from None
 
 
-class WithoutValues(TorchFunctionMode):
-    """What nn.init does is left out. On the "meta" device there is nothing to fill, and drawing
-    normal numbers there would first load PyTorch's compiler, which takes a second."""
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if getattr(function, "__module__", None) == "torch.nn.init":
-            return None
-        return function(*args, **(kwargs or {}))
-
-
 # CHANGED in part 4: settings that came later may be missing
 def restored(path: Path, config: dict, weights: dict, make: Callable[[], torch.nn.Module]):
     """make(), with the file's weights. ValueError where settings and weights do not fit.
@@ -130,7 +120,7 @@ def restored(path: Path, config: dict, weights: dict, make: Callable[[], torch.n
         for name, value in weights.items():
             if not (value.is_floating_point() and value.isfinite().all()):
                 raise ValueError(f"{name} holds something else than finite numbers")
-        with torch.device("meta"), WithoutValues():
+        with torch.device("meta"), SkipInit():
             make().load_state_dict({name: value.to("meta") for name, value in weights.items()})
     except Exception as error:  # settings that somebody made up can fail in any way
         reason = " ".join(str(error).split()) or type(error).__name__

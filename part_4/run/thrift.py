@@ -1,4 +1,4 @@
-"""Less memory, or less time, for the same numbers: two flags that every training has; reading.
+"""Less memory, or less time, for the same numbers: two flags of training, one help for reading.
 
 Idea   --recompute: of a block only its input is kept for the way back; the rest is computed again
        when its gradient is asked for. Dropout draws the same numbers again, so the gradient is the
@@ -7,7 +7,7 @@ Idea   --recompute: of a block only its input is kept for the way back; the rest
        the loss agrees to rounding. Decoding with a cache stays as it is: each token would bring
        another length, and another compilation.
        `rounded_once`: a model that is only read keeps its weights in the short number format.
-Used   train.py and the training scripts after it; sample.py, chat.py and what measures (lesson 4.2)
+Used   train.py and the training scripts after it; sample.py, eval.py, chat.py and evaluate.py (lesson 4.2)
 """
 
 import os
@@ -69,15 +69,18 @@ def compile_blocks(blocks: nn.ModuleList) -> None:
 
 
 def rounded_once(model: nn.Module, runtime) -> nn.Module:
-    """The model on the runtime's device, to be read only: no training comes after this.
+    """A GPT on the runtime's device, to be read only, always under autocast, and never trained.
 
-    Autocast rounds the weights of a product anew for each token. On a CPU with a short number format
-    they are rounded here, once: the same logits to the bit, half of the memory to read.
-    Norms and routers (part 5) stay as they are.
+    Without gradients autocast rounds the weights of a product anew for each token. On a CPU with a
+    short number format they are rounded here, once: the same logits to the bit, half of the memory
+    to read. Norms and routers (part 5) stay as they are.
     """
     model.to(runtime.device)
     if runtime.device.type == "cpu" and runtime.amp_dtype is not None:
         for module in model.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 module.to(runtime.amp_dtype)
+        for parameter in model.parameters():
+            if parameter.dim() == 3:  # experts, one after the other (part 5)
+                parameter.data = parameter.data.to(runtime.amp_dtype)
     return model

@@ -230,7 +230,7 @@ def attend_plainly(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
     B, H, T, D = q.shape
     K, N = k.shape[1:3]
     grouped = (B, K, H // K * T, D)  # the G heads that share a key head, one below the other
-    scores = (q * scale).reshape(grouped) @ k.contiguous().transpose(-2, -1)  # as a view it takes twice as long
+    scores = (q * scale).reshape(grouped) @ k.contiguous().transpose(-2, -1)  # a view takes twice as long
     scores = scores.view(B, K, H // K, T, N)
     if is_visible is not None:
         hidden = torch.zeros(is_visible.shape, dtype=scores.dtype, device=q.device)

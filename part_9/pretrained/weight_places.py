@@ -37,8 +37,11 @@ class Place:
         return rows.T if self.turned else rows
 
 
-class _SkipInit(TorchFunctionMode):
-    """Inside, torch.nn.init leaves parameters as they are: all are overwritten soon."""
+class SkipInit(TorchFunctionMode):
+    """Inside, torch.nn.init leaves parameters as they are: all are overwritten soon.
+
+    On the "meta" device, where sizes are compared, it would also load PyTorch's compiler: a second.
+    """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if getattr(func, "__module__", None) == "torch.nn.init":
@@ -54,7 +57,7 @@ def empty_model(kind: type, config, dtype: torch.dtype) -> nn.Module:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with _SkipInit():
+        with SkipInit():
             return kind(config)
     finally:
         torch.set_default_dtype(before)

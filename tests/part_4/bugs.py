@@ -156,7 +156,7 @@ BUGS = [
     Bug("texts are padded beyond the context", "part_4/base/measure.py",
         old="min(-(-longest // step) * step, context)", new="-(-longest // step) * step", test=MEASURE),
     Bug("reading a checkpoint loads torch's compiler", "part_4/run/checkpoint.py",
-        old='torch.device("meta"), WithoutValues():', new='torch.device("meta"):', test=CHECKPOINT),
+        old='torch.device("meta"), SkipInit():', new='torch.device("meta"):', test=CHECKPOINT),
     Bug("the frequencies are made where the sizes are", "part_4/gpt/layers.py",
         old=', device="cpu") / head_dim', new=") / head_dim", test=CHECKPOINT),
 ]

@@ -115,6 +115,8 @@ BUGS = [
         "                    pass", T_PARALLEL),
     Bug("no limit to waiting for another process", PARALLEL,
         "timeout=timedelta(seconds=seconds)", "timeout=timedelta(seconds=3600)", T_PARALLEL),
+    Bug("experts are rounded anew for every token", "part_5/run/thrift.py",
+        "parameter.dim() == 3", "parameter.dim() == 4", T_HYBRID),
     Bug("routers are rounded as well", "part_5/run/thrift.py",
         "            if isinstance(module, (nn.Linear, nn.Embedding)):\n                module.to(",
         "            if True:\n                module.to(", T_HYBRID),

@@ -216,6 +216,7 @@ def test_weights_rounded_once_leave_the_routers_choice_as_it_was():
     for each in (model.eval(), rounded_once(copy.deepcopy(model), runtime)):
         with torch.inference_mode(), runtime.autocast():
             found.append(each(ids)[0])
-    assert each.head.weight.dtype == torch.bfloat16
+    experts = each.moes[0].experts
+    assert each.head.weight.dtype == experts.gate_up.dtype == experts.down.dtype == torch.bfloat16
     assert each.moes[0].router.weight.dtype == torch.float32
     assert torch.equal(*found)
