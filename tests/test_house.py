@@ -331,6 +331,14 @@ def test_a_part_has_a_lesson_tests_and_an_isolation_test(part):
     assert (ROOT / "tests" / part / "test_isolation.py").is_file()
 
 
+def test_where_sizes_alone_are_wanted_no_weights_are_drawn():
+    """On the "meta" device drawing them loads torch's compiler: a second more at every start."""
+    lines = [f"{path.relative_to(ROOT)}: {line.strip()}" for path in PYTHON_FILES
+             for line in path.read_text(encoding="utf-8").splitlines()
+             if 'with torch.device("meta")' in line]
+    assert len(lines) >= 8 and [line for line in lines if "SkipInit()" not in line] == []
+
+
 def test_the_planted_bugs_still_fit_the_code(modules_of):
     import importlib.util
     spec = importlib.util.spec_from_file_location("planted_bugs", ROOT / "tests/planted_bugs.py")

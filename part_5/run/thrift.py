@@ -71,7 +71,7 @@ def compile_blocks(blocks: nn.ModuleList) -> None:
 def rounded_once(model: nn.Module, runtime) -> nn.Module:
     """A GPT on the runtime's device, to be read only, always under autocast, and never trained.
 
-    Without gradients autocast rounds the weights of a product anew for each token. On a CPU with a
+    In inference mode autocast rounds the weights of a product anew for each token. On a CPU with a
     short number format they are rounded here, once: the same logits to the bit, half of the memory
     to read. Norms and routers (part 5) stay as they are.
     """
