@@ -95,7 +95,7 @@ def draw_changes(ax, report: dict) -> None:
         ax.plot([before, after], [row, row], color=color, lw=2, alpha=0.5)
         ax.plot(before, row, "o", color=GREY, ms=6)
         ax.plot(after, row, "o", color=color, ms=7)
-        ax.text(-0.06, row - 0.22, f"{stage}: {label}", fontsize=8, color=color)
+        ax.text(-0.18, row - 0.22, f"{stage}: {label}", fontsize=8, color=color)
         for value, side in ((before, -1), (after, 1)):
             outward = side if after >= before else -side
             ax.annotate(f"{value:.2f}", (value, row), xytext=(8 * outward, 0), fontsize=7.5,
@@ -106,7 +106,7 @@ def draw_changes(ax, report: dict) -> None:
     ax.grid(True, axis="x")
     ax.set_title("it pleases, and reasons" if any(c[0] == "grpo" for c in changed)
                  else "it learns to please", loc="left")
-    ax.set(xlabel="before (grey) and after", xlim=(-0.1, 1.12),
+    ax.set(xlabel="before (grey) and after", xlim=(-0.22, 1.12),  # room for a figure left of 0.05
            ylim=(len(changed) - 0.5, -0.6))
 
 
