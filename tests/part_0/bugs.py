@@ -162,4 +162,10 @@ BUGS = [
     Bug("how many products the user keeps is overwritten", "part_0/before_torch.py",
         'environment.setdefault(KEPT_PRODUCTS, "128")', 'environment[KEPT_PRODUCTS] = "128"',
         "tests/part_0/test_before_torch.py"),
+    Bug("garbage is never looked for", "part_0/before_torch.py",
+        "        gc.freeze()\n        gc.enable()", "        gc.freeze()",
+        "tests/part_0/test_before_torch.py"),
+    Bug("garbage is looked for while torch is loaded", "part_0/before_torch.py",
+        "        gc.disable()", "        gc.enable()",
+        "tests/part_0/test_before_torch.py::test_a_script_loads_torch_without_looking_for_garbage"),
 ]

@@ -1,10 +1,13 @@
 """Before torch is loaded: how threads wait, what flags may hold, and what becomes of the output."""
 
 import argparse
+import gc
 import io
 import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import before_torch
 import pytest
@@ -251,6 +254,49 @@ def test_run_main_takes_ctrl_c_back():
     finally:
         signal.signal(signal.SIGINT, before)
     assert seen == [signal.default_int_handler]
+
+
+def test_outside_of_scripts_garbage_is_looked_for_as_ever():
+    before = gc.get_freeze_count()
+    before_torch.collect_later()
+    assert gc.isenabled()
+    run_main(lambda: None)
+    assert gc.get_freeze_count() == before
+
+
+def test_in_a_script_what_was_loaded_is_set_aside_and_later_garbage_found(monkeypatch):
+    monkeypatch.setattr(before_torch, "is_script_here", lambda: True)
+    seen, kept = [], []
+
+    def work():
+        kept.extend([] for _ in range(20_000))
+        seen.append((gc.isenabled(), gc.get_freeze_count()))
+
+    try:
+        before_torch.collect_later()
+        assert not gc.isenabled()
+        run_main(work)
+        seen.append((gc.isenabled(), gc.get_freeze_count()))
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    (on, loaded), (still_on, at_the_end) = seen
+    assert on and still_on
+    assert loaded > 10_000 and at_the_end > loaded + 10_000  # `kept` is not looked at when we leave
+
+
+def test_a_script_loads_torch_without_looking_for_garbage(tmp_path):
+    """Counted by Python itself, which loads sitecustomize before the script."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, gc, sys\n"
+        "begun = []\n"
+        "gc.callbacks.append(lambda phase, info: phase == 'start' and begun.append(1))\n"
+        "atexit.register(lambda: print(len(begun), 'torch' in sys.modules, file=sys.stderr))\n")
+    script = Path(before_torch.__file__).with_name("demo_environment.py")
+    done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path)}, timeout=120, check=True)
+    times, has_torch = done.stderr.split()
+    assert has_torch == "True" and int(times) < 60  # otherwise about 400
 
 
 def test_the_parser_is_argparse_s(capsys):
