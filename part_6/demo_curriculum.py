@@ -83,8 +83,7 @@ def main(argv=None):
     tokenizer = chat_tokenizer(base_tokenizer)
     runtime = choose_runtime(args.device, args.amp, width=base.config.n_embd)
     base.to(runtime.device)
-    asked = [i for i in items(2 * args.questions, "new_items", seed=args.seed + 1)
-             if i.skill != "telling a story"][:args.questions]
+    asked = items(args.questions, "new_items", seed=args.seed + 1, left_out=("telling a story",))
     kinds = [(order, order, 0) for order in ORDERS]
     kinds += [(f"LoRA {args.lora}, mixed", "mixed", args.lora)] if args.lora else []
     by_order = {name: [] for name, _, _ in kinds}

@@ -62,8 +62,7 @@ def world_prompts(n: int, seed: int, tokenizer, unseen: float = 0.5) -> list[lis
     no answers, and what was tuned on is mostly right already, in all of a prompt's replies."""
     kept_aside = round(unseen * n)
     asked = [item for split, many in (("train", n - kept_aside), ("validation", kept_aside))
-             for item in [item for item in asked_items(2 * n, split, seed)
-                          if item.skill not in WITHOUT][:many]]
+             for item in asked_items(many, split, seed, WITHOUT)]
     return [encode_prompt(messages_of(item), tokenizer) for item in asked]
 
 

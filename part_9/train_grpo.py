@@ -140,8 +140,7 @@ class Run:
             total = s.steps * s.prompts
             unseen = round(UNSEEN * total)
             return [item for split, many in (("train", total - unseen), ("validation", unseen))
-                    for item in [item for item in asked_items(2 * many, split, args.seed)
-                                 if item.skill not in WITHOUT][:many]]
+                    for item in asked_items(many, split, args.seed, WITHOUT)]
         return problems(s.steps * s.prompts, "train", args.seed + 1000, self.families)
 
     def read_tasks(self) -> list:

@@ -167,10 +167,12 @@ def sample(seed: int, split: str = "train", skills: tuple[str, ...] | None = Non
         yield item
 
 
-def items(n: int, split: str = "train", seed: int = 0, skills=None) -> list[Item]:
-    """A list of n items, no instruction twice where there are enough."""
+def items(n: int, split: str = "train", seed: int = 0, skills=None, left_out=()) -> list[Item]:
+    """A list of n items, no instruction twice where there are enough. Those of the skills in
+    `left_out` are passed over."""
     chosen: dict[tuple, Item] = {}
     for tries, item in enumerate(sample(seed, split, skills)):
-        chosen.setdefault((item.system, item.history, item.prompt), item)
-        if len(chosen) == n or tries > 20 * n + 1000:
+        if item.skill not in left_out:
+            chosen.setdefault((item.system, item.history, item.prompt), item)
+        if len(chosen) >= n or tries > 20 * n + 1000:
             return list(islice(chosen.values(), n))

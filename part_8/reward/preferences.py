@@ -101,9 +101,9 @@ def world_pairs(asked: list[Item], drawn: list[list[Reply]], *, seed: int,
     return pairs
 
 
-def asked_items(n: int, split: str, seed: int) -> list[Item]:
-    """Items whose replies are short enough for pairs."""
-    return [item for item in items(2 * n, split, seed=seed) if item.skill not in LEFT_OUT][:n]
+def asked_items(n: int, split: str, seed: int, left_out: tuple[str, ...] = ()) -> list[Item]:
+    """Items whose replies are short enough for pairs, but for those of the skills in `left_out`."""
+    return items(n, split, seed=seed, left_out=(*LEFT_OUT, *left_out))
 
 
 def unusable_pair(pair: PairShape) -> str:

@@ -137,4 +137,6 @@ BUGS = [
         "weights = [1.0 for name in names]", TEST_SKILLS),
     Bug("the hardest are asked for without steps", "part_6/sft/skills.py",
         "and draft.difficulty <= HARDEST_DIRECT:", "and draft.difficulty <= 3:", TEST_SKILLS),
+    Bug("a skill that is left out comes all the same", "part_6/sft/skills.py",
+        "        if item.skill not in left_out:", "        if True:", TEST_SKILLS),
 ]

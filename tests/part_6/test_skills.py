@@ -89,6 +89,14 @@ def test_every_skill_is_drawn_about_equally_often():
         assert names.count(name) > 15, name
 
 
+def test_skills_that_are_left_out_change_nothing_of_the_others():
+    left_out = ("telling a story", "sorting")
+    some = items(120, "train", seed=8, left_out=left_out)
+    all_of_them = [item for item in items(240, "train", seed=8) if item.skill not in left_out]
+    assert len(some) == 120 and some == all_of_them[:120]
+    assert items(0, left_out=left_out) == []
+
+
 def test_a_share_of_a_half_makes_a_skill_half_as_frequent():
     names = ("addition", "plurals")
     source = sample(0, "train", names, {"plurals": 0.5})

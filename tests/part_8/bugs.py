@@ -194,6 +194,8 @@ BUGS = [
         '("validation", kept_aside)', '("new_items", kept_aside)', TEST_SCORING),
     Bug("no prompt is of content that was kept aside", TRAIN_PPO, "kept_aside = round(unseen * n)",
         "kept_aside = 0", TEST_SCORING),
+    Bug("long questions about stories are asked", TRAIN_PPO,
+        "asked_items(many, split, seed, WITHOUT)", "asked_items(many, split, seed)", TEST_SCORING),
     Bug("the value head is left out of the optimizer", LOOP,
         '{"params": list(self.policy.value_head.parameters()), "scale": settings.value_rate}', "",
         TEST_LOOP),

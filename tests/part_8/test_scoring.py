@@ -24,6 +24,7 @@ from rl.rollout import as_rollout, roll_out
 from rl.scoring import load_source, true_qualities
 from sft.chat_format import encode_prompt, messages_of
 from sft.evaluation import Reply
+from sft.skills import items
 from show_kl import by_place, token_kl
 from train_ppo import prompts_of_step, world_prompts, worth_asking
 
@@ -109,6 +110,13 @@ def test_a_share_of_the_prompts_is_of_content_that_tuning_kept_aside(loaded, uns
     prompts = world_prompts(80, 0, tokenizer, unseen)
     assert len(prompts) == 80
     assert sum(tuple(prompt) in aside for prompt in prompts) == 80 * unseen
+
+
+def test_a_pool_is_the_first_items_that_may_be_asked(loaded):
+    may = [item for item in items(400, "validation", 3)
+           if item.skill not in ("telling a story", "story questions")]
+    assert world_prompts(90, 3, loaded[1], 1.0) == [encode_prompt(messages_of(item), loaded[1])
+                                                    for item in may[:90]]
 
 
 def test_prompts_whose_replies_differ_are_worth_asking():
