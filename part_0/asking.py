@@ -1,6 +1,6 @@
 """The same twelve questions to the model of every stage, and how much of each skill it has.
 
-Each model is asked by scripts of the parts, in processes of their own: part 6's chat (a base model
+Each model is asked by scripts of the parts, in processes of those parts: part 6's chat (a base model
 knows no chat: part 4's sample goes on with the question), and part 6's evaluate for the skills. What
 was asked once is not asked again until the model, the scripts or the questions change.
 Used    demo_pipeline.py
@@ -8,20 +8,20 @@ Used    demo_pipeline.py
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from one_process import PartProcess
 from pipeline import ROOT, Chain, Stage, fingerprint, load_json, note_of, write_note
 
 CHAT, WRITE, EVALUATE = "part_6/chat.py", "part_4/sample.py", "part_6/evaluate.py"
 LONGEST_OF_BASE = 60  # tokens: a base model does not know where its answer ends
 ITEMS = {"smoke": 42, "quick": 105, "full": 420, "gpu": 420}  # questions of each split for the skills
 SPLITS = {"smoke": ("new_items",), "quick": ("new_items",)}  # the others: all of part 6's
-ASK_SECONDS = 6  # for one model, on the machine that the lessons name, with the quick number
+ASK_SECONDS = 2  # for one model, on the machine that the lessons name, with the quick number
 MARK = "The answer is "  # part 6's models put it before the answer of a worked solution
 
 
@@ -61,21 +61,35 @@ def is_right(question: Question, reply: str) -> bool | None:
     return said.lower() == question.answer.lower()
 
 
-def run_quietly(script: str, *flags: str, text: str = "") -> str:
-    """Run a script of a part on its own -> what it printed. Raises ValueError when it fails.
+waiting: dict[Path, list[PartProcess]] = {}  # folder of a part -> processes without work
 
-    It has half of the processor: two of them run at once, and would wait for each other's threads.
+
+def run_quietly(script: str, *flags: str, text: str = "") -> str:
+    """Run a script of a part, in a process that waits for it or a new one -> what it printed.
+
+    The process has half of the processor: two work at once, and would wait for each other's threads.
+    Raises ValueError when the script fails; then the process is not used again.
     """
-    threads = str(max(1, (os.cpu_count() or 1) // 2))
-    done = subprocess.run([sys.executable, str(ROOT / script), *flags], input=text,
-                          capture_output=True, text=True, check=False,
-                          env={"OMP_NUM_THREADS": threads, **os.environ})
-    if done.returncode in (130, -2):
-        raise KeyboardInterrupt
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise ValueError(f"{script} failed: {lines[-1] if lines else done.returncode}")
-    return done.stdout
+    part, name = script.split("/")
+    idle = waiting.setdefault(ROOT / part, [])
+    process = idle.pop() if idle else PartProcess(ROOT / part, max(1, (os.cpu_count() or 1) // 2))
+    try:
+        output = process.run(name, *flags, text=text)
+    except ValueError as error:
+        process.close()
+        raise ValueError(f"{script} failed: {error}") from None
+    except BaseException:
+        process.close()
+        raise
+    idle.append(process)
+    return output
+
+
+def end_waiting() -> None:
+    """End the processes that wait for work."""
+    while waiting:
+        for process in waiting.popitem()[1]:
+            process.close()
 
 
 def chat_answers(model: Path, common: tuple[str, ...]) -> list[str]:
@@ -156,10 +170,11 @@ def asked_of(stage: Stage, chain: Chain, begun: tuple[Future, Future] | None) ->
 def ask_models(models: list[tuple[Stage, Chain]]) -> tuple[list[dict | None], list[str]]:
     """-> (what `asked_of` says of each, None where it could not be asked; what went wrong).
 
-    Two processes run at once, whichever models they belong to: each spends much time on starting.
+    Two processes run at once, whichever models they belong to, and go on with the next model.
     """
     asked, problems = [], []
-    with ThreadPoolExecutor(2) as pool:
+    with ExitStack() as last, ThreadPoolExecutor(2) as pool:
+        last.callback(end_waiting)
         begun = [begin_asking(stage, chain, pool) for stage, chain in models]
         try:
             for (stage, chain), one in zip(models, begun):

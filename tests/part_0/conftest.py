@@ -111,5 +111,6 @@ def house(tmp_path, monkeypatch):
         path = tmp_path / part / "out" / "calls.txt"
         return path.read_text().splitlines() if path.exists() else []
 
-    return SimpleNamespace(root=tmp_path, stage=stage, chain=chain, calls=calls,
-                           python=sys.executable)
+    yield SimpleNamespace(root=tmp_path, stage=stage, chain=chain, calls=calls,
+                          python=sys.executable)
+    asking.end_waiting()

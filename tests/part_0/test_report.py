@@ -142,6 +142,7 @@ def test_a_model_that_cannot_be_asked_is_named_and_the_others_are_asked(house, s
     assert problems == ["the model of sft could not be asked: part_6/chat.py failed: error: no such "
                         "model"]
     assert asking.is_asked(stages[0], chain) and not asking.is_asked(stages[1], chain)
+    assert not asking.waiting  # no process is left behind
 
 
 def test_a_script_that_fails_is_named_with_its_last_line(house):
