@@ -147,7 +147,7 @@ def begin_asking(stage: Stage, chain: Chain, pool: Executor) -> tuple[Future, Fu
     hold them."""
     if is_asked(stage, chain):
         return None
-    model = chain.file(stage.checkpoint)
+    model = chain.file(stage.checkpoint).resolve()  # the scripts work in their own folder
     speak = base_answers if stage.speaks == "text" else chat_answers
     return (pool.submit(skills_of, model, chain.preset, chain.common),
             pool.submit(speak, model, chain.common))

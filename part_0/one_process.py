@@ -13,18 +13,19 @@ import traceback
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
-BEGIN = "import sys; sys.path[0] = {here!r}; import one_process; one_process.serve({folder!r})"
+HERE = str(Path(__file__).resolve().parent)
 
 
 class PartProcess:
-    """A process that runs the scripts of the folder `part`. It has `threads` threads, unless the
-    environment says how many, and ends with `close`."""
+    """A process that runs the scripts of the folder `part`, in this folder. It has `threads` threads,
+    unless the environment says how many, and ends with `close`."""
 
     def __init__(self, part: Path, threads: int):
-        begin = BEGIN.format(here=str(Path(__file__).parent), folder=str(part))
+        modules = os.pathsep.join(filter(None, (HERE, os.environ.get("PYTHONPATH"))))
         self.process = subprocess.Popen(
-            [sys.executable, "-c", begin], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env={"OMP_NUM_THREADS": str(threads), **os.environ})
+            [sys.executable, "-c", "import one_process; one_process.serve()"], cwd=part, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env={"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONPATH": modules})
 
     def run(self, script: str, *flags: str, text: str = "") -> str:
         """Run a script, which may read `text` -> what it printed. Raises ValueError with the last
@@ -70,12 +71,11 @@ def run_here(script: str, flags: list[str], text: str) -> tuple[int, str, str]:
     return status, output.getvalue(), error.getvalue()
 
 
-def serve(folder: str) -> None:
-    """Answer requests, a line of JSON each, until there are no more."""
+def serve() -> None:
+    """Answer requests, a line of JSON each, until there are no more. The scripts and their modules
+    are looked for in the working folder."""
     requests, answers = sys.stdin, os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what libraries print is no answer
-    sys.path[0] = folder
     for line in requests:
         script, flags, text = json.loads(line)
-        print(json.dumps(run_here(os.path.join(folder, script), flags, text)), file=answers,
-              flush=True)
+        print(json.dumps(run_here(script, flags, text)), file=answers, flush=True)

@@ -94,7 +94,7 @@ def test_the_main_job_runs_every_stage_once_and_leaves_the_report_card(main, cap
     assert {path.name for path in main.out.iterdir()} == {
         "pipeline.json", "pipeline.png", "report.json", "report.md", "report.html"}
     assert re.search(r"base +0 +a stage of part_4 +2\.0 minutes", printed)
-    assert "in all about 4.4 minutes" in printed  # 2 stages of 60 s, 2 models of 6 s, twice as slow
+    assert "in all about 4.1 minutes" in printed  # 2 stages of 60 s, 2 models of 2 s, twice as slow
     assert "== sft (2 of 2, seed 0): loss 1.25" in printed
     report = json.loads((main.out / "report.json").read_text())
     assert list(report["stages"]) == ["base", "sft"] and list(report["asked"]) == ["base", "sft"]
@@ -104,10 +104,10 @@ def test_the_main_job_runs_every_stage_once_and_leaves_the_report_card(main, cap
 
 
 def test_a_long_plan_names_the_short_one(main, monkeypatch, capsys):
-    monkeypatch.setattr(demo_pipeline, "machine_slowness", lambda: 11.0)  # 24 minutes in all
+    monkeypatch.setattr(demo_pipeline, "machine_slowness", lambda: 11.0)  # 23 minutes in all
     main.run()
-    assert ("for a first look: python part_0/demo_pipeline.py --preset smoke, about 4.4 minutes"
-            in capsys.readouterr().out)  # 2 stages of 6 s, 2 models of 6 s
+    assert ("for a first look: python part_0/demo_pipeline.py --preset smoke, about 2.9 minutes"
+            in capsys.readouterr().out)  # 2 stages of 6 s, 2 models of 2 s
     main.run()  # everything is there
     assert "for a first look" not in capsys.readouterr().out
 
