@@ -7,13 +7,22 @@
     python part_0/demo_pipeline.py --preset smoke   a small chain in minutes, in out/smoke/
     python part_0/demo_pipeline.py --report         trains nothing: the report card of what is there
 
-Each stage is a process with a progress bar of its own. A stage whose result is there, made with the
-same settings, is not run again; Ctrl-C and the same command go on where it stopped.
+Each stage is a process of its own; two of which neither needs the other run side by side, a thread
+each, where there are two cores. A stage whose result is there, made with the same settings, is not
+run again; Ctrl-C and the same command go on where it stopped.
 See: the report card, part_0/out/report.html (and report.md, report.json, pipeline.png): what each
 stage took and gave, every skill stage by stage, twelve questions answered by each stage's model.
 """
 
-from runtime import here, make_parser, out_folder, print_table, run_main, save_json
+from runtime import (
+    choose_device,
+    here,
+    make_parser,
+    out_folder,
+    print_table,
+    run_main,
+    save_json,
+)
 
 # runtime comes before torch: it says how torch's threads wait for each other
 # isort: split
@@ -22,6 +31,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from asking import ASK_SECONDS, ask_models, is_asked
+from at_work import run_stages, seconds_of
+from before_torch import cores
 from chain import STAGES, summary_of
 from machine import machine_slowness
 from pipeline import (
@@ -33,15 +44,14 @@ from pipeline import (
     estimate,
     has_own_result,
     is_done,
-    load_json,
     only_one,
-    run_stage,
     stopped_like_ctrl_c,
 )
 from report_card import gather, tables
 from report_pages import write_pages
 from report_picture import draw
 
+MOST_JOBS = 8  # no chain has more stages that could run at once
 LONG = 20 * 60  # seconds of a plan that is longer than somebody may want to wait at first
 
 
@@ -60,6 +70,15 @@ def chains_of(args) -> list[Chain]:
                              out=folder) for number, folder in enumerate(others))]
 
 
+def jobs_of(args) -> int:
+    """How many stages run side by side. On a GPU one has it for itself."""
+    if args.jobs is None:
+        return 2 if cores() > 1 and choose_device(args.device)[0].type == "cpu" else 1
+    if not 1 <= args.jobs <= MOST_JOBS:
+        raise ValueError(f"--jobs {args.jobs}: must be from 1 to {MOST_JOBS}")
+    return args.jobs
+
+
 def what_is_there(stage: Stage, chain: Chain) -> str:
     """What will happen to a stage that is not done."""
     if can_go_on(stage, chain):
@@ -69,46 +88,53 @@ def what_is_there(stage: Stage, chain: Chain) -> str:
     return ""
 
 
-def show_plan(chains: list[Chain], stages: list[Stage]) -> None:
+def show_plan(chains: list[Chain], stages: list[Stage], jobs: int) -> None:
     """What will run, and about how long it takes here. A stage whose input is made anew counts: it
     runs, unless that comes out the same to the bit."""
     slower, rows, left = machine_slowness(), [], 0.0
     for chain in chains:
         changing: set[str] = set()  # files that will be made anew
+        takes: dict[str, float] = {}  # seconds of the stages that run
         for stage in stages:
             seconds = estimate(stage, chain, slower)
             runs = not is_done(stage, chain) or bool(changing & set(stage.inputs.values()))
             if runs:
-                left += seconds
+                takes[stage.name] = seconds
                 changing.add(stage.checkpoint)
             if stage.speaks and (runs or not is_asked(stage, chain)):
                 left += ASK_SECONDS * slower
             rows.append([stage.name, str(chain.seed), stage.title, f"{seconds / 60:.1f} minutes" if runs else
                          "done already", what_is_there(stage, chain) if runs else ""])
+        left += seconds_of([stage for stage in stages if stage.name in takes], takes, jobs)
     print_table(["stage", "seed", "what happens", "about", ""], rows, title="The plan")
-    print(f"\nin all about {left / 60:.1f} minutes on this machine, questions to the models "
+    aside = "stages side by side and " if jobs > 1 else ""
+    print(f"\nin all about {left / 60:.1f} minutes on this machine, {aside}questions to the models "
           "included")
     if left > LONG and chains[0].preset != "smoke":
         print(f"for a first look: python part_0/demo_pipeline.py --preset smoke, about "
-              f"{first_look(stages) * slower / 60:.1f} minutes")
+              f"{first_look(stages, jobs) * slower / 60:.1f} minutes")
     print(flush=True)
 
 
-def first_look(stages: list[Stage]) -> float:
+def first_look(stages: list[Stage], jobs: int) -> float:
     """Seconds of the smoke preset on the machine that the lessons name."""
-    return sum(stage.seconds["smoke"] + ASK_SECONDS * bool(stage.speaks) for stage in stages)
+    takes = {stage.name: stage.seconds["smoke"] for stage in stages}
+    return seconds_of(stages, takes, jobs) + ASK_SECONDS * sum(bool(s.speaks) for s in stages)
 
 
-def run_chain(chain: Chain, stages: list[Stage], lock: Path) -> None:
-    """Every stage that is not done, in order, each with a line of its results."""
-    for number, stage in enumerate(stages, 1):
-        head = f"== {stage.name} ({number} of {len(stages)}, seed {chain.seed})"
-        if is_done(stage, chain):
-            results = load_json(chain.result(stage))
-        else:
-            print(f"{head}: {stage.title}", flush=True)
-            results = run_stage(stage, chain, lock)
-        print(f"{head}: {summary_of(stage, results['metrics'])}\n", flush=True)
+def run_chain(chain: Chain, stages: list[Stage], jobs: int, lock: Path) -> None:
+    """Every stage that is not done, each with a line of its results."""
+    heads = {stage.name: f"== {stage.name} ({number} of {len(stages)}, seed {chain.seed})"
+             for number, stage in enumerate(stages, 1)}
+
+    def begins(stage, log):
+        where = f" (what it says: {log})" if log else ""
+        print(f"{heads[stage.name]}: {stage.title}{where}", flush=True)
+
+    def ends(stage, results):
+        print(f"{heads[stage.name]}: {summary_of(stage, results['metrics'])}\n", flush=True)
+
+    run_stages(stages, chain, jobs, lock, begins, ends)
 
 
 def ask_all(chains: list[Chain], stages: list[Stage]) -> tuple[dict[str, list[dict]], list[str]]:
@@ -161,6 +187,9 @@ def parse_args(argv=None):
                         help="begin with part 2's tiny GPT on fables (default: off)")
     parser.add_argument("--moe", action="store_true",
                         help="train part 5's model of experts too (default: off)")
+    parser.add_argument("--jobs", type=int, default=None, metavar="N",
+                        help="stages that run side by side (default: 2 on a CPU of two cores or more, "
+                             "else 1)")
     parser.add_argument("--report", action="store_true",
                         help="train nothing, report on what is there (default: off)")
     return parser.parse_args(argv)
@@ -170,14 +199,15 @@ def main(argv=None):
     args = parse_args(argv)
     if not 1 <= args.seeds <= 100:
         raise ValueError(f"--seeds {args.seeds}: must be from 1 to 100")
+    jobs = jobs_of(args)
     wanted = tuple(name for name in ("gpt", "moe") if getattr(args, name))
     stages = choose(STAGES, args.first, args.only, wanted)
     chains, start = chains_of(args), time.time()
     with only_one(chains[0].home) as lock, stopped_like_ctrl_c():
         if not args.report:
-            show_plan(chains, stages)
+            show_plan(chains, stages, jobs)
             for chain in chains:
-                run_chain(chain, stages, lock)
+                run_chain(chain, stages, jobs, lock)
         write_report(chains)
     print(f"{time.time() - start:.0f} seconds")
 

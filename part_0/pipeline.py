@@ -1,9 +1,9 @@
-"""The pipeline's machinery: stages in processes of their own, run once, in order, resumable.
+"""The pipeline's stages: what each runs, what is done already, what can be gone on with.
 
 A stage is one training script of one part. It is skipped when its result is there and was made
 with the same settings, code and inputs. State lies in pipeline.json in the chain's folder.
 
-Used    demo_pipeline.py, chain.py (the list of stages), asking.py and report_card.py
+Used    at_work.py, demo_pipeline.py, chain.py (the list of stages), asking.py and report_card.py
 """
 
 import ast
@@ -11,9 +11,7 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -241,67 +239,3 @@ def stopped_like_ctrl_c():
     finally:
         for name, handler in before.items():
             signal.signal(getattr(signal, name), handler)
-
-
-# ---------------------------------------------------------------- running a stage
-
-def run_process(command: list[str], lock: Path | None = None) -> int:
-    """Run a command to its end -> its exit status. Its progress bar goes to our terminal.
-
-    It has a process group of its own, so that one Ctrl-C reaches it once, through us: it saves and
-    ends. A second one ends it at once. `lock`: the file that names who works here.
-    """
-    own_group = os.name == "posix"
-    process = subprocess.Popen(command, process_group=0 if own_group else None)
-    if lock is not None:
-        lock.write_text(f"{os.getpid()} {process.pid}", encoding="utf-8")
-    stops = 0
-    while True:
-        try:
-            status = process.wait()
-            break
-        except KeyboardInterrupt:
-            stops += 1
-            print("\nstopping: the stage saves first (Ctrl-C again: at once)", flush=True)
-            if own_group:
-                process.send_signal(signal.SIGINT if stops < 3 else signal.SIGKILL)
-    if stops or status in (130, -signal.SIGINT):
-        raise KeyboardInterrupt
-    return status
-
-
-def stamp(path: Path) -> tuple:
-    """Changes whenever a file is written anew."""
-    return (path.stat().st_mtime_ns, path.stat().st_ino) if path.is_file() else ()
-
-
-def run_stage(stage: Stage, chain: Chain, lock: Path | None = None) -> dict:
-    """Run one stage in a process of its own, write down that it is done -> its results.
-
-    An unfinished attempt of ours is gone on with, or cleared away where the settings have changed;
-    one that somebody else left is not: the script says so, and refuses.
-    Raises ValueError with the way out when it fails, KeyboardInterrupt when it was stopped.
-    """
-    goes_on, key, note = can_go_on(stage, chain), key_of(stage, chain), note_of(stage, chain)
-    spent, took = note.get("spent", 0.0) if goes_on else 0.0, note.get("took", {})
-    more = stage.resume if goes_on else stage.fresh if "started" in note else ()
-    before, start = stamp(chain.result(stage)), time.time()
-    write_note(stage, chain, {"started": key, "spent": spent, "took": took})
-    try:
-        status = run_process(command_of(stage, chain, more), lock)
-    finally:
-        spent += time.time() - start
-        write_note(stage, chain, {"started": key, "spent": spent, "took": took})
-    if status != 0:
-        if status == 2:  # it refused: what it saved is not gone on with
-            write_note(stage, chain, {"started": "", "took": took})
-        raise ValueError(f"stage {stage.name} ended with status {status}; its message is above. "
-                         f"After mending it, the same command goes on from {stage.name}")
-    results = load_json(chain.result(stage))
-    if stamp(chain.result(stage)) == before or "metrics" not in results:
-        raise ValueError(f"stage {stage.name} was stopped before its end: it left no new "
-                         f"{chain.result(stage)}; the same command goes on from {stage.name}")
-    took = {**took, " ".join(stage.flags[chain.preset]): round(spent, 3)}
-    write_note(stage, chain, {"key": key, "preset": chain.preset, "seed": chain.seed,
-                              "wall_seconds": round(spent, 3), "took": took, "results": results})
-    return results

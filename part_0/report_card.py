@@ -195,8 +195,8 @@ def cost_table(report: dict) -> Table:
     rows.append(["all", cell([round(total / 60, 2)]), "", "", "", ""])
     alone = [name for name, stage in report["stages"].items()
              if any(run["wall_seconds"] is None for run in stage["runs"])]
-    note = ("Minutes with data and measuring; tokens and their rate in training alone; memory at "
-            "its peak." + (f" Minutes of {', '.join(alone)}: training alone." if alone else ""))
+    note = ("Minutes with data and measuring, those of stages that ran side by side too; tokens and "
+            "their rate in training alone; memory at its peak." + (f" Minutes of {', '.join(alone)}: training alone." if alone else ""))
     return Table("What it took", note,
                  ["stage", "minutes", "tokens", "tokens/s", "parameters", "memory, MB"], rows)
 

@@ -85,6 +85,7 @@ split = {"answer_right": right, "exact_match": right, "interval": [right - 0.1, 
 def house(tmp_path, monkeypatch):
     """Parts 1, 2, 4 and 6 with a script each; `house.stage` and `house.chain` make their parts."""
     import asking
+    import at_work
     import pipeline
 
     scripts = {"part_1/make.py": TRAIN, "part_2/make.py": TRAIN, "part_4/make.py": TRAIN,
@@ -111,6 +112,12 @@ def house(tmp_path, monkeypatch):
         path = tmp_path / part / "out" / "calls.txt"
         return path.read_text().splitlines() if path.exists() else []
 
+    def run_stage(one, chain, lock=None):
+        """Run a stage alone -> its results."""
+        ended = []
+        at_work.run_stages([one], chain, 1, lock, ends=lambda _, results: ended.append(results))
+        return ended[0]
+
     yield SimpleNamespace(root=tmp_path, stage=stage, chain=chain, calls=calls,
-                          python=sys.executable)
+                          python=sys.executable, run_stage=run_stage)
     asking.end_waiting()

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import chain
 import demo_pipeline
@@ -110,6 +111,30 @@ def test_a_long_plan_names_the_short_one(main, monkeypatch, capsys):
             in capsys.readouterr().out)  # 2 stages of 6 s, 2 models of 2 s
     main.run()  # everything is there
     assert "for a first look" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("n_cores, device, jobs", [(1, "cpu", 1), (2, "cpu", 2), (8, "cuda", 1)])
+def test_two_stages_run_side_by_side_where_there_are_cores_for_them(monkeypatch, n_cores, device, jobs):
+    monkeypatch.setattr(demo_pipeline, "cores", lambda: n_cores)
+    monkeypatch.setattr(demo_pipeline, "choose_device", lambda name: (SimpleNamespace(type=device), ""))
+    assert demo_pipeline.jobs_of(demo_pipeline.parse_args([])) == jobs
+    assert demo_pipeline.jobs_of(demo_pipeline.parse_args(["--jobs", "3"])) == 3
+
+
+@pytest.mark.parametrize("jobs", ["0", "9"])
+def test_a_number_of_jobs_that_cannot_be_is_refused_before_anything_runs(main, jobs):
+    with pytest.raises(ValueError, match=f"--jobs {jobs}: must be from 1 to 8"):
+        main.run("--jobs", jobs)
+    assert main.counts() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_the_main_job_gives_the_same_with_any_number_of_jobs(main, jobs, capsys):
+    main.run("--moe", "--jobs", jobs)
+    said = capsys.readouterr().out
+    assert main.counts() == [1, 1, 1]
+    assert ("side by side" in said) == (jobs == "2")
+    assert f"in all about {(3 if jobs == '1' else 2) * 2 + 0.1:.1f} minutes" in said
 
 
 def test_the_plan_counts_the_stages_whose_input_will_change(main, capsys):

@@ -19,12 +19,12 @@ def done(house, stage, **settings):
 def test_a_stage_that_ran_is_done_and_its_results_are_returned(house):
     stage = house.stage("part_1")
     assert not done(house, stage)
-    assert pipeline.run_stage(stage, house.chain())["metrics"] == {"loss": 1.25}
+    assert house.run_stage(stage, house.chain())["metrics"] == {"loss": 1.25}
     assert done(house, stage)
 
 
 def test_other_settings_or_another_seed_or_changed_code_run_again(house):
-    pipeline.run_stage(house.stage("part_1"), house.chain())
+    house.run_stage(house.stage("part_1"), house.chain())
     assert not done(house, house.stage("part_1", size="2"))
     assert not done(house, house.stage("part_1"), seed=1)
     assert not done(house, house.stage("part_1"), common=("--device", "cpu"))
@@ -42,7 +42,7 @@ def test_only_the_code_that_a_script_imports_counts(house):
     lamp.parent.mkdir()
     lamp.write_text("w = 1\n")
     (house.root / "part_1" / "chat.py").write_text("z = 1\n")
-    pipeline.run_stage(house.stage("part_1"), house.chain())
+    house.run_stage(house.stage("part_1"), house.chain())
     (house.root / "part_1" / "chat.py").write_text("z = 2\n")
     assert done(house, house.stage("part_1"))
     for changed in (sibling, lamp):
@@ -56,16 +56,16 @@ def test_only_the_code_that_a_script_imports_counts(house):
 def test_a_stage_runs_again_when_its_input_changed(house):
     first = house.stage("part_1")
     second = house.stage("part_2", inputs={"--base": first.checkpoint})
-    pipeline.run_stage(first, house.chain())
-    pipeline.run_stage(second, house.chain())
+    house.run_stage(first, house.chain())
+    house.run_stage(second, house.chain())
     assert done(house, second)
-    pipeline.run_stage(house.stage("part_1", size="3"), house.chain())
+    house.run_stage(house.stage("part_1", size="3"), house.chain())
     assert not done(house, second)
 
 
 def test_a_result_that_is_missing_or_of_another_command_runs_again(house):
     stage, path = house.stage("part_1"), house.root / "part_1" / "out" / "of_part_1.json"
-    pipeline.run_stage(stage, house.chain())
+    house.run_stage(stage, house.chain())
     whole = path.read_text()
     path.unlink()
     assert not done(house, stage)
@@ -77,7 +77,7 @@ def test_a_result_that_is_missing_or_of_another_command_runs_again(house):
 
 def test_a_result_that_is_not_a_number_counts_as_the_same(house):
     stage = house.stage("part_1", metrics={"loss": float("nan")})
-    pipeline.run_stage(stage, house.chain())
+    house.run_stage(stage, house.chain())
     assert done(house, stage)
 
 
@@ -93,14 +93,14 @@ def test_inputs_and_results_follow_the_out_folder(house, tmp_path):
 
 def test_a_failing_stage_is_named_and_says_how_to_go_on(house):
     with pytest.raises(ValueError, match="of_part_1 ended with status 1.*goes on from of_part_1"):
-        pipeline.run_stage(house.stage("part_1", size="broken"), house.chain())
+        house.run_stage(house.stage("part_1", size="broken"), house.chain())
     assert not done(house, house.stage("part_1", size="broken"))
 
 
 def test_a_stage_that_ends_without_a_new_result_is_not_done(house):
-    pipeline.run_stage(house.stage("part_1"), house.chain())
+    house.run_stage(house.stage("part_1"), house.chain())
     with pytest.raises(ValueError, match="was stopped before its end.*no new"):
-        pipeline.run_stage(house.stage("part_1", size="half"), house.chain())
+        house.run_stage(house.stage("part_1", size="half"), house.chain())
     assert not done(house, house.stage("part_1", size="half"))
 
 
@@ -122,10 +122,10 @@ def test_ctrl_c_lets_the_stage_save_and_the_next_start_resumes_it(house):
     folder = house.root / "part_1" / "out"
     interrupt_when(folder / "started")
     with pytest.raises(KeyboardInterrupt):
-        pipeline.run_stage(stage, house.chain())
+        house.run_stage(stage, house.chain())
     assert (folder / "saved").read_text() == "half of it"
     assert not done(house, stage) and pipeline.can_go_on(stage, house.chain())
-    pipeline.run_stage(stage, house.chain())
+    house.run_stage(stage, house.chain())
     assert done(house, stage)
     first, second = house.calls("part_1")
     assert "--resume" not in first and "--fresh" not in first and "--resume" in second
@@ -137,7 +137,7 @@ def test_a_request_to_end_does_what_ctrl_c_does(house):
     stage = house.stage("part_1", size="slow", resume=("--resume",))
     interrupt_when(house.root / "part_1" / "out" / "started", signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt), pipeline.stopped_like_ctrl_c():
-        pipeline.run_stage(stage, house.chain())
+        house.run_stage(stage, house.chain())
     assert (house.root / "part_1" / "out" / "saved").exists()
 
 
@@ -160,7 +160,7 @@ def start(house, stage, key):
 def test_the_seconds_of_all_attempts_are_counted(house):
     stage = house.stage("part_1", resume=("--resume",))
     start(house, stage, pipeline.key_of(stage, house.chain()))
-    pipeline.run_stage(stage, house.chain())
+    house.run_stage(stage, house.chain())
     note = pipeline.note_of(stage, house.chain())
     assert 100 <= note["wall_seconds"] < 160, "what was spent before counts"
     assert pipeline.estimate(stage, house.chain(), slower=9) == note["wall_seconds"]
@@ -169,7 +169,7 @@ def test_the_seconds_of_all_attempts_are_counted(house):
 def test_an_attempt_with_other_settings_is_not_resumed_but_cleared(house):
     stage = house.stage("part_1", resume=("--resume",), fresh=("--fresh",))
     start(house, stage, "another key")
-    pipeline.run_stage(stage, house.chain())
+    house.run_stage(stage, house.chain())
     assert house.calls("part_1")[0].count("--fresh") == 1
     assert "--resume" not in house.calls("part_1")[0]
     assert pipeline.note_of(stage, house.chain())["wall_seconds"] < 60
@@ -180,7 +180,7 @@ def test_a_stage_that_refuses_its_old_attempt_starts_anew_the_next_time(house):
     start(house, stage, pipeline.key_of(stage, house.chain()))
     for _ in range(2):
         with pytest.raises(ValueError, match="ended with status 2"):
-            pipeline.run_stage(stage, house.chain())
+            house.run_stage(stage, house.chain())
     assert ["--resume" in call for call in house.calls("part_1")] == [True, False]
     assert "--fresh" in house.calls("part_1")[1]
 
@@ -239,7 +239,7 @@ def test_the_lock_names_the_stage_that_works(house):
 
     threading.Thread(target=look, daemon=True).start()
     with pytest.raises(KeyboardInterrupt), pipeline.only_one(house.root / "home") as path:
-        pipeline.run_stage(stage, house.chain(), path)
+        house.run_stage(stage, house.chain(), path)
     assert seen[0] == os.getpid() and seen[1] != os.getpid() and seen[2] is True
 
 
@@ -256,5 +256,5 @@ def test_a_broken_state_file_counts_as_none(house):
     for text in ('{"half": ', json.dumps([1]), '{"of_part_1": 3}', '{"of_part_1": {"results": 1}}'):
         (house.root / "home" / "pipeline.json").write_text(text)
         assert not done(house, house.stage("part_1"))
-    pipeline.run_stage(house.stage("part_1"), house.chain())
+    house.run_stage(house.stage("part_1"), house.chain())
     assert done(house, house.stage("part_1"))

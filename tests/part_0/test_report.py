@@ -44,7 +44,7 @@ def report_of(house, stages, seeds=(0,)):
                                                 chain.out)
         chain.home.mkdir(exist_ok=True)
         for stage in stages:
-            pipeline.run_stage(stage, chain)
+            house.run_stage(stage, chain)
     asked = {stage.name: [ask(stage, chain) for chain in chains] for stage in stages}
     return report_card.gather(stages, chains, asked), chains
 
@@ -107,7 +107,7 @@ def test_a_base_model_goes_on_with_the_question_to_the_end_of_the_line(house):
 
 def test_a_model_is_asked_once_until_it_or_the_script_changes(house, stages):
     chain = house.chain()
-    pipeline.run_stage(stages[1], chain)
+    house.run_stage(stages[1], chain)
     first = ask(stages[1], chain)
     assert asking.is_asked(stages[1], chain)
     (house.root / "part_6" / "out" / "sft.pt").write_text("other weights")
@@ -135,7 +135,7 @@ def test_a_quick_chain_asks_for_new_items_alone_and_its_report_says_nothing_of_o
 def test_a_model_that_cannot_be_asked_is_named_and_the_others_are_asked(house, stages):
     chain = house.chain()
     for stage in stages[:2]:
-        pipeline.run_stage(stage, chain)
+        house.run_stage(stage, chain)
     (house.root / "part_6" / "chat.py").write_text("raise SystemExit('error: no such model')")
     asked, problems = asking.ask_models([(stages[1], chain), (stages[0], chain)])
     assert asked[0] is None and len(asked[1]["answers"]) == 12
