@@ -1,8 +1,8 @@
 """Stages at work: a process each, two side by side where neither needs what the other makes.
 
 Idea    The layers of a small model are too small to share: two threads of one stage wait for each
-        other much of the time. Two stages with a thread each take two thirds of the time of one after
-        the other, and give the same numbers to the bit.
+        other much of the time. Two stages with a thread each take less time than one after the
+        other, and gave the same numbers to the bit (lesson 0.1).
 Used    demo_pipeline.py
 """
 
@@ -80,6 +80,8 @@ class Work:
         with open(self.log, "rb") as file:
             file.seek(self.shown)
             new = file.read()
+        if new and not self.shown:
+            print(f"-- {self.stage.name}, what it says", flush=True)
         self.shown += len(new)
         text = new.decode(errors="replace")
         print(text if bars else re.sub(r"[^\n]*\r(?!\n)", "", text), end="", flush=True)

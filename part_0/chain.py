@@ -1,11 +1,11 @@
 """The chain: every stage from an empty folder to a model that reasons, in order.
 
 Presets   smoke   two to four minutes, the same model: a first look, few right answers
-          quick   9 to 18 minutes on two cores with nothing else running, all stages together
+          quick   8 to 18 minutes on two cores with nothing else running, all stages together
           full    each stage as its own lesson runs it
           gpu     the sizes that a GPU can train
-Seconds   on two cores of an AMD EPYC (Zen 5, as in machine.py), data and measuring included; smoke's
-          while the machine was busy elsewhere; those of gpu are a guess
+Seconds   on two cores of an AMD EPYC (Zen 5, as in machine.py), data and measuring included, two
+          stages side by side with a core each (at_work.py); those of gpu are a guess
 A stage is taken out by deleting its entry; the report card then does without it.
 Used      demo_pipeline.py, the report card
 """
@@ -23,7 +23,7 @@ STAGES = [
     Stage(name="base", title="tokenizer and pretraining on the little world",
           script="part_4/train.py", speaks="text",
           resume=("--resume",), fresh=("--fresh",),
-          seconds={"smoke": 32, "quick": 137, "full": 294, "gpu": 900},
+          seconds={"smoke": 29, "quick": 141, "full": 308, "gpu": 900},
           flags={"smoke": ("--preset", "tiny", "--world-megabytes", "3", "--steps", "320",
                            "--eval-documents", "60"),
                  "quick": ("--preset", "tiny", "--steps", "1640",
@@ -43,7 +43,7 @@ STAGES = [
     Stage(name="sft", title="instruction tuning: it learns to answer, and to stop",
           script="part_6/train_sft.py", speaks="chat",
           resume=("--resume",), inputs={"--base": "part_4/base.pt"},
-          seconds={"smoke": 27, "quick": 158, "full": 206, "gpu": 600},
+          seconds={"smoke": 26, "quick": 165, "full": 228, "gpu": 600},
           flags={"smoke": ("--preset", "tiny", "--steps", "400", "--examples", "6400",
                            "--eval-items", "42"),
                  "quick": ("--preset", "tiny", "--steps", "3200", "--examples", "24000",
@@ -55,7 +55,7 @@ STAGES = [
           script="part_7/train_reward.py",
           resume=("--resume",),
           inputs={"--sft": "part_6/sft.pt"},
-          seconds={"smoke": 13, "quick": 38, "full": 94, "gpu": 200},
+          seconds={"smoke": 17, "quick": 51, "full": 132, "gpu": 200},
           flags={"smoke": ("--items", "190", "--held-out-items", "60"),
                  "quick": ("--items", "900", "--held-out-items", "150"), "full": (), "gpu": ()},
           summary="{accuracy:.1%} of held-out pairs as people order them, of {accuracy_ceiling:.1%}"
@@ -64,7 +64,7 @@ STAGES = [
           script="part_8/train_ppo.py", speaks="chat",
           resume=("--resume",),
           inputs={"--sft": "part_6/sft.pt", "--reward": "part_7/reward.pt"},
-          seconds={"smoke": 16, "quick": 33, "full": 60, "gpu": 300},
+          seconds={"smoke": 18, "quick": 45, "full": 83, "gpu": 300},
           flags={"smoke": ("--preset", "tiny", "--steps", "5", "--pool", "320",
                            "--eval-prompts", "60", "--eval-samples", "2", "--eval-exact", "0"),
                  "quick": ("--preset", "tiny", "--steps", "12", "--pool", "768",
@@ -76,7 +76,7 @@ STAGES = [
           script="part_8/train_dpo.py", speaks="chat",
           resume=("--resume",),
           inputs={"--sft": "part_6/sft.pt", "--reward": "part_7/reward.pt"},
-          seconds={"smoke": 13, "quick": 26, "full": 99, "gpu": 100},
+          seconds={"smoke": 13, "quick": 34, "full": 115, "gpu": 100},
           flags={"smoke": ("--items", "170", "--pairs", "800", "--eval-prompts", "60",
                            "--eval-samples", "2", "--eval-exact", "0"),
                  "quick": ("--items", "500", "--pairs", "1200", "--eval-prompts", "150",
@@ -87,7 +87,7 @@ STAGES = [
           script="part_9/cold_start.py",
           resume=("--resume",),
           inputs={"--sft": "part_6/sft.pt"},
-          seconds={"smoke": 7, "quick": 38, "full": 72, "gpu": 30},
+          seconds={"smoke": 8, "quick": 61, "full": 122, "gpu": 30},
           flags={"smoke": ("--steps", "50", "--examples", "2000"),
                  "quick": ("--steps", "500",), "full": (), "gpu": ()},
           summary="loss {loss:.3f} on both ways to answer"),
@@ -95,7 +95,7 @@ STAGES = [
           script="part_9/train_grpo.py", speaks="chat",
           resume=("--resume",),
           inputs={"--model": "part_9/cold.pt"},
-          seconds={"smoke": 14, "quick": 105, "full": 118, "gpu": 400},
+          seconds={"smoke": 15, "quick": 136, "full": 147, "gpu": 400},
           flags={"smoke": ("--preset", "tiny", "--steps", "3", "--eval-problems", "40",
                            "--eval-exact", "0", "--look-every", "0", "--longest", "120"),
                  "quick": ("--preset", "tiny", "--steps", "56", "--eval-problems", "100",

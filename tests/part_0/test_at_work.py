@@ -123,7 +123,7 @@ def test_what_a_stage_with_a_log_says_is_shown_at_its_end_without_old_bars(meeti
     one = meeting.meet("part_1", "one", "--meets", "part_2/two.json")  # ends after it
     two = meeting.meet("part_2", "two")
     run(meeting, [one, two])
-    assert "\ntwo speaks\nnew bar\n" in capfd.readouterr().out
+    assert "\n-- two, what it says\ntwo speaks\nnew bar\n" in capfd.readouterr().out
     assert (meeting.root / "home" / "two.log").read_bytes() == b"two speaks\nold bar\rnew bar\n"
     assert not (meeting.root / "home" / "one.log").exists()
 
@@ -132,7 +132,7 @@ def test_what_a_stage_with_a_log_says_is_seen_as_soon_as_it_works_alone(meeting,
     one = meeting.meet("part_1", "one", "--meets", "part_2/two.began")
     two = meeting.meet("part_2", "two", "--meets", "part_1/one.json")
     run(meeting, [one, two])
-    assert capfd.readouterr().out.count("two speaks\nold bar\rnew bar\n") == 1
+    assert capfd.readouterr().out.count("-- two, what it says\ntwo speaks\nold bar\rnew bar\n") == 1
 
 
 def test_where_one_fails_the_others_end_and_no_other_begins(meeting, capsys):
