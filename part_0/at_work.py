@@ -107,7 +107,8 @@ class Work:
                              f"{chain.result(stage)}; the same command goes on from {stage.name}")
         self.took = {**self.took, " ".join(stage.flags[chain.preset]): round(self.spent, 3)}
         self.write_down({"key": self.key, "preset": chain.preset, "seed": chain.seed,
-                         "wall_seconds": round(self.spent, 3), "results": results})
+                         "wall_seconds": round(self.spent, 3), "ended": round(time.time(), 3),
+                         "results": results})
         return results
 
 

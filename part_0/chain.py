@@ -1,6 +1,6 @@
 """The chain: every stage from an empty folder to a model that reasons, in order.
 
-Presets   smoke   two to four minutes, the same model: a first look, few right answers
+Presets   smoke   about two minutes, the same model: a first look, few right answers
           quick   8 to 18 minutes on two cores with nothing else running, all stages together
           full    each stage as its own lesson runs it
           gpu     the sizes that a GPU can train

@@ -8,7 +8,7 @@ Used    demo_pipeline.py, report_pages.py, report_picture.py
 """
 
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from statistics import mean, stdev
 
 from asking import QUESTIONS, is_right
@@ -154,7 +154,8 @@ def run_of(stage: Stage, chain: Chain) -> dict | None:
     made = THIS_COMMAND if is_done(stage, chain) else (
         "with other settings, code or inputs" if is_own else f"by {stage.script} alone")
     return {"seed": results.get("seed"), "made_by": made,
-            "wall_seconds": note.get("wall_seconds") if is_own else None, "results": results}
+            "wall_seconds": note.get("wall_seconds") if is_own else None,
+            "ended": note.get("ended") if is_own else None, "results": results}
 
 
 def gather(stages: list[Stage], chains: list[Chain], asked: dict[str, list[dict]]) -> dict:
@@ -184,19 +185,18 @@ def values_of(report: dict, stage: str, key) -> list[float]:
 
 def cost_table(report: dict) -> Table:
     """What each stage took."""
-    rows, total = [], 0.0
+    rows = []
     for name, stage in report["stages"].items():
         seconds = seconds_of(stage)
-        total += mean(seconds)
         columns = [[run["results"][key] for run in stage["runs"]]
                    for key in ("tokens", "tokens_per_second", "parameters", "peak_memory_mb")]
         rows.append([name, cell([round(value / 60, 2) for value in seconds]),
                      *(cell([round(value) for value in column]) for column in columns)])
-    rows.append(["all", cell([round(total / 60, 2)]), "", "", "", ""])
+    rows.append(["all", cell([round(elapsed(report) / 60, 2)]), "", "", "", ""])
     alone = [name for name, stage in report["stages"].items()
              if any(run["wall_seconds"] is None for run in stage["runs"])]
-    note = ("Minutes with data and measuring, those of stages that ran side by side too; tokens and "
-            "their rate in training alone; memory at its peak." + (f" Minutes of {', '.join(alone)}: training alone." if alone else ""))
+    note = ("Minutes with data and measuring, in all those of two side by side once; tokens and their "
+            "rate in training alone; memory at its peak." + (f" Minutes of {', '.join(alone)}: training alone." if alone else ""))
     return Table("What it took", note,
                  ["stage", "minutes", "tokens", "tokens/s", "parameters", "memory, MB"], rows)
 
@@ -204,6 +204,25 @@ def cost_table(report: dict) -> Table:
 def seconds_of(stage: dict) -> list[float]:
     """One a seed: from start to end where this command ran the stage, else of training alone."""
     return [run["wall_seconds"] or run["results"]["seconds"] for run in stage["runs"]]
+
+
+def elapsed(report: dict) -> float:
+    """Seconds of all stages together, the mean over seeds; what ran side by side counts once."""
+    spans: dict[int, list[tuple[float, float]]] = {}  # seed -> (begin, end)
+    total, seeds = 0.0, set()
+    for stage in report["stages"].values():
+        for run, seconds in zip(stage["runs"], seconds_of(stage)):
+            seeds.add(run["seed"])
+            if run["ended"] is None:
+                total += seconds
+            else:
+                spans.setdefault(run["seed"], []).append((run["ended"] - seconds, run["ended"]))
+    for of_seed in spans.values():
+        reach = -inf
+        for begin, end in sorted(of_seed):
+            total += max(0.0, end - max(begin, reach))
+            reach = max(reach, end)
+    return total / len(seeds)
 
 
 def stage_table(report: dict) -> Table:

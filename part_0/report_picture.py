@@ -13,7 +13,7 @@ from statistics import mean
 
 from pipeline import Chain
 from plotting import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, end_label, figure, save
-from report_card import half_width, seconds_of, values_of
+from report_card import elapsed, half_width, seconds_of, values_of
 
 COLORS = {"gpt": GREY, "base": GREY, "moe": PURPLE, "sft": BLUE, "reward": PURPLE, "ppo": ORANGE,
           "dpo": SKY, "cold": SKY, "grpo": GREEN}
@@ -144,7 +144,7 @@ def title_of(report: dict) -> str:
     for stage, label, before, after in changes(report):
         if stage == "grpo":
             parts.append(f"solves {after:.0%} of problems ({before:.0%} before GRPO)")
-    head = f"{sum(minutes_of(report).values()):.0f} minutes"
+    head = f"{elapsed(report) / 60:.0f} minutes"
     return f"{head}: {', '.join(parts)}" if parts else f"{head} of training"
 
 
