@@ -49,7 +49,8 @@ class Work:
     def __init__(self, stage: Stage, chain: Chain, threads: int | None = None,
                  log: Path | None = None):
         self.stage, self.chain, self.log, self.shown = stage, chain, log, 0
-        goes_on, self.key, note = can_go_on(stage, chain), key_of(stage, chain), note_of(stage, chain)
+        goes_on, note = can_go_on(stage, chain), note_of(stage, chain)
+        self.key = key_of(stage, chain)
         self.spent, self.took = note.get("spent", 0.0) if goes_on else 0.0, note.get("took", {})
         more = stage.resume if goes_on else stage.fresh if "started" in note else ()
         self.before, self.start = stamp(chain.result(stage)), time.time()
@@ -170,46 +171,51 @@ def run_stages(stages: list[Stage], chain: Chain, jobs: int = 1, lock: Path | No
     begins; those at work end first. Raises as `Work.finish` does.
     """
     left, busy, trouble, stops = list(stages), [], None, 0
-    while busy or (left and trouble is None):
-        try:
-            while trouble is None and len(busy) < jobs:
-                if (stage := next_stage(left, [work.stage for work in busy])) is None:
-                    break
-                left.remove(stage)
-                if is_done(stage, chain):
-                    ends(stage, load_json(chain.result(stage)))
+    try:
+        while busy or (left and trouble is None):
+            try:
+                while trouble is None and len(busy) < jobs:
+                    if (stage := next_stage(left, [work.stage for work in busy])) is None:
+                        break
+                    left.remove(stage)
+                    if is_done(stage, chain):
+                        ends(stage, load_json(chain.result(stage)))
+                        continue
+                    to_run = [other for other in left if not is_done(other, chain)]
+                    alone = jobs == 1 or is_alone(stage, to_run, [work.stage for work in busy])
+                    is_seen = all(work.log for work in busy)  # one at a time has the terminal
+                    log = None if is_seen else chain.home / f"{stage.name}.log"
+                    begins(stage, log)
+                    busy.append(Work(stage, chain, None if alone else max(1, cores() // jobs), log))
+                    if lock is not None:
+                        numbers = [os.getpid(), *(work.process.pid for work in busy)]
+                        lock.write_text(" ".join(map(str, numbers)), encoding="utf-8")
+                if not busy:
                     continue
-                to_run = [other for other in left if not is_done(other, chain)]
-                alone = jobs == 1 or is_alone(stage, to_run, [work.stage for work in busy])
-                is_seen = all(work.log for work in busy)  # one at a time has the terminal
-                log = None if is_seen else chain.home / f"{stage.name}.log"
-                begins(stage, log)
-                busy.append(Work(stage, chain, None if alone else max(1, cores() // jobs), log))
-                if lock is not None:
-                    numbers = [os.getpid(), *(work.process.pid for work in busy)]
-                    lock.write_text(" ".join(map(str, numbers)), encoding="utf-8")
-            if not busy:
+                work = first_to_end(busy)
+            except KeyboardInterrupt as stop:
+                stops, trouble = stops + 1, stop
+                print("\nstopping: the stage saves first (Ctrl-C again: at once)", flush=True)
+                for work in busy:
+                    work.stop(at_once=stops > 2)
                 continue
-            work = first_to_end(busy)
-        except KeyboardInterrupt as stop:
-            stops, trouble = stops + 1, stop
-            print("\nstopping: the stage saves first (Ctrl-C again: at once)", flush=True)
-            for work in busy:
-                work.stop(at_once=stops > 2)
-            continue
-        busy.remove(work)
-        if work.log:
-            print(flush=True)
-            work.show(bars=False)
-        try:
-            ends(work.stage, work.finish(stops > 0))
-        except (ValueError, KeyboardInterrupt) as error:
-            trouble = trouble or error
-            for other in busy:
-                if isinstance(error, KeyboardInterrupt):  # it had a Ctrl-C of its own
-                    other.stop(at_once=False)
-                else:
-                    print(f"\n{error}\nwaiting for {other.stage.name}, which is at work "
-                          "(Ctrl-C: it saves and ends)", flush=True)
+            busy.remove(work)
+            if work.log:
+                print(flush=True)
+                work.show(bars=False)
+            try:
+                ends(work.stage, work.finish(stops > 0))
+            except (ValueError, KeyboardInterrupt) as error:
+                trouble = trouble or error
+                for other in busy:
+                    if isinstance(error, KeyboardInterrupt):  # it had a Ctrl-C of its own
+                        other.stop(at_once=False)
+                    else:
+                        print(f"\n{error}\nwaiting for {other.stage.name}, which is at work "
+                              "(Ctrl-C: it saves and ends)", flush=True)
+    finally:
+        for work in busy:  # none, but after an error of ours: it saves and ends
+            work.stop(at_once=False)
+            work.process.wait()
     if trouble is not None:
         raise trouble

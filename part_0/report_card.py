@@ -196,7 +196,8 @@ def cost_table(report: dict) -> Table:
     alone = [name for name, stage in report["stages"].items()
              if any(run["wall_seconds"] is None for run in stage["runs"])]
     note = ("Minutes with data and measuring, in all those of two side by side once; tokens and their "
-            "rate in training alone; memory at its peak." + (f" Minutes of {', '.join(alone)}: training alone." if alone else ""))
+            "rate in training alone; memory at its peak."
+            + (f" Minutes of {', '.join(alone)}: training alone." if alone else ""))
     return Table("What it took", note,
                  ["stage", "minutes", "tokens", "tokens/s", "parameters", "memory, MB"], rows)
 

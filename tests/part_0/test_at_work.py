@@ -177,6 +177,18 @@ def test_where_one_is_stopped_by_itself_the_others_are_stopped_too(meeting):
     assert (meeting.root / "part_2" / "out" / "two.saved").exists()
 
 
+def test_an_error_of_our_own_leaves_no_stage_at_work(meeting):
+    one = meeting.meet("part_1", "one", "--meets", "part_2/two.began")
+    two = meeting.meet("part_2", "two", "--waits")
+
+    def ends(stage, results):
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        at_work.run_stages([one, two], meeting.chain(), 2, ends=ends)
+    assert (meeting.root / "part_2" / "out" / "two.saved").exists()
+
+
 def test_the_lock_names_every_stage_at_work(meeting):
     one = meeting.meet("part_1", "one", "--meets", "part_2/two.began")
     two = meeting.meet("part_2", "two")
