@@ -73,14 +73,13 @@ def run_quietly(script: str, *flags: str, text: str = "") -> str:
     part, name = script.split("/")
     idle = waiting.setdefault(ROOT / part, [])
     process = idle.pop() if idle else PartProcess(ROOT / part, max(1, (os.cpu_count() or 1) // 2))
-    try:
-        output = process.run(name, *flags, text=text)
-    except ValueError as error:
-        process.close()
-        raise ValueError(f"{script} failed: {error}") from None
-    except BaseException:
-        process.close()
-        raise
+    with ExitStack() as failed:
+        failed.callback(process.close)
+        try:
+            output = process.run(name, *flags, text=text)
+        except ValueError as error:
+            raise ValueError(f"{script} failed: {error}") from None
+        failed.pop_all()
     idle.append(process)
     return output
 

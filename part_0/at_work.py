@@ -160,6 +160,26 @@ def first_to_end(busy: list[Work]) -> Work:
         time.sleep(PAUSE)
 
 
+def begin_more(left: list[Stage], busy: list[Work], chain: Chain, jobs: int, lock: Path | None,
+               begins, ends) -> None:
+    """Begin the stages that may begin now: they move from `left` to `busy`. What is done already is
+    only told."""
+    while len(busy) < jobs and (stage := next_stage(left, [work.stage for work in busy])):
+        left.remove(stage)
+        if is_done(stage, chain):
+            ends(stage, load_json(chain.result(stage)))
+            continue
+        to_run = [other for other in left if not is_done(other, chain)]
+        alone = jobs == 1 or is_alone(stage, to_run, [work.stage for work in busy])
+        is_seen = all(work.log for work in busy)  # one at a time has the terminal
+        log = None if is_seen else chain.home / f"{stage.name}.log"
+        begins(stage, log)
+        busy.append(Work(stage, chain, None if alone else max(1, cores() // jobs), log))
+        if lock is not None:
+            numbers = [os.getpid(), *(work.process.pid for work in busy)]
+            lock.write_text(" ".join(map(str, numbers)), encoding="utf-8")
+
+
 def run_stages(stages: list[Stage], chain: Chain, jobs: int = 1, lock: Path | None = None,
                begins=lambda stage, log: None, ends=lambda stage, results: None) -> None:
     """Run all stages that are not done, at most `jobs` at once, each after those that it needs.
@@ -167,31 +187,18 @@ def run_stages(stages: list[Stage], chain: Chain, jobs: int = 1, lock: Path | No
     begins(stage, log)      is called before a stage begins; `log`: where its words go, or None
     ends(stage, results)    when it has ended, or is done already
     lock                    the file that names who works here
-    One Ctrl-C lets the stages save and end, the third ends them at once. Where one fails, no other
-    begins; those at work end first. Raises as `Work.finish` does.
+    Every Ctrl-C is handed on: at the first the stages save and end, at the second they end at once;
+    a third kills them. Where one fails, no other begins; those at work end first.
+    Raises as `Work.finish` does.
     """
     left, busy, trouble, stops = list(stages), [], None, 0
     try:
         while busy or (left and trouble is None):
             try:
-                while trouble is None and len(busy) < jobs:
-                    if (stage := next_stage(left, [work.stage for work in busy])) is None:
-                        break
-                    left.remove(stage)
-                    if is_done(stage, chain):
-                        ends(stage, load_json(chain.result(stage)))
-                        continue
-                    to_run = [other for other in left if not is_done(other, chain)]
-                    alone = jobs == 1 or is_alone(stage, to_run, [work.stage for work in busy])
-                    is_seen = all(work.log for work in busy)  # one at a time has the terminal
-                    log = None if is_seen else chain.home / f"{stage.name}.log"
-                    begins(stage, log)
-                    busy.append(Work(stage, chain, None if alone else max(1, cores() // jobs), log))
-                    if lock is not None:
-                        numbers = [os.getpid(), *(work.process.pid for work in busy)]
-                        lock.write_text(" ".join(map(str, numbers)), encoding="utf-8")
-                if not busy:
-                    continue
+                if trouble is None:
+                    begin_more(left, busy, chain, jobs, lock, begins, ends)
+                if not busy:  # all was done already
+                    break
                 work = first_to_end(busy)
             except KeyboardInterrupt as stop:
                 stops, trouble = stops + 1, stop
@@ -205,14 +212,16 @@ def run_stages(stages: list[Stage], chain: Chain, jobs: int = 1, lock: Path | No
                 work.show(bars=False)
             try:
                 ends(work.stage, work.finish(stops > 0))
-            except (ValueError, KeyboardInterrupt) as error:
+            except KeyboardInterrupt as error:
+                if trouble is None:  # it had a Ctrl-C of its own; of ours the others know
+                    for other in busy:
+                        other.stop(at_once=False)
+                trouble = trouble or error
+            except ValueError as error:
                 trouble = trouble or error
                 for other in busy:
-                    if isinstance(error, KeyboardInterrupt):  # it had a Ctrl-C of its own
-                        other.stop(at_once=False)
-                    else:
-                        print(f"\n{error}\nwaiting for {other.stage.name}, which is at work "
-                              "(Ctrl-C: it saves and ends)", flush=True)
+                    print(f"\n{error}\nwaiting for {other.stage.name}, which is at work "
+                          "(Ctrl-C: it saves and ends)", flush=True)
     finally:
         for work in busy:  # none, but after an error of ours: it saves and ends
             work.stop(at_once=False)

@@ -129,7 +129,7 @@ def test_a_number_of_jobs_that_cannot_be_is_refused_before_anything_runs(main, j
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_the_main_job_gives_the_same_with_any_number_of_jobs(main, jobs, capsys):
+def test_every_stage_runs_once_and_the_plan_knows_what_runs_side_by_side(main, jobs, capsys):
     main.run("--moe", "--jobs", jobs)
     said = capsys.readouterr().out
     assert main.counts() == [1, 1, 1]
